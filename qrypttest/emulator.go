@@ -1,0 +1,273 @@
+// Package qrypttest emulates Qrypt's Entropy-as-a-Service, for the tests of
+// its clients.
+//
+// Start with [NewServer], which is to this service what httptest.NewTLSServer
+// is to a handler: real HTTPS on a loopback port, a token, a client that
+// trusts it. [New] makes the same emulator without sockets, for use inside a
+// testing/synctest bubble. [Emulator.Script] says what goes wrong and when;
+// [ParseScript] reads such a script from text.
+//
+// It speaks the service's own call, GET /api/v1/quantum-entropy, and that of
+// the QRNG Open API, POST /api/v1/entropy, with the documented token check,
+// rate limit and quota.
+//
+// It is not a source of entropy for anything. Its blocks come from the
+// operating system's generator or, with a [Config.Seed], are known to whoever
+// knows the seed. So that no answer can pass for the service's, each one,
+// errors included, carries the header [EmulatedHeader]; only what net/http says
+// by itself, to requests that are not HTTP or have too long a header, does not.
+package qrypttest
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	mrand "math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Every answer carries EmulatedHeader with the value EmulatedValue.
+const (
+	EmulatedHeader = "Qrypt-Emulated"
+	EmulatedValue  = "this entropy is emulated, not quantum"
+)
+
+// The service's limit: 30 requests in 10 seconds for each token.
+const (
+	defaultRate   = 30
+	defaultWindow = 10 * time.Second
+)
+
+// maxCanary leaves most of a block random, so that a block with a canary still
+// passes a client's health tests; canaryOffset is where it goes.
+const (
+	maxCanary    = 64
+	canaryOffset = 100
+)
+
+// Config is what an emulator is made from. Its zero value is the service as
+// documented, in one region, for one random token. It is not kept: changing it
+// after New changes nothing. Formatted or marshalled, it shows no token.
+type Config struct {
+	// Tokens are the bearer tokens accepted. Nil: one random token, which
+	// Emulator.Token returns; empty but not nil: none.
+	Tokens []string
+
+	// Regions are the names of the regions, each served by its own handler.
+	// Rates, quotas and the record of requests span them all.
+	// Nil: "api-eus" alone.
+	Regions []string
+
+	// Listen has an address for each of Regions, in their order; port 0
+	// takes a free one. Nil: 127.0.0.1 and a free port for each. New
+	// ignores it.
+	Listen []string
+
+	// Rate is how many requests a token may make in a Window, in all
+	// regions together. Every request with a valid token counts, also one
+	// that meets a fault or is refused; those without a token, where that is
+	// allowed, count together. Zero: 30; negative: no limit.
+	Rate int
+
+	// Window is the sliding window Rate is about. Zero: 10 seconds.
+	Window time.Duration
+
+	// Quota is how many blocks a token may take altogether, in units of
+	// 1,024 bytes, an answer rounded up to whole ones. Zero: no limit.
+	Quota int
+
+	// Seed makes the blocks reproducible. Nil: blocks from crypto/rand.
+	Seed *[32]byte
+
+	// Canary is written into every ordinary block that has room for it, at
+	// offset 100, for a test that searches logs and files for leaked
+	// entropy. At most 64 bytes. Nil: none.
+	Canary []byte
+
+	// RequireToken refuses Open API requests that have no token. False:
+	// they are served, as devices on private networks do.
+	RequireToken bool
+}
+
+// Format hides the tokens whatever the verb: a Config that ends up in a log
+// must not take them along.
+func (c Config) Format(s fmt.State, _ rune) {
+	fmt.Fprint(s, c.redacted())
+}
+
+// MarshalText hides the tokens from encoding/json and log/slog too.
+func (c Config) MarshalText() ([]byte, error) {
+	return []byte(c.redacted()), nil
+}
+
+func (c Config) redacted() string {
+	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t}",
+		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken)
+}
+
+// withDefaults returns c with its zero values replaced, sharing no memory with
+// it that could change later.
+func (c Config) withDefaults() (Config, error) {
+	c.Tokens, c.Canary = slices.Clone(c.Tokens), slices.Clone(c.Canary)
+	c.Regions, c.Listen = slices.Clone(c.Regions), slices.Clone(c.Listen)
+	if c.Tokens == nil {
+		c.Tokens = []string{rand.Text() + rand.Text()}
+	}
+	if c.Regions == nil {
+		c.Regions = []string{"api-eus"}
+	}
+	if c.Rate == 0 {
+		c.Rate = defaultRate
+	}
+	if c.Window == 0 {
+		c.Window = defaultWindow
+	}
+	if slices.Contains(c.Tokens, "") {
+		return c, errors.New("qrypttest: Config.Tokens: an empty token")
+	}
+	if len(c.Regions) == 0 {
+		return c, errors.New("qrypttest: Config.Regions: no region")
+	}
+	for i, name := range c.Regions {
+		if name == "" || slices.Contains(c.Regions[:i], name) {
+			return c, fmt.Errorf("qrypttest: Config.Regions: %q is empty or not unique", name)
+		}
+	}
+	if c.Listen != nil && len(c.Listen) != len(c.Regions) {
+		return c, fmt.Errorf("qrypttest: Config.Listen: %d addresses for %d regions", len(c.Listen), len(c.Regions))
+	}
+	if c.Window < 0 || c.Quota < 0 {
+		return c, errors.New("qrypttest: Config: a negative Window or Quota")
+	}
+	if len(c.Canary) > maxCanary {
+		return c, fmt.Errorf("qrypttest: Config.Canary: %d bytes, at most %d", len(c.Canary), maxCanary)
+	}
+	return c, nil
+}
+
+// An Emulator is the service without its sockets. Its methods may be called
+// at any time, by several goroutines.
+type Emulator struct {
+	regions      []string
+	rate         int
+	window       time.Duration
+	canary       []byte
+	requireToken bool
+
+	closing chan struct{} // closed by Close: requests that hang end
+	close   func()
+
+	mu       sync.Mutex
+	tokens   [][sha256.Size]byte
+	token    func() string // a closure, so that no formatting of the struct shows it
+	quota    int
+	accounts map[[sha256.Size]byte]*account
+	shared   queue
+	own      map[string]*queue
+	hook     func(Request) *Fault
+	requests []*Request
+	issued   int64
+	stream   *mrand.ChaCha8 // nil: crypto/rand
+	last     [][]byte       // the blocks of the last ordinary answer
+}
+
+// New returns an emulator that opens no socket: serve its Handlers. It panics
+// if cfg is not valid.
+func New(cfg Config) *Emulator {
+	e, err := newEmulator(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
+func newEmulator(cfg Config) (*Emulator, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Emulator{
+		regions:      cfg.Regions,
+		rate:         cfg.Rate,
+		window:       cfg.Window,
+		canary:       cfg.Canary,
+		requireToken: cfg.RequireToken,
+		closing:      make(chan struct{}),
+		quota:        cfg.Quota,
+		accounts:     make(map[[sha256.Size]byte]*account),
+		own:          make(map[string]*queue),
+	}
+	e.close = sync.OnceFunc(func() { close(e.closing) })
+	for _, name := range cfg.Regions {
+		e.own[name] = new(queue)
+	}
+	if cfg.Seed != nil {
+		e.stream = mrand.NewChaCha8(*cfg.Seed)
+	}
+	e.SetTokens(cfg.Tokens...)
+	return e, nil
+}
+
+// Handler returns the handler of a region. It panics if there is no such
+// region. To drop a connection it panics with http.ErrAbortHandler, as
+// net/http asks of handlers.
+func (e *Emulator) Handler(region string) http.Handler {
+	e.mustKnow(region)
+	return &handler{e: e, region: region}
+}
+
+func (e *Emulator) mustKnow(region string) {
+	if !slices.Contains(e.regions, region) {
+		panic(fmt.Sprintf("qrypttest: no region %q, there is %q", region, e.regions))
+	}
+}
+
+// Token returns the first token accepted, or "" if none is.
+func (e *Emulator) Token() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.token()
+}
+
+// SetTokens replaces the tokens accepted. A token that stays, or comes back,
+// keeps what it used of its rate and quota.
+func (e *Emulator) SetTokens(tokens ...string) {
+	if slices.Contains(tokens, "") {
+		panic("qrypttest: SetTokens: an empty token")
+	}
+	hashes := make([][sha256.Size]byte, len(tokens))
+	for i, t := range tokens {
+		hashes[i] = sha256.Sum256([]byte(t))
+	}
+	var first string
+	if len(tokens) > 0 {
+		first = tokens[0]
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tokens, e.token = hashes, func() string { return first }
+}
+
+// Issued returns how many blocks, in Quota's unit, ordinary answers carried.
+// Answers a fault spoiled and answers not sent to the end do not count.
+func (e *Emulator) Issued() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.issued
+}
+
+// Close ends the requests that hang, now and from now on. Only who serves
+// Handlers needs it; a Server's Close calls it.
+func (e *Emulator) Close() { e.close() }
+
+// String describes the emulator in a line. It shows no token.
+func (e *Emulator) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return fmt.Sprintf("qrypttest.Emulator{Regions: %q, %d tokens, %d requests, %d blocks issued}",
+		e.regions, len(e.tokens), len(e.requests), e.issued)
+}

@@ -1,0 +1,48 @@
+package qrypttest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"example.com/qrand/qrypttest"
+)
+
+func Example() {
+	server := qrypttest.NewServer(qrypttest.Config{})
+	defer server.Close()
+
+	faults, err := qrypttest.ParseScript("429 retry-after=5s; ok")
+	if err != nil {
+		panic(err)
+	}
+	server.Script(faults...)
+
+	// In place of these lines stands the client under test.
+	for range 2 {
+		req, _ := http.NewRequest("GET", server.URL+"/api/v1/quantum-entropy?size=2", nil)
+		req.Header.Set("Authorization", "Bearer "+server.Token())
+		resp, err := server.Client().Do(req)
+		if err != nil {
+			panic(err)
+		}
+		var answer struct {
+			Random [][]byte
+			Size   int
+		}
+		json.NewDecoder(resp.Body).Decode(&answer)
+		resp.Body.Close()
+		fmt.Println(resp.StatusCode, resp.Header.Get("Retry-After"), answer.Size)
+	}
+
+	for _, r := range server.Requests() {
+		fmt.Println(r.Method, r.Path, r.Blocks, "->", r.Status)
+	}
+	fmt.Println(qrypttest.EmulatedHeader+":", qrypttest.EmulatedValue)
+	// Output:
+	// 429 5 0
+	// 200  2
+	// GET /api/v1/quantum-entropy 2 -> 429
+	// GET /api/v1/quantum-entropy 2 -> 200
+	// Qrypt-Emulated: this entropy is emulated, not quantum
+}

@@ -1,0 +1,111 @@
+package qrypttest
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// What Request.Token says when it is no index.
+const (
+	noToken      = -1
+	unknownToken = -2
+)
+
+// anonymous is the account of requests without a token; no token hashes to it.
+var anonymous [sha256.Size]byte
+
+// account is what one token used of its limits. It is found by the token's
+// hash, so that it outlives SetTokens.
+type account struct {
+	arrivals []time.Time // of the last requests, at most Rate, all inside the window
+	taken    int         // blocks, in Quota's unit
+}
+
+// identify returns the index of the token a request carries, and the account
+// it is on. It compares with all tokens, and hashes of them, so that the time
+// taken tells nothing about any.
+func (e *Emulator) identify(h http.Header) (int, [sha256.Size]byte) {
+	values := h.Values("Authorization")
+	if len(values) == 0 {
+		return noToken, anonymous
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return unknownToken, anonymous
+	}
+	return e.lookup(strings.TrimSpace(token))
+}
+
+func (e *Emulator) lookup(token string) (int, [sha256.Size]byte) {
+	sum := sha256.Sum256([]byte(token))
+	index := unknownToken
+	for i := range e.tokens {
+		equal := subtle.ConstantTimeCompare(sum[:], e.tokens[i][:])
+		index = subtle.ConstantTimeSelect(equal, i, index)
+	}
+	return index, sum
+}
+
+func (e *Emulator) account(key [sha256.Size]byte) *account {
+	a := e.accounts[key]
+	if a == nil {
+		a = new(account)
+		e.accounts[key] = a
+	}
+	return a
+}
+
+// arrive counts a request and returns zero, or how long it takes until there
+// is room for another one. A request that is refused counts too: who does not
+// wait stays out.
+func (a *account) arrive(now time.Time, rate int, window time.Duration) time.Duration {
+	if rate < 0 {
+		return 0
+	}
+	for len(a.arrivals) > 0 && now.Sub(a.arrivals[0]) >= window {
+		a.arrivals = a.arrivals[1:]
+	}
+	a.arrivals = append(a.arrivals, now)
+	if len(a.arrivals) <= rate {
+		return 0
+	}
+	a.arrivals = a.arrivals[1:]
+	return window - now.Sub(a.arrivals[0])
+}
+
+// charge takes blocks off a quota, or returns false if they are not there.
+func (e *Emulator) charge(key [sha256.Size]byte, blocks int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.account(key)
+	if e.quota > 0 && a.taken+blocks > e.quota {
+		return false
+	}
+	a.taken += blocks
+	return true
+}
+
+// SetQuota replaces the quota, and counts from now. Zero: no limit.
+func (e *Emulator) SetQuota(blocks int) {
+	if blocks < 0 {
+		panic("qrypttest: SetQuota: a negative quota")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.quota = blocks
+	for _, a := range e.accounts {
+		a.taken = 0
+	}
+}
+
+// seconds rounds up: who waits that long has waited long enough.
+func seconds(d time.Duration) int64 {
+	s := int64(d / time.Second)
+	if d%time.Second > 0 {
+		s++
+	}
+	return s
+}

@@ -1,0 +1,145 @@
+package qrypttest_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/qrand/qrypttest"
+)
+
+// step is a request at a time since the start; retry is the Retry-After wanted.
+type step struct {
+	at     time.Duration
+	status int
+	retry  string
+}
+
+func TestRateWindow(t *testing.T) {
+	const s = time.Second
+	for _, test := range []struct {
+		name  string
+		cfg   qrypttest.Config
+		steps []step
+	}{
+		{"frees at the window's end", qrypttest.Config{Rate: 2}, []step{
+			{0, 200, ""}, {0, 200, ""}, {10 * s, 200, ""}, {10 * s, 200, ""}}},
+		{"not a nanosecond before", qrypttest.Config{Rate: 2}, []step{
+			{0, 200, ""}, {0, 200, ""}, {10*s - 1, 429, "1"}}},
+		{"slides", qrypttest.Config{Rate: 2}, []step{
+			{0, 200, ""}, {6 * s, 200, ""}, {10 * s, 200, ""}, {12 * s, 429, "8"}, {20 * s, 200, ""}}},
+		{"rounds up", qrypttest.Config{Rate: 1}, []step{
+			{0, 200, ""}, {500 * time.Millisecond, 429, "10"}, {10*s + 500*time.Millisecond, 200, ""}}},
+		{"refused ones count", qrypttest.Config{Rate: 2}, []step{
+			{0, 200, ""}, {0, 200, ""}, {5 * s, 429, "5"}, {9 * s, 429, "6"}, {10 * s, 429, "9"}, {19 * s, 200, ""}}},
+		{"own window", qrypttest.Config{Rate: 1, Window: s}, []step{
+			{0, 200, ""}, {s / 2, 429, "1"}, {s + s/2, 200, ""}}},
+		{"one a second is fine", qrypttest.Config{Rate: 1, Window: s}, []step{
+			{0, 200, ""}, {s, 200, ""}, {2 * s, 200, ""}, {3 * s, 200, ""}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := qrypttest.New(test.cfg)
+				c := inMemory(t, e, "api-eus")
+				start := time.Now()
+				for _, step := range test.steps {
+					time.Sleep(time.Until(start.Add(step.at)))
+					r := get(t, c, "http://api-eus", e.Token(), 1)
+					if got := r.header.Get("Retry-After"); r.status != step.status || got != step.retry {
+						t.Errorf("at %v: status %d, Retry-After %q; want %d, %q", step.at, r.status, got, step.status, step.retry)
+					}
+				}
+				for i, r := range e.Requests() {
+					if got := r.Time.Sub(start); got != test.steps[i].at {
+						t.Errorf("request %d recorded at %v, want %v", i, got, test.steps[i].at)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestRateDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := qrypttest.New(qrypttest.Config{})
+		c := inMemory(t, e, "api-eus")
+		for range 30 {
+			get(t, c, "http://api-eus", e.Token(), 1).blocks(t, 1024, 1)
+		}
+		if r := get(t, c, "http://api-eus", e.Token(), 1); r.status != 429 || r.header.Get("Retry-After") != "10" {
+			t.Errorf("31st request: status %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
+		}
+	})
+}
+
+// Each token has a window of its own, over all regions; so has who has none.
+func TestRateAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := qrypttest.New(qrypttest.Config{Rate: 1, Tokens: []string{"one", "two"}, Regions: []string{"a", "b"}})
+		c := inMemory(t, e, "a", "b")
+		for _, test := range []struct {
+			name string
+			got  reply
+			want int
+		}{
+			{"wrong token", get(t, c, "http://a", "three", 1), 401},
+			{"other path", do(t, c, request(t, "GET", "http://a/", "one", "")), 404},
+			{"one", get(t, c, "http://a", "one", 1), 200},
+			{"one, other region", get(t, c, "http://b", "one", 1), 429},
+			{"one, other call", post(t, c, "http://b", "one", 1, 1), 429},
+			{"one, bad request", get(t, c, "http://a", "one", 0), 400},
+			{"two", get(t, c, "http://b", "two", 1), 200},
+			{"none", post(t, c, "http://a", "", 1, 1), 200},
+			{"none, again", post(t, c, "http://b", "", 1, 1), 429},
+		} {
+			if test.got.status != test.want {
+				t.Errorf("%s: status %d, want %d", test.name, test.got.status, test.want)
+			}
+		}
+	})
+}
+
+// A request that meets a fault was made all the same.
+func TestRateCountsFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := qrypttest.New(qrypttest.Config{Rate: 2})
+		c := inMemory(t, e, "api-eus")
+		e.Script(mustScript(t, "503 x2; ok")...)
+		for i, want := range []int{503, 503, 429} {
+			if got := get(t, c, "http://api-eus", e.Token(), 1).status; got != want {
+				t.Errorf("request %d: status %d, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+func TestQuota(t *testing.T) {
+	s := newServer(t, qrypttest.Config{Rate: -1, Quota: 3, Tokens: []string{"one", "two"}})
+	c := s.Client()
+	expect := func(name string, r reply, want int) {
+		t.Helper()
+		if r.status != want {
+			t.Errorf("%s: status %d, want %d", name, r.status, want)
+		}
+	}
+	expect("2 of 3", get(t, c, s.URL, "one", 2), 200)
+	expect("2 of 1", get(t, c, s.URL, "one", 2), 403)
+	expect("1 of 1", get(t, c, s.URL, "one", 1), 200)
+	expect("1 of 0", get(t, c, s.URL, "one", 1), 403)
+	expect("byte of 0", post(t, c, s.URL, "one", 1, 1), 403)
+	expect("other token", get(t, c, s.URL, "two", 3), 200)
+	expect("no token, 3 of 3 in two answers", post(t, c, s.URL, "", 1025, 1), 200)
+	expect("no token, 1 of 1", post(t, c, s.URL, "", 16, 64), 200)
+	expect("no token, 1 of 0", post(t, c, s.URL, "", 1, 1), 403)
+	s.SetQuota(1)
+	expect("new quota, 2 of 1", get(t, c, s.URL, "one", 2), 403)
+	expect("new quota, 1 of 1", get(t, c, s.URL, "one", 1), 200)
+	expect("new quota, 1 of 0", get(t, c, s.URL, "one", 1), 403)
+	s.SetQuota(0)
+	expect("no quota", get(t, c, s.URL, "one", 512), 200)
+	s.SetQuota(1)
+	s.Script(mustScript(t, "503 x2")...)
+	expect("fault", get(t, c, s.URL, "one", 1), 503)
+	expect("fault", get(t, c, s.URL, "one", 1), 503)
+	expect("a fault without blocks charges none", get(t, c, s.URL, "one", 1), 200)
+}

@@ -1,0 +1,165 @@
+package qrypttest_test
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/qrand/qrypttest"
+)
+
+func TestParseScript(t *testing.T) {
+	const s = time.Second
+	for _, test := range []struct {
+		text string
+		want []qrypttest.Fault
+	}{
+		{"", nil},
+		{" ;\n;; # nothing; 503\n", nil},
+		{"hang", []qrypttest.Fault{{Kind: qrypttest.Hang}}},
+		{"429 retry-after=5s x3; ok x2; hang; 503 x*", []qrypttest.Fault{
+			{Kind: qrypttest.Status, Status: 429, RetryAfter: 5 * s, Times: 3},
+			{Kind: qrypttest.OK, Times: 2},
+			{Kind: qrypttest.Hang},
+			{Kind: qrypttest.Status, Status: 503, Times: -1}}},
+		{"ok latency=1m30s x1 # fine; hang\r\n\tbase64url\tx2 retry-after-date=1m", []qrypttest.Fault{
+			{Latency: 90 * s, Times: 1},
+			{Kind: qrypttest.URLBase64, RetryAfter: 60 * s, RetryAfterDate: true, Times: 2}}},
+		{"999;201", []qrypttest.Fault{{Kind: qrypttest.Status, Status: 999}, {Kind: qrypttest.Status, Status: 201}}},
+	} {
+		got, err := qrypttest.ParseScript(test.text)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%q: %+v, %v; want %+v", test.text, got, err, test.want)
+		}
+	}
+}
+
+func TestParseScriptErrors(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want []string // parts of the error
+	}{
+		{"ok\nhung", []string{"line 2", `"hung"`, "201 to 999", "hang", "expired-certificate"}},
+		{"x9 hang", []string{"line 1", `"x9"`}},
+		{"status", []string{`"status"`, "a status from"}},
+		{"Hang", []string{`"Hang"`}},
+		{"200", []string{`"200"`, "201 to 999", "ok"}},
+		{"100", []string{`"100"`}},
+		{"000", []string{`"000"`}},
+		{"5030", []string{`"5030"`}},
+		{"-03", []string{`"-03"`}},
+		{"ok x0", []string{`"x0"`, "above zero"}},
+		{"ok x-1", []string{`"x-1"`}},
+		{"ok x+1", []string{`"x+1"`}},
+		{"ok x", []string{`"x"`}},
+		{"ok x99999999999999999999", []string{`"x99999999999999999999"`}},
+		{"ok 3", []string{`"3"`, "latency=DURATION", "retry-after=DURATION", "retry-after-date=DURATION", "xN"}},
+		{"ok latency", []string{`"latency"`}},
+		{"ok latency=", []string{`"latency="`, "5s"}},
+		{"ok latency=5", []string{`"latency=5"`}},
+		{"ok latency=-5s", []string{`"latency=-5s"`}},
+		{"ok latency=0s", []string{`"latency=0s"`}},
+		{"ok delay=5s", []string{`"delay=5s"`}},
+		{"429 retry-after=1500ms", []string{`"retry-after=1500ms"`, "whole seconds"}},
+		{"429 retry-after=1s retry-after-date=1s", []string{`"retry-after-date=1s"`, "before"}},
+		{"ok x2 x3", []string{`"x3"`, "before"}},
+		{"ok latency=1s latency=2s", []string{`"latency=2s"`, "before"}},
+	} {
+		_, err := qrypttest.ParseScript(test.text)
+		if err == nil {
+			t.Errorf("%q: no error", test.text)
+			continue
+		}
+		for _, part := range append(test.want, "qrypttest: script") {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: error %q does not say %q", test.text, err, part)
+			}
+		}
+	}
+}
+
+// Whatever can be scripted is its own text's parse.
+func checkRoundTrip(t *testing.T, f qrypttest.Fault) {
+	t.Helper()
+	got, err := qrypttest.ParseScript(f.String())
+	if err != nil || len(got) != 1 || got[0] != f {
+		t.Errorf("%+v is %q, which is %+v, %v", f, f, got, err)
+	}
+}
+
+func TestFaultRoundTrip(t *testing.T) {
+	for _, f := range qrypttest.RandomScript(1, 2000, qrypttest.ExpiredCertificate) {
+		checkRoundTrip(t, f)
+		f.Times = 0
+		checkRoundTrip(t, f)
+		f.Times = -1
+		checkRoundTrip(t, f)
+	}
+	checkRoundTrip(t, qrypttest.Fault{
+		Kind: qrypttest.Drip, Latency: math.MaxInt64, Times: math.MaxInt,
+		RetryAfter: math.MaxInt64 / time.Second * time.Second, RetryAfterDate: true,
+	})
+	checkRoundTrip(t, qrypttest.Fault{Latency: 1})
+}
+
+func FuzzParseScript(f *testing.F) {
+	f.Add("429 retry-after=5s x3; ok x2; hang; 503 x*")
+	f.Add("oversize latency=1h2m3.004s # slow\nreset retry-after-date=90s x1")
+	f.Add("x*;=;#\n ok x00012 latency=.5s")
+	f.Fuzz(func(t *testing.T, text string) {
+		faults, err := qrypttest.ParseScript(text)
+		if err != nil {
+			if len(faults) > 0 {
+				t.Errorf("%q: faults and an error", text)
+			}
+			return
+		}
+		var all []string
+		for _, fault := range faults {
+			checkRoundTrip(t, fault)
+			all = append(all, fault.String())
+		}
+		again, err := qrypttest.ParseScript(strings.Join(all, ";"))
+		if err != nil || !slices.Equal(again, faults) {
+			t.Errorf("%q: %v is parsed as %v, %v", text, faults, again, err)
+		}
+		// Valid for the emulator too, which panics otherwise.
+		e := qrypttest.New(qrypttest.Config{Tokens: []string{"t"}})
+		e.Script(faults...)
+		if (e.Pending() == 0) != (len(faults) == 0) {
+			t.Errorf("%q: pending %d", text, e.Pending())
+		}
+	})
+}
+
+func TestRandomScript(t *testing.T) {
+	a, b := qrypttest.RandomScript(7, 1000), qrypttest.RandomScript(7, 1000)
+	if !slices.Equal(a, b) {
+		t.Error("one seed, two scripts")
+	}
+	if slices.Equal(a, qrypttest.RandomScript(8, 1000)) {
+		t.Error("two seeds, one script")
+	}
+	seen := make(map[qrypttest.Kind]bool)
+	for _, f := range a {
+		seen[f.Kind] = true
+		if f.Times != 1 {
+			t.Errorf("%v: Times %d, want 1", f, f.Times)
+		}
+	}
+	for k := range qrypttest.ExpiredCertificate {
+		if !seen[k] {
+			t.Errorf("%v is never drawn", k)
+		}
+	}
+	if seen[qrypttest.ExpiredCertificate] {
+		t.Error("expired-certificate drawn, and nobody asked for it")
+	}
+	if !slices.ContainsFunc(qrypttest.RandomScript(7, 1000, qrypttest.ExpiredCertificate), func(f qrypttest.Fault) bool {
+		return f.Kind == qrypttest.ExpiredCertificate
+	}) {
+		t.Error("expired-certificate never drawn, although asked for")
+	}
+}

@@ -1,0 +1,268 @@
+package qrypttest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+)
+
+// A Server is an emulator that listens: HTTPS, HTTP/1.1 only, an address for
+// each region.
+type Server struct {
+	*Emulator
+	URL string // of the first region: https://host:port
+
+	authority *authority
+	mu        sync.Mutex // held while a region stops or starts
+	closed    bool
+	sites     []*site
+}
+
+// A site is one region's address, and the server there while it runs.
+type site struct {
+	region  string
+	address string // as bound: the same after Stop and Start
+	url     string
+	tls     *tls.Config
+	running *running // nil: stopped
+}
+
+type running struct {
+	server *http.Server
+	cancel context.CancelFunc // of all its requests
+	served chan struct{}
+	conns  sync.WaitGroup
+}
+
+// NewServer starts an emulator on loopback; end it with Close. It panics if it
+// cannot.
+func NewServer(cfg Config) *Server {
+	s, err := Listen(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// Listen is NewServer with an error.
+func Listen(cfg Config) (*Server, error) {
+	e, err := newEmulator(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Emulator: e}
+	if s.authority, err = newAuthority(); err != nil {
+		return nil, fmt.Errorf("qrypttest: certificate: %w", err)
+	}
+	for i, region := range e.regions {
+		address := "127.0.0.1:0"
+		if cfg.Listen != nil {
+			address = cfg.Listen[i]
+		}
+		if err := s.add(region, address); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	s.URL = s.sites[0].url
+	return s, nil
+}
+
+func (s *Server) add(region, address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("qrypttest: Config.Listen: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		// It listens everywhere; a URL needs a place.
+		host = "localhost"
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("qrypttest: %w", err)
+	}
+	t := &site{region: region, address: listener.Addr().String()}
+	_, port, _ := net.SplitHostPort(t.address)
+	t.url = "https://" + net.JoinHostPort(host, port)
+	if t.tls, err = s.tlsConfig(region, host); err != nil {
+		listener.Close()
+		return fmt.Errorf("qrypttest: certificate: %w", err)
+	}
+	s.sites = append(s.sites, t)
+	s.run(t, listener)
+	return nil
+}
+
+func (s *Server) tlsConfig(region, host string) (*tls.Config, error) {
+	names := []string{"localhost", "127.0.0.1", "::1", region + ".localhost", host}
+	now := time.Now()
+	valid, err := s.authority.leaf(names, now.Add(-validBefore), now.Add(validAfter))
+	if err != nil {
+		return nil, err
+	}
+	expired, err := s.authority.leaf(names, now.Add(-validAfter), now.Add(-validBefore))
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// A resumed session shows no certificate, so none could be expired.
+		SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			f, met := s.handshake(region)
+			if !met {
+				return valid, nil
+			}
+			if !s.pause(hello.Context(), f.Latency) {
+				return nil, errors.New("qrypttest: closed")
+			}
+			return expired, nil
+		},
+	}, nil
+}
+
+// handshake consumes and records an ExpiredCertificate that is next.
+func (e *Emulator) handshake(region string) (Fault, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q := e.head(region)
+	if q == nil || q.faults[0].Kind != ExpiredCertificate {
+		return Fault{}, false
+	}
+	f := q.faults[0]
+	q.pop()
+	e.requests = append(e.requests, &Request{Time: time.Now(), Region: region, Token: noToken, Fault: f})
+	return f, true
+}
+
+func (s *Server) run(t *site, listener net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{cancel: cancel, served: make(chan struct{})}
+	r.server = &http.Server{
+		Handler:           &handler{e: s.Emulator, region: t.region, handshakes: true},
+		TLSConfig:         t.tls,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		// net/http would answer OPTIONS * by itself, without the label.
+		DisableGeneralOptionsHandler: true,
+		// Failed handshakes are what the emulator is for: no noise.
+		ErrorLog:    log.New(io.Discard, "", 0),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				r.conns.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				r.conns.Done()
+			}
+		},
+		// HTTP/2 connections cannot be hijacked, as Reset has to.
+		Protocols: new(http.Protocols),
+	}
+	r.server.Protocols.SetHTTP1(true)
+	t.running = r
+	go func() {
+		defer close(r.served)
+		r.server.ServeTLS(listener, "", "")
+	}()
+}
+
+func (r *running) stop() {
+	r.cancel()
+	r.server.Close()
+	<-r.served
+	// A connection accepted while Close ran may have escaped it.
+	r.server.Close()
+	r.conns.Wait()
+}
+
+func (s *Server) site(region string) *site {
+	s.mustKnow(region)
+	return s.sites[slices.Index(s.regions, region)]
+}
+
+// Endpoints returns the URLs of the regions, in the order of Config.Regions.
+func (s *Server) Endpoints() []string {
+	urls := make([]string, len(s.sites))
+	for i, t := range s.sites {
+		urls[i] = t.url
+	}
+	return urls
+}
+
+// CAPEM returns the certificate of the CA that signed the server's, as PEM.
+func (s *Server) CAPEM() []byte { return s.authority.pem() }
+
+// Client returns a client that trusts the server, and keeps no connection.
+func (s *Server) Client() *http.Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.authority.cert)
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DisableKeepAlives: true,
+	}}
+}
+
+// Stop takes a region off the network: its listener and its connections are
+// closed, its requests ended, when it returns. It panics if there is no such
+// region.
+func (s *Server) Stop(region string) {
+	t := s.site(region)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.running != nil {
+		t.running.stop()
+		t.running = nil
+	}
+}
+
+// Start brings a region back, on the address it had. It panics if there is no
+// such region.
+func (s *Server) Start(region string) error {
+	t := s.site(region)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("qrypttest: the server is closed")
+	}
+	if t.running != nil {
+		return nil
+	}
+	listener, err := net.Listen("tcp", t.address)
+	if err != nil {
+		return fmt.Errorf("qrypttest: %w", err)
+	}
+	s.run(t, listener)
+	return nil
+}
+
+// Close ends all requests at once, also those that hang, and returns when the
+// last one has ended.
+func (s *Server) Close() {
+	s.Emulator.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, t := range s.sites {
+		if t.running != nil {
+			t.running.stop()
+			t.running = nil
+		}
+	}
+}
