@@ -1,0 +1,69 @@
+package qrypt
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// BlockSize is the length in bytes of every block.
+const BlockSize = 1024
+
+// A Block is 1,024 bytes of entropy. It is a handle: copies of it share the
+// same bytes, so that Wipe reaches them all and printing a Block, or anything
+// that holds one, shows no entropy.
+type Block struct {
+	bytes  *[BlockSize]byte
+	origin Origin
+}
+
+// Origin says where a block came from.
+type Origin struct {
+	Endpoint string    // base URL of the service, or another source's name for itself
+	Received time.Time // when its answer arrived
+	Emulated bool      // by an emulator's own word: not quantum entropy
+}
+
+// NewBlock returns a Block with a copy of p, which must be 1,024 bytes: for
+// sources other than Client. If origin.Received is zero, it is now.
+func NewBlock(p []byte, origin Origin) (Block, error) {
+	if len(p) != BlockSize {
+		return Block{}, fmt.Errorf("qrypt: a block has %d bytes, not %d", BlockSize, len(p))
+	}
+	if origin.Received.IsZero() {
+		origin.Received = time.Now()
+	}
+	b := Block{new([BlockSize]byte), origin}
+	copy(b.bytes[:], p)
+	return b, nil
+}
+
+// Bytes returns the block's 1,024 bytes themselves, not a copy; nil for the
+// zero Block. They are valid until Wipe.
+func (b Block) Bytes() []byte {
+	if b.bytes == nil {
+		return nil
+	}
+	return b.bytes[:]
+}
+
+// Origin says where the block came from.
+func (b Block) Origin() Origin { return b.origin }
+
+// Wipe overwrites the bytes with zeros, in every copy of b. A wiped block is
+// spent: it must not be used again.
+func (b Block) Wipe() {
+	if b.bytes != nil {
+		clear(b.bytes[:])
+	}
+}
+
+// String shows where the block came from and nothing of its bytes.
+func (b Block) String() string { return "qrypt.Block(redacted, from " + b.origin.Endpoint + ")" }
+
+// Format prints String for every verb.
+func (b Block) Format(f fmt.State, _ rune) { io.WriteString(f, b.String()) }
+
+// LogValue is String, for package log/slog.
+func (b Block) LogValue() slog.Value { return slog.StringValue(b.String()) }

@@ -1,0 +1,303 @@
+// Package qrypt is a client of Qrypt's Entropy-as-a-Service: an HTTPS API that
+// hands out blocks of 1,024 bytes drawn from quantum random number generators.
+//
+// Most programs do not need it: package [example.com/qrand] keeps a random
+// reader seeded from the service, through outages too, and that is what keys
+// should be made from. Use this package to spend the blocks in some other way,
+// and begin with [New], [FromEnv] and [Client.Blocks].
+//
+// A Client holds no policy: one call is one request, never repeated, and what
+// went wrong comes back as an [*Error] of one of the classes ErrRateLimited,
+// ErrQuota and so on. It does keep the one rule that the service states for
+// its clients, 30 requests in any 10 seconds for a token, by waiting.
+package qrypt
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// The service's own endpoints: api-eus in the eastern United States, api-weu
+// in western Europe.
+const (
+	EndpointEUS = "https://api-eus.qrypt.com"
+	EndpointWEU = "https://api-weu.qrypt.com"
+)
+
+// MaxBlocks is how many blocks one request may ask for.
+const MaxBlocks = 512
+
+// EmulatedHeader marks the answers of an emulator of the service. Blocks that
+// came with it say so in their [Origin]: they are not quantum entropy.
+const EmulatedHeader = "Qrypt-Emulated"
+
+// defaultTimeout bounds one whole request. A full answer is 700 kB.
+const defaultTimeout = 30 * time.Second
+
+// tlsRand feeds TLS. It is captured here because a program may later set
+// rand.Reader to a reader that is itself seeded through this client.
+var tlsRand = rand.Reader
+
+// Config says where the service is and how to reach it.
+type Config struct {
+	// Endpoints are base URLs, asked in this order: the first until it fails in
+	// a way that another may not, then the next. They are https, or http to a
+	// loopback address. Nil: EndpointEUS, EndpointWEU.
+	Endpoints []string
+
+	// Dialect is the API the endpoints speak. Zero: DialectQuantumEntropy.
+	Dialect Dialect
+
+	// Token gives the access token for each request. Nil is an error, except in
+	// DialectOpenAPI, where devices on a private network need none.
+	Token TokenFunc
+
+	// HTTPClient carries the requests: set it for proxies, private CAs or
+	// client certificates, starting from [NewHTTPClient]. It is copied, and the
+	// copy follows no redirects. Nil: NewHTTPClient().
+	HTTPClient *http.Client
+
+	// Timeout bounds one whole request, connection and answer. Zero: 30 s.
+	Timeout time.Duration
+}
+
+// A Client fetches blocks. It is safe for concurrent use.
+type Client struct {
+	endpoints []string
+	dialect   Dialect
+	token     TokenFunc
+	http      http.Client
+	timeout   time.Duration
+
+	mu      sync.Mutex
+	current int     // index of the endpoint to ask
+	last    tokenID // of the last request
+}
+
+// New returns a Client, or an error that says what to change in cfg. It makes
+// no request.
+func New(cfg Config) (*Client, error) {
+	if cfg.Endpoints == nil {
+		cfg.Endpoints = []string{EndpointEUS, EndpointWEU}
+	}
+	if len(cfg.Endpoints) == 0 {
+		return nil, errors.New("qrypt: no endpoint: leave Endpoints nil for Qrypt's own")
+	}
+	if cfg.Dialect != DialectQuantumEntropy && cfg.Dialect != DialectOpenAPI {
+		return nil, fmt.Errorf("qrypt: unknown dialect %d: use DialectQuantumEntropy or DialectOpenAPI", int(cfg.Dialect))
+	}
+	if cfg.Token == nil && cfg.Dialect != DialectOpenAPI {
+		return nil, fmt.Errorf("qrypt: %w: set Config.Token, to TokenFromEnv, TokenFromFile or a function of your own", ErrNoToken)
+	}
+	if cfg.Timeout < 0 {
+		return nil, errors.New("qrypt: negative Timeout")
+	}
+	c := &Client{dialect: cfg.Dialect, token: cfg.Token, timeout: cfg.Timeout}
+	for i, raw := range cfg.Endpoints {
+		endpoint, err := parseEndpoint(raw)
+		if err != nil {
+			return nil, fmt.Errorf("qrypt: endpoint %d of %d: %w", i+1, len(cfg.Endpoints), err)
+		}
+		c.endpoints = append(c.endpoints, endpoint)
+	}
+	if c.timeout == 0 {
+		c.timeout = defaultTimeout
+	}
+	if cfg.HTTPClient != nil {
+		c.http = *cfg.HTTPClient
+	} else {
+		c.http = *NewHTTPClient()
+	}
+	// A redirect is an answer of the wrong kind: a token must not leave its
+	// host, and a redirect's HTML has been taken for entropy before.
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c, nil
+}
+
+// NewHTTPClient returns the client used when Config.HTTPClient is nil, for
+// callers who want to change something about it. Its transport is an
+// *http.Transport with a limit on every phase of a request, TLS 1.2 or newer,
+// crypto/rand for TLS even where a program replaces rand.Reader, and the
+// proxies of the environment.
+//
+// Connections are not kept: requests are minutes apart, and on a kept one
+// net/http may send a request twice, which would cost entropy and break the
+// promise that one call is one request.
+func NewHTTPClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Rand: tlsRand},
+		ResponseHeaderTimeout:  20 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+	}}
+}
+
+// String names the client's endpoints and dialect.
+func (c *Client) String() string {
+	return fmt.Sprintf("qrypt.Client(%s, %v)", c.dialect, c.endpoints)
+}
+
+// GoString is String: the fields of a Client are not for printing.
+func (c *Client) GoString() string { return c.String() }
+
+// Endpoints returns the base URLs in the order in which they are asked.
+func (c *Client) Endpoints() []string { return append([]string(nil), c.endpoints...) }
+
+// Failover makes the next request go to the next endpoint. Blocks does so by
+// itself on its own failures; this is for a caller who refuses what it got.
+func (c *Client) Failover() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = (c.current + 1) % len(c.endpoints)
+}
+
+// TokenChanged reports whether there is a token now and it is another than the
+// one the last request was sent with: after ErrUnauthorized or ErrNoToken,
+// whether it is worth asking again. It makes no request.
+func (c *Client) TokenChanged(ctx context.Context) bool {
+	token, err := c.getToken(ctx)
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return identify(token) != c.last
+}
+
+// Blocks makes one request for n blocks, 1 to 512, and returns exactly n or an
+// error, which is an *Error unless n is out of range or ctx is done. It waits
+// first while the token has used its 30 requests in 10 s. The caller owns the
+// blocks and wipes them after use.
+func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
+	if n < 1 || n > MaxBlocks {
+		return nil, fmt.Errorf("qrypt: %d blocks asked for: a request carries 1 to %d", n, MaxBlocks)
+	}
+	c.mu.Lock()
+	index := c.current
+	c.mu.Unlock()
+	endpoint := c.endpoints[index]
+
+	token, err := c.getToken(ctx)
+	if err != nil && ctx.Err() != nil { // the caller gave up; there may be a token
+		return nil, fmt.Errorf("qrypt: getting the token: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		c.mu.Lock()
+		c.last = tokenID{} // so that any token that appears counts as changed
+		c.mu.Unlock()
+		return nil, &Error{Endpoint: endpoint, Class: ErrNoToken, cause: err}
+	}
+	id := identify(token)
+	if err := limiter.acquire(ctx, id); err != nil {
+		return nil, fmt.Errorf("qrypt: waiting for a place among %d requests in %v: %w", limitRequests, limitWindow, err)
+	}
+	defer limiter.release(id)
+	c.mu.Lock()
+	c.last = id
+	c.mu.Unlock()
+	blocks, err := c.fetch(ctx, endpoint, token, n)
+	var failure *Error
+	if errors.As(err, &failure) && failure.elsewhere() {
+		c.mu.Lock()
+		if c.current == index { // a concurrent call may have moved on already
+			c.current = (index + 1) % len(c.endpoints)
+		}
+		c.mu.Unlock()
+	}
+	return blocks, err
+}
+
+// fetch is the request itself.
+func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Block, error) {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := newRequest(limited, c.dialect, endpoint, n)
+	if err != nil {
+		return nil, &Error{Endpoint: endpoint, Class: ErrNetwork, Detail: "the request could not be made"}
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "identity") // also keeps a caller's transport from unzipping bombs
+	req.Header.Set("Cache-Control", "no-store")
+	req.Header.Set("User-Agent", "qrand")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, transportError(ctx, endpoint, err)
+	}
+	defer res.Body.Close()
+	received := time.Now()
+	if res.StatusCode != http.StatusOK {
+		return nil, statusError(endpoint, res, received)
+	}
+	origin := Origin{Endpoint: endpoint, Received: received, Emulated: res.Header.Get(EmulatedHeader) != ""}
+	malformed := func(detail string) error {
+		return &Error{Endpoint: endpoint, StatusCode: res.StatusCode, Class: ErrMalformed, Detail: detail}
+	}
+	if detail := checkHeader(res.Header); detail != "" {
+		return nil, malformed(detail)
+	}
+	body := make([]byte, maxAnswer(n)+1)
+	defer clear(body)
+	size, err := readAll(res.Body, body)
+	switch {
+	case errors.Is(err, errOversized):
+		return nil, malformed(err.Error())
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, malformed("the answer was cut short")
+	case err != nil:
+		return nil, transportError(ctx, endpoint, err)
+	}
+	blocks, err := parseAnswer(body[:size], c.dialect, n, origin)
+	if err != nil {
+		return nil, malformed(err.Error())
+	}
+	return blocks, nil
+}
+
+// newRequest writes the request for n blocks in a dialect.
+func newRequest(ctx context.Context, d Dialect, endpoint string, n int) (*http.Request, error) {
+	if d == DialectQuantumEntropy {
+		return http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/api/v1/quantum-entropy?size="+strconv.Itoa(n), nil)
+	}
+	body, err := json.Marshal(struct {
+		Size  int `json:"block_size"`
+		Count int `json:"block_count"`
+	}{BlockSize, n})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/api/v1/entropy", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return req, nil
+}
+
+func (c *Client) getToken(ctx context.Context) (string, error) {
+	if c.token == nil {
+		return "", nil
+	}
+	token, err := c.token(ctx)
+	if err != nil {
+		return "", err
+	}
+	return token, checkToken(token)
+}

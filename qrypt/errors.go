@@ -1,0 +1,189 @@
+package qrypt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The classes of failure, for errors.Is. Their texts say what the service's
+// documentation says of each, and what to do.
+var (
+	ErrBadRequest   = errors.New("bad request: is the endpoint right, and does it speak this dialect?")
+	ErrUnauthorized = errors.New("the access token is invalid or has expired: generate a new one in the Qrypt portal")
+	ErrQuota        = errors.New("the account's allotment of entropy for this period is used up")
+	ErrRateLimited  = errors.New("too many requests with this token: 30 in 10 s are allowed")
+	ErrServer       = errors.New("internal error of the service")
+	ErrNoSupply     = errors.New("the service's supply of entropy is insufficient for now")
+	ErrNetwork      = errors.New("the service cannot be reached")
+	ErrTLS          = errors.New("no trusted TLS connection to the service")
+	ErrTimeout      = errors.New("the service did not answer in time")
+	ErrRedirected   = errors.New("the answer is a redirect, which is never followed: is the endpoint right?")
+	ErrMalformed    = errors.New("the answer is malformed, no byte of it was used")
+	ErrNoToken      = errors.New("no access token")
+)
+
+// Error is a failed request. It holds nothing that the service sent but a
+// status and a time, so that printing it cannot show a token or entropy.
+type Error struct {
+	Endpoint   string        // base URL
+	StatusCode int           // HTTP status; zero if no answer arrived
+	RetryAfter time.Duration // as the answer asked, at least 1 s; zero if it did not
+	Class      error         // ErrRateLimited and so on
+	Detail     string        // what exactly, where more is known than the class
+	cause      error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "qrypt: %s: %v", e.Endpoint, e.Class)
+	if e.Detail != "" {
+		fmt.Fprintf(&b, ": %s", e.Detail)
+	}
+	if e.cause != nil {
+		fmt.Fprintf(&b, ": %v", e.cause)
+	}
+	if e.StatusCode != 0 && e.StatusCode != http.StatusOK {
+		fmt.Fprintf(&b, " (HTTP %d)", e.StatusCode)
+	}
+	if e.RetryAfter != 0 {
+		fmt.Fprintf(&b, ", retry after %v", e.RetryAfter)
+	}
+	return b.String()
+}
+
+// Unwrap gives the class and, for transport failures, the cause.
+func (e *Error) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.Class}
+	}
+	return []error{e.Class, e.cause}
+}
+
+// elsewhere reports whether another endpoint may do better. Rate, quota and
+// token are the account's, the same everywhere.
+func (e *Error) elsewhere() bool {
+	switch e.Class {
+	case ErrRateLimited, ErrQuota, ErrUnauthorized, ErrNoToken, ErrBadRequest:
+		return false
+	}
+	return true
+}
+
+// statusError types an answer other than 200.
+func statusError(endpoint string, res *http.Response, now time.Time) error {
+	e := &Error{Endpoint: endpoint, StatusCode: res.StatusCode, RetryAfter: retryAfter(res.Header, now)}
+	switch code := res.StatusCode; {
+	case code == http.StatusUnauthorized:
+		e.Class = ErrUnauthorized
+	case code == http.StatusForbidden:
+		e.Class = ErrQuota
+	case code == http.StatusTooManyRequests:
+		e.Class = ErrRateLimited
+	case code == http.StatusServiceUnavailable:
+		e.Class = ErrNoSupply
+	case code >= 500:
+		e.Class = ErrServer
+	case code >= 400:
+		e.Class = ErrBadRequest
+	case code >= 300:
+		e.Class = ErrRedirected
+	default:
+		e.Class, e.Detail = ErrMalformed, "a success without entropy"
+	}
+	return e
+}
+
+// retryAfter reads a Retry-After header in either form (RFC 9110 section
+// 10.2.3). A date is taken relative to the answer's own Date, where it has one,
+// because the clocks of client and service may differ.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if value == "" {
+		return 0
+	}
+	const most = 365 * 24 * time.Hour // what is longer is as good, and cannot overflow
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		wait = time.Duration(min(seconds, uint64(most/time.Second))) * time.Second
+	} else if errors.Is(err, strconv.ErrRange) {
+		wait = most
+	} else if at, err := http.ParseTime(value); err == nil {
+		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = sent
+		}
+		wait = at.Sub(now)
+	} else {
+		return 0
+	}
+	return min(max(wait, time.Second), most)
+}
+
+// transportError types a failure to get an answer. Of its cause it keeps only
+// what is known to be free of the peer's bytes: net/http quotes a malformed
+// answer in its error, and that may be entropy, or the token sent back.
+func transportError(ctx context.Context, endpoint string, err error) error {
+	if ctx.Err() != nil { // the caller gave up; the service did not fail
+		return fmt.Errorf("qrypt: %s: %w", endpoint, context.Cause(ctx))
+	}
+	e := &Error{Endpoint: endpoint, Class: ErrNetwork}
+	var (
+		verify  *tls.CertificateVerificationError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+		lookup  *net.DNSError
+		errno   syscall.Errno
+		timeout net.Error
+	)
+	switch {
+	case errors.As(err, &verify):
+		e.Class = ErrTLS
+		e.Detail, e.cause = certificateError(verify.Err)
+	case errors.As(err, &alert):
+		e.Class, e.cause = ErrTLS, alert
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		e.Class, e.Detail = ErrTLS, "the peer does not speak TLS"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		e.Class, e.cause = ErrTimeout, context.DeadlineExceeded
+	case errors.As(err, &lookup):
+		e.cause = lookup
+	case errors.As(err, &errno):
+		e.cause = errno
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		e.Detail, e.cause = "the connection was closed before the answer", io.ErrUnexpectedEOF
+	case strings.Contains(err.Error(), ": tls: "):
+		e.Class, e.Detail = ErrTLS, "the handshake failed"
+	default:
+		e.Detail = "the HTTP exchange failed"
+	}
+	return e
+}
+
+// certificateError says why a certificate is refused. The errors of crypto/x509
+// may quote its names, and those are the peer's bytes too: what is kept of them
+// has only times.
+func certificateError(err error) (detail string, cause error) {
+	var (
+		invalid x509.CertificateInvalidError
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "its certificate has expired, or this host's clock is wrong", invalid
+	case errors.As(err, &unknown):
+		return "its certificate is refused", x509.UnknownAuthorityError{Cert: unknown.Cert}
+	case errors.As(err, &host):
+		return "its certificate is another host's", nil
+	}
+	return "its certificate is refused", nil
+}

@@ -1,0 +1,115 @@
+package qrypt
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// maxToken is longer than any bearer token that servers accept in a header.
+const maxToken = 16 << 10
+
+// A TokenFunc returns the access token to use now. It is called for each
+// request, and every 30 s while package qrand waits for a new token. Tokens are
+// never logged and never part of an error of this package.
+type TokenFunc func(ctx context.Context) (string, error)
+
+// StaticToken is a token that never changes.
+func StaticToken(token string) TokenFunc {
+	return func(context.Context) (string, error) { return token, nil }
+}
+
+// TokenFromEnv takes the token from an environment variable, anew each time.
+func TokenFromEnv(name string) TokenFunc {
+	return func(context.Context) (string, error) {
+		token := strings.TrimSpace(os.Getenv(name))
+		if token == "" {
+			return "", fmt.Errorf("the environment variable %s is empty", name)
+		}
+		return token, nil
+	}
+}
+
+// TokenFromFile takes the token from a file, which it reads anew each time, so
+// that a token is rotated by replacing the file. White space around the token
+// is dropped. It warns once, on slog.Default, if any user may read the file.
+func TokenFromFile(path string) TokenFunc {
+	var warn sync.Once
+	return func(context.Context) (string, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("opening the token file: %w", withoutPath(err))
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+			warn.Do(func() {
+				slog.Warn("qrypt: every user of this host can read the token file: chmod 600 it", "file", path)
+			})
+		}
+		data, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+		defer clear(data)
+		if err != nil {
+			return "", err
+		}
+		if len(data) > maxToken { // the rest is not read: half a token is none
+			return "", fmt.Errorf("the token file %s is longer than %d bytes: is it the right file?", path, maxToken)
+		}
+		token := strings.TrimSpace(string(data))
+		if token == "" {
+			return "", fmt.Errorf("the token file %s is empty", path)
+		}
+		return token, nil
+	}
+}
+
+// withoutPath drops the name of a file that could not be opened: where the name
+// of a file is wanted, the token itself is easily set by mistake.
+func withoutPath(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// checkToken refuses what cannot be a bearer token (RFC 6750 section 2.1 has
+// fewer characters; services have been seen to use more), without showing it.
+func checkToken(token string) error {
+	if token == "" {
+		return errors.New("the token is empty")
+	}
+	if len(token) > maxToken {
+		return fmt.Errorf("the token is longer than %d bytes: is it the right file?", maxToken)
+	}
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c > '~' {
+			return fmt.Errorf("byte %d of the token cannot be in an HTTP header: was it copied whole, on one line?", i+1)
+		}
+	}
+	return nil
+}
+
+// A tokenID stands for a token where one must be remembered or compared. It is
+// salted, so that it says nothing of the token outside this process.
+type tokenID [sha256.Size]byte
+
+var idSalt = func() (salt [32]byte) {
+	rand.Read(salt[:])
+	return salt
+}()
+
+func identify(token string) tokenID {
+	h := sha256.New()
+	h.Write(idSalt[:])
+	io.WriteString(h, token)
+	return tokenID(h.Sum(nil))
+}
