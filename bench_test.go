@@ -1,0 +1,76 @@
+package qrand
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"testing"
+
+	"example.com/qrand/qrypt"
+)
+
+// BenchmarkRead compares the modes with crypto/rand, by the size of a Read.
+func BenchmarkRead(b *testing.B) {
+	readers := []struct {
+		name string
+		open func(b *testing.B) io.Reader
+	}{
+		{"crypto", func(b *testing.B) io.Reader { return rand.Reader }},
+		{"MixXOR", func(b *testing.B) io.Reader { return benchSource(b, MixXOR) }},
+		{"MixRekey", func(b *testing.B) io.Reader { return benchSource(b, MixRekey) }},
+		{"MixRefill", func(b *testing.B) io.Reader { return benchSource(b, MixRefill) }},
+	}
+	for _, size := range []int{16, 32, 64, 256, 1 << 10, 16 << 10, 1 << 20} {
+		for _, reader := range readers {
+			b.Run(fmt.Sprintf("%s/%d", reader.name, size), func(b *testing.B) {
+				r := reader.open(b)
+				p := make([]byte, size)
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					r.Read(p)
+				}
+			})
+		}
+	}
+}
+
+// benchSource is seeded, and reseeds by time alone.
+func benchSource(b *testing.B, mix Mix) *Source {
+	s, err := New(Config{Blocks: &fakeBlocks{}, Mix: mix, ReseedBytes: 1 << 62})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	waitSeeded(b, s)
+	return s
+}
+
+// BenchmarkNew is the time until the first byte can be read, with a service
+// that cannot be reached.
+func BenchmarkNew(b *testing.B) {
+	client, err := qrypt.New(qrypt.Config{Endpoints: []string{"http://127.0.0.1:1"}, Token: qrypt.StaticToken(testToken)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := make([]byte, 32)
+	for b.Loop() {
+		s, err := New(Config{Blocks: client})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Read(p)
+		b.StopTimer()
+		s.Close()
+		b.StartTimer()
+	}
+}
+
+// BenchmarkReseed is one block into the keys of every shard.
+func BenchmarkReseed(b *testing.B) {
+	s := benchSource(b, MixXOR)
+	block := newTestBlock(1).Bytes()
+	for b.Loop() {
+		s.rekeyAll(block)
+	}
+}

@@ -1,0 +1,36 @@
+package qrand
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestDependencies: auditors of a random number generator read all that it
+// imports, so what the library imports stays this short.
+func TestDependencies(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("there is no go command to list the dependencies with")
+	}
+	out, err := exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".", "./qrypt").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range strings.Fields(string(out)) {
+		allowed := false
+		for _, prefix := range []string{"example.com/qrand", "golang.org/x/crypto/", "golang.org/x/sys/", "golang.org/x/time/"} {
+			allowed = allowed || strings.HasPrefix(path, prefix)
+		}
+		if !allowed || strings.Contains(path, "qrypttest") {
+			t.Errorf("the library imports %s", path)
+		}
+	}
+	out, err = exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./qrypttest").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(string(out)); got != "example.com/qrand/qrypttest" {
+		t.Errorf("the emulator imports %s: it must not share what it checks", got)
+	}
+}

@@ -1,0 +1,117 @@
+package qrand
+
+import (
+	"crypto/hmac"
+	"crypto/sha512"
+	"crypto/subtle"
+
+	"example.com/qrand/internal/chacha20"
+)
+
+const (
+	keySize   = chacha20.KeySize
+	chunkSize = 1024 // keystream of one key: the next key, then the output
+)
+
+// The two primitives, variables so that a test can put something else in their
+// place and show what the output rests on.
+var (
+	keystream = chacha20.KeyStream
+	extract   = hmacExtract
+)
+
+// A generator is ChaCha20 with fast key erasure (Bernstein, "Fast-key-erasure
+// random-number generators", 2017): each key makes one chunk, whose first 32
+// bytes replace the key before any other byte leaves. What was handed out
+// cannot be computed from what is left.
+//
+// It does no I/O, knows no clock, and has no lock of its own.
+type generator struct {
+	key   [keySize]byte
+	chunk [chunkSize]byte // chunk[at:end] is output not yet handed out; the rest is zero
+	at    int
+	end   int
+}
+
+// xor XORs the next len(p) bytes of the stream over p.
+func (g *generator) xor(p []byte) {
+	for len(p) > 0 {
+		if g.empty() {
+			g.fill(chunkSize)
+		}
+		p = p[g.take(p):]
+	}
+}
+
+// xorOnce is xor for a caller who rekeys before any further output: of the last
+// chunk it computes no more blocks than p needs, and keeps none.
+func (g *generator) xorOnce(p []byte) {
+	for len(p) > 0 {
+		if g.empty() {
+			need := (keySize + len(p) + chacha20.BlockSize - 1) / chacha20.BlockSize * chacha20.BlockSize
+			g.fill(min(need, chunkSize))
+		}
+		p = p[g.take(p):]
+	}
+	g.drop()
+}
+
+// rekey XORs x into the key and drops what the old key made, so that the very
+// next byte depends on x. XOR with anything leaves a secret key secret, and
+// makes any key secret if x is.
+func (g *generator) rekey(x *[keySize]byte) {
+	subtle.XORBytes(g.key[:], g.key[:], x[:])
+	g.drop()
+}
+
+func (g *generator) empty() bool { return g.at == g.end }
+
+// fill makes the first size bytes of the key's chunk, and spends the key.
+func (g *generator) fill(size int) {
+	keystream(g.chunk[:size], &g.key)
+	copy(g.key[:], g.chunk[:keySize])
+	clear(g.chunk[:keySize])
+	g.at, g.end = keySize, size
+}
+
+// take XORs buffered output over p and erases it, as much as there is.
+func (g *generator) take(p []byte) int {
+	out := g.chunk[g.at:g.end]
+	n := subtle.XORBytes(p, p[:min(len(p), len(out))], out)
+	clear(out[:n])
+	g.at += n
+	return n
+}
+
+func (g *generator) drop() {
+	clear(g.chunk[g.at:g.end])
+	g.at, g.end = 0, 0
+}
+
+func (g *generator) wipe() {
+	clear(g.key[:])
+	g.drop()
+}
+
+// seedLabel separates this use of HMAC from any other (it names the
+// construction, so that another one would have another label).
+const seedLabel = "qrand seed v1"
+
+// hmacExtract is what a reseed XORs into the key of one shard:
+//
+//	HMAC-SHA-512(key = os, msg = "qrand seed v1" || shard || block)[:32]
+//
+// Whoever knows the block does not know the result, for os is secret (a PRF);
+// whoever knows os does not, for the block has 8,192 bits (an extractor, whose
+// salt os was not known when the block was chosen). RFC 2104, FIPS 180-4.
+func hmacExtract(os *[keySize]byte, shard byte, block []byte) (x [keySize]byte) {
+	h := hmac.New(sha512.New, os[:])
+	h.Write([]byte(seedLabel))
+	h.Write([]byte{shard})
+	h.Write(block)
+	var sum [sha512.Size]byte
+	h.Sum(sum[:0])
+	copy(x[:], sum[:])
+	clear(sum[:])
+	return x
+}

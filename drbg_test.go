@@ -1,0 +1,149 @@
+package qrand
+
+import (
+	"bytes"
+	"fmt"
+	mathrand "math/rand/v2"
+	"testing"
+
+	"example.com/qrand/internal/chacha20"
+)
+
+func testKey(seed byte) (key [32]byte) {
+	mathrand.NewChaCha8([32]byte{seed}).Read(key[:])
+	return key
+}
+
+// TestStream: the stream is the model's, however it is read.
+func TestStream(t *testing.T) {
+	want := (&modelGenerator{key: testKey(1)}).stream(5000)
+	for _, size := range []int{1, 7, 32, 64, 991, 992, 993, 1024, 4999, 5000} {
+		g := &generator{key: testKey(1)}
+		var got []byte
+		for len(got) < len(want) {
+			p := make([]byte, min(size, len(want)-len(got)))
+			g.xor(p)
+			got = append(got, p...)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("read %d bytes at a time, the stream differs from the model's", size)
+		}
+	}
+}
+
+// TestXorOnce: the same bytes as xor's, from no more keystream than needed.
+func TestXorOnce(t *testing.T) {
+	made := 0
+	keystream = func(dst []byte, key *[32]byte) {
+		made += len(dst)
+		chacha20.KeyStream(dst, key)
+	}
+	defer func() { keystream = chacha20.KeyStream }()
+	for _, tc := range []struct{ size, made int }{
+		{0, 0}, {1, 64}, {32, 64}, {33, 128}, {96, 128}, {97, 192}, {992, 1024}, {993, 1024 + 64}, {2000, 2*1024 + 64},
+	} {
+		g := &generator{key: testKey(2)}
+		p := make([]byte, tc.size)
+		made = 0
+		g.xorOnce(p)
+		if made != tc.made {
+			t.Errorf("%d bytes took %d of keystream, want %d", tc.size, made, tc.made)
+		}
+		if want := (&modelGenerator{key: testKey(2)}).stream(tc.size); !bytes.Equal(p, want) {
+			t.Errorf("%d bytes differ from the model's", tc.size)
+		}
+		if *g != (generator{key: g.key}) {
+			t.Errorf("after %d bytes output is left in the buffer", tc.size)
+		}
+	}
+}
+
+// TestXorKeepsWhatIsThere: output is XORed over p, not written.
+func TestXorKeepsWhatIsThere(t *testing.T) {
+	want := (&modelGenerator{key: testKey(3)}).stream(2000)
+	p := bytes.Repeat([]byte{0xa5}, len(want))
+	(&generator{key: testKey(3)}).xor(p)
+	for i := range p {
+		if p[i] != want[i]^0xa5 {
+			t.Fatalf("byte %d is not the stream XOR what was there", i)
+		}
+	}
+}
+
+// TestErasure: a generator holds neither a key it has used nor a byte that it
+// has handed out.
+func TestErasure(t *testing.T) {
+	g, model := &generator{key: testKey(4)}, &modelGenerator{key: testKey(4)}
+	for _, size := range []int{1, 31, 500, 992, 3000, 64} {
+		used := g.key
+		fresh := g.empty()
+		p := make([]byte, size)
+		g.xor(p)
+		if want := model.stream(size); !bytes.Equal(p, want) {
+			t.Fatal("the stream differs from the model's")
+		}
+		if g.key != model.key || fresh && g.key == used {
+			t.Errorf("after %d bytes the key is not the next one", size)
+		}
+		if !bytes.Equal(g.chunk[g.at:g.end], model.left) {
+			t.Errorf("after %d bytes the buffer is not what is still to come", size)
+		}
+		if rest := append(bytes.Clone(g.chunk[:g.at]), g.chunk[g.end:]...); !allZero(rest) {
+			t.Errorf("after %d bytes the buffer holds more than what is still to come", size)
+		}
+	}
+	g.wipe()
+	if *g != (generator{}) {
+		t.Error("wipe leaves something")
+	}
+}
+
+func allZero(p []byte) bool { return len(bytes.Trim(p, "\x00")) == 0 }
+
+// TestRekey: the very next byte comes from the old key XOR x, whatever was
+// buffered.
+func TestRekey(t *testing.T) {
+	for _, before := range []int{0, 1, 500, 992, 1500} {
+		g, model := &generator{key: testKey(5)}, &modelGenerator{key: testKey(5)}
+		g.xor(make([]byte, before))
+		model.stream(before)
+		x := testKey(6)
+		g.rekey(&x)
+		model.rekey(x[:])
+		p := make([]byte, 100)
+		g.xor(p)
+		if want := model.stream(100); !bytes.Equal(p, want) {
+			t.Errorf("after %d bytes and a rekey the stream differs from the model's", before)
+		}
+	}
+}
+
+// TestSeed: the seed is the model's, and every part of what goes in counts.
+func TestSeed(t *testing.T) {
+	os, block := testKey(7), make([]byte, 1024)
+	mathrand.NewChaCha8([32]byte{8}).Read(block)
+	seen := map[[32]byte]string{}
+	check := func(what string, shard byte) {
+		t.Helper()
+		got := hmacExtract(&os, shard, block)
+		if want := modelSeed(os[:], shard, block); !bytes.Equal(got[:], want) {
+			t.Errorf("%s: seed is %x, the model's %x", what, got, want)
+		}
+		if other, ok := seen[got]; ok {
+			t.Errorf("%s gives the same seed as %s", what, other)
+		}
+		seen[got] = what
+	}
+	for shard := range maxShards {
+		check(fmt.Sprintf("shard %d", shard), byte(shard))
+	}
+	flip := func(p []byte, what string) {
+		for bit := range 8 * len(p) {
+			p[bit/8] ^= 1 << (bit % 8)
+			check(fmt.Sprintf("bit %d of %s", bit, what), 0)
+			p[bit/8] ^= 1 << (bit % 8)
+		}
+	}
+	flip(os[:], "crypto/rand's bytes")
+	flip(block, "the block")
+}

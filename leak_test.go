@@ -1,0 +1,120 @@
+package qrand
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Everything that a program could come to see of a Source in the tests is kept
+// here: each log line, event, error and Status, printed in each way. At the end
+// of the run it is searched for the tests' token and for the mark that every
+// block of theirs carries.
+var heard struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+const (
+	testToken  = "tok-9f2c77e1-secret-of-the-root-tests"
+	testToken2 = "tok-4b1d09aa-other-secret-of-the-root-tests"
+	blockMark  = "MARK-of-a-block-in-root-tests"
+)
+
+type heardWriter struct{}
+
+func (heardWriter) Write(p []byte) (int, error) {
+	heard.Lock()
+	defer heard.Unlock()
+	return heard.Write(p)
+}
+
+// hear notes a value as programs print them.
+func hear(values ...any) {
+	for _, v := range values {
+		text, _ := json.Marshal(v)
+		fmt.Fprintf(heardWriter{}, "%v %+v %#v %s %q %x %s\n", v, v, v, v, v, v, text)
+		slog.New(slog.NewJSONHandler(heardWriter{}, nil)).Info("heard", "value", v)
+	}
+}
+
+// leaks lists the traces of a secret in text.
+func leaks(text []byte, secret string) (found []string) {
+	traces := map[string]string{
+		"as it is":   secret,
+		"hex":        hex.EncodeToString([]byte(secret)),
+		"upper hex":  strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"decimal":    strings.Trim(fmt.Sprint([]byte(secret)), "[]"),
+		"Go literal": strings.Trim(fmt.Sprintf("%#v", []byte(secret)), "[]byte{}"),
+	}
+	for shift := range 3 { // of the secret in base64's groups of three bytes
+		whole := (len(secret) - shift) / 3 * 3
+		traces[fmt.Sprintf("base64 at %d", shift)] = base64.StdEncoding.EncodeToString([]byte(secret)[shift : shift+whole])
+	}
+	for form, trace := range traces {
+		if bytes.Contains(text, []byte(trace)) {
+			found = append(found, form)
+		}
+	}
+	return found
+}
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(heardWriter{}, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	code := m.Run()
+	for what, secret := range map[string]string{"a token": testToken, "another token": testToken2, "a block": blockMark} {
+		if forms := leaks(heard.Bytes(), secret); forms != nil {
+			fmt.Printf("FAIL: what was printed, logged or returned in the tests shows %s (%s)\n", what, strings.Join(forms, ", "))
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// TestLeaks: the search finds what it looks for, in each form.
+func TestLeaks(t *testing.T) {
+	block := newTestBlock(1)
+	for _, form := range []string{"%s", "%x", "%X", "%v", "%#v"} {
+		if text := fmt.Appendf(nil, form, block.Bytes()); leaks(text, blockMark) == nil {
+			t.Errorf("a block printed with %s is not found", form)
+		}
+	}
+	for skip := range 3 {
+		if text := base64.StdEncoding.EncodeToString(block.Bytes()[skip:]); leaks([]byte(text), blockMark) == nil {
+			t.Errorf("a block in base64, %d bytes on, is not found", skip)
+		}
+	}
+	if leaks([]byte("nothing of the sort"), blockMark) != nil {
+		t.Error("found in a text without it")
+	}
+}
+
+// TestPrintedSource: no verb, and no struct that holds one, prints what a
+// Source knows.
+func TestPrintedSource(t *testing.T) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
+	waitSeeded(t, s)
+	holder := struct{ s *Source }{s}
+	hear(s, holder, s.Status(), s.cfg.Blocks)
+	var logged bytes.Buffer
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(&logged, heardWriter{}), nil))
+	log.Info("it", "source", s, "holder", holder)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%d", "%s"} {
+		fmt.Fprintf(&logged, verb+" "+verb+"\n", s, holder)
+	}
+	for _, sh := range s.shards {
+		for _, secret := range []string{string(sh.gen.key[:]), string(sh.gen.key[4:12])} {
+			if forms := leaks(logged.Bytes(), secret); forms != nil {
+				t.Errorf("a key is printed (%v)", forms)
+			}
+		}
+	}
+}

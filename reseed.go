@@ -1,0 +1,244 @@
+package qrand
+
+import (
+	"context"
+	mathrand "math/rand/v2"
+	"time"
+
+	"example.com/qrand/internal/health"
+	"example.com/qrand/qrypt"
+)
+
+// jitter draws a wait from [0, d): "full jitter", so that processes which failed
+// together do not come back together. A variable for tests.
+var jitter = func(d time.Duration) time.Duration { return mathrand.N(d) }
+
+// A reseeder is the one goroutine that decides when to fetch blocks and when to
+// feed them to the generators. Its fields are its own; what others may know of
+// them it writes to the Source's status. A fetch runs beside it, one at a time,
+// so that reseeds come due while the service keeps us waiting.
+type reseeder struct {
+	s       *Source
+	memory  *health.Memory
+	stock   []qrypt.Block // oldest first
+	answers chan answer
+	asks    []ask // Reseeds that wait for a fetch
+
+	lastReseed time.Time
+	idle       bool // a reseed is due but nothing was read: the next byte will wake us
+	wanting    bool // the last reseed would have used a block, had there been one
+
+	fetching    bool // a request is under way
+	checking    bool // the token is being compared
+	lastRequest time.Time
+	recent      []time.Time // requests within rateWindow, for what is left of it
+	notBefore   time.Time   // when the next request may be made
+	tokenAt     time.Time   // when to look for another token; zero: not waiting for one
+	pace        pace
+
+	failing *retry // how we wait now; nil when the last request was answered
+	lastErr error  // of that request
+	fails   map[*retry]int
+	warned  map[Reason]bool // in this outage
+
+	stopped bool
+}
+
+// An ask is a call of Reseed. reply has room for the one error it gets.
+type ask struct{ reply chan error }
+
+// An answer is how a fetch ended, or a check of the token.
+type answer struct {
+	asked    int // blocks
+	blocks   []qrypt.Block
+	err      error
+	newToken bool // of a check
+}
+
+func newReseeder(s *Source, now time.Time) *reseeder {
+	var key [32]byte
+	readOS(key[:])
+	return &reseeder{
+		s:          s,
+		memory:     health.NewMemory(key),
+		answers:    make(chan answer, 1),
+		lastReseed: now,
+		wanting:    true,
+		notBefore:  now,
+		pace:       pace{rate: rateLimit},
+		fails:      map[*retry]int{},
+		warned:     map[Reason]bool{},
+	}
+}
+
+func (r *reseeder) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	defer r.stop()
+	for {
+		r.reseedIfDue(time.Now())
+		r.fetchIfDue(ctx, time.Now())
+		r.note(func(*Status) {})
+		var alarm <-chan time.Time
+		if at := r.nextDue(); !at.IsZero() {
+			timer.Reset(time.Until(at))
+			alarm = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-alarm:
+		case <-r.s.wake:
+		case a := <-r.answers:
+			if r.checking {
+				r.checked(a.newToken, time.Now())
+			} else {
+				r.receive(a, time.Now())
+			}
+		case a := <-r.s.asks:
+			r.ask(a, time.Now())
+		}
+	}
+}
+
+// stop leaves no block, no goroutine and no caller behind.
+func (r *reseeder) stop() {
+	if r.fetching || r.checking {
+		wipe((<-r.answers).blocks)
+	}
+	wipe(r.stock)
+	r.reply(ErrClosed)
+	r.stock, r.stopped = nil, true
+	r.note(func(*Status) {})
+	close(r.s.done)
+}
+
+// reseedIfDue reseeds when ReseedInterval has passed or ReseedBytes went out,
+// provided that something was read since the last time.
+func (r *reseeder) reseedIfDue(now time.Time) {
+	elapsed := now.Sub(r.lastReseed) >= r.s.cfg.ReseedInterval
+	served := r.s.served(elapsed)
+	r.idle = elapsed && served == 0 && !r.s.refused.Load()
+	if elapsed && !r.idle || served >= r.s.cfg.ReseedBytes {
+		r.reseed(now)
+	}
+}
+
+// served sums the bytes that went out since the last reseed. With arm, a shard
+// will wake the reseeder at its very next byte.
+func (s *Source) served(arm bool) (sum int64) {
+	for _, sh := range s.shards {
+		sh.mu.Lock()
+		sum += sh.bytes - sh.mark
+		if arm {
+			sh.wakeAt = sh.bytes + 1
+		}
+		sh.mu.Unlock()
+	}
+	return sum
+}
+
+// reseed feeds the oldest block in stock to the generators, or, where there is
+// none, crypto/rand alone.
+func (r *reseeder) reseed(now time.Time) {
+	for len(r.stock) > 0 {
+		block := r.stock[0]
+		r.stock = r.stock[1:]
+		if r.s.cfg.Policy != RequireFresh || age(now, block.Origin().Received) <= r.s.cfg.MaxAge {
+			r.mix(block, now)
+			return
+		}
+		block.Wipe()
+		r.note(func(st *Status) { st.RefusedBlocks++ })
+	}
+	r.s.rekeyAll(nil)
+	r.lastReseed, r.wanting = now, true
+	r.note(func(st *Status) { st.OSReseeds++ })
+}
+
+// mix feeds a block to the generators.
+func (r *reseeder) mix(block qrypt.Block, now time.Time) {
+	r.s.rekeyAll(block.Bytes())
+	block.Wipe()
+	r.lastReseed, r.wanting = now, false
+	origin := block.Origin()
+	var firstEmulated, changed bool
+	r.note(func(st *Status) {
+		st.Blocks++
+		st.LastBlock, st.LastReceived, st.LastEndpoint = now, origin.Received, origin.Endpoint
+		firstEmulated = origin.Emulated && !st.Emulated
+		st.Emulated = st.Emulated || origin.Emulated
+		if r.failing == nil {
+			changed = st.enter(Seeded, "", now)
+		}
+	})
+	if r.s.lastBlock.Swap(&now) == nil {
+		close(r.s.seeded)
+	}
+	if firstEmulated {
+		r.s.cfg.Logger.Warn("qrand: the entropy is emulated, not quantum", "endpoint", origin.Endpoint)
+	}
+	r.s.emit(Event{Kind: BlockMixed, Time: now, Endpoint: origin.Endpoint, Emulated: origin.Emulated})
+	if changed {
+		r.s.emit(Event{Kind: StateChanged, Time: now})
+	}
+}
+
+// rekeyAll reseeds every shard at once, with the same block, its own index and
+// its own bytes of crypto/rand: K' = K xor HMAC(os, label || shard || block), or
+// without a block K' = K xor os. crypto/rand is read after the block came, so
+// that nobody could choose the block knowing it. The hash is computed before
+// the lock is taken: no Read waits for it.
+func (s *Source) rekeyAll(block []byte) {
+	var os, x [keySize]byte
+	for i, sh := range s.shards {
+		readOS(os[:])
+		x = os
+		if block != nil {
+			x = extract(&os, byte(i), block)
+		}
+		sh.mu.Lock()
+		sh.gen.rekey(&x)
+		if block != nil && !sh.seeded {
+			sh.seeded, sh.readsUntil, sh.bytesUntil = true, sh.reads, sh.bytes
+		}
+		sh.mark, sh.wakeAt = sh.bytes, sh.bytes+s.wakeQuantum()
+		sh.mu.Unlock()
+	}
+	clear(os[:])
+	clear(x[:])
+	s.refused.Store(false)
+}
+
+// note writes to the status, with what always changes.
+func (r *reseeder) note(f func(*Status)) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	f(&r.s.status)
+	r.s.status.Stock, r.s.status.NextRequest = len(r.stock), r.due()
+}
+
+// transition enters a state; if it is a new one, OnEvent hears of it.
+func (s *Source) transition(state State, reason Reason) {
+	now := time.Now()
+	s.mu.Lock()
+	changed := s.status.enter(state, reason, now)
+	s.mu.Unlock()
+	if changed {
+		s.emit(Event{Kind: StateChanged, Time: now, Reason: reason})
+	}
+}
+
+// emit tells OnEvent. No lock is held, so that it may call Read and Status.
+func (s *Source) emit(e Event) {
+	s.mu.Lock()
+	e.State = s.status.State
+	s.mu.Unlock()
+	s.cfg.OnEvent(e)
+}
+
+func wipe(blocks []qrypt.Block) {
+	for _, b := range blocks {
+		b.Wipe()
+	}
+}

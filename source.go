@@ -1,0 +1,486 @@
+// Package qrand is a random reader for key-generation code that adds quantum
+// entropy, from Qrypt's Entropy-as-a-Service, to crypto/rand.
+//
+// Most programs should use crypto/rand and nothing else. This package is for
+// those who must show where the entropy of their keys came from, or who want a
+// second, independent source in it. Start with [New], [Source] and [Config].
+//
+// A Source is never weaker than crypto/rand: in the default mode each byte it
+// returns is a byte of crypto/rand, fresh for this Read, XORed with a byte of a
+// ChaCha20 generator that does not depend on it. It never fails for want of the
+// service (unless a [Policy] says so), and never hides that either: [Source.Status],
+// [Config.OnEvent] and the log say at any moment whether quantum entropy is in it.
+//
+// On Go 1.26 and later, ecdsa.GenerateKey and others ignore the reader they are
+// passed, without an error. The README lists which do, and what to call instead.
+package qrand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	mathrand "math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/qrand/qrypt"
+)
+
+// A Mix says where crypto/rand enters a Read. (Reseeds always mix it in.)
+type Mix int
+
+const (
+	// MixXOR fills p from crypto/rand, then XORs as many bytes of our stream
+	// over it: a one-time pad over crypto/rand, as good as it even if ChaCha20
+	// is broken, the memory was stolen or the machine cloned. For keys.
+	MixXOR Mix = iota
+
+	// MixRekey XORs 32 fresh bytes of crypto/rand into the key, then expands
+	// that. It rests on ChaCha20, as the kernel's generator does, and survives
+	// a stolen state and a cloned machine. For bulk.
+	MixRekey
+
+	// MixRefill takes bytes from a buffer of 992, and each refill of it XORs 32
+	// fresh bytes of crypto/rand into the key. A cloned machine, or a copied
+	// process, may hand out the rest of the buffer twice: do NOT make keys or
+	// nonces with it. For very many tiny reads that are neither.
+	MixRefill
+)
+
+var mixNames = [...]string{"MixXOR", "MixRekey", "MixRefill"}
+
+func (m Mix) String() string { return name(mixNames[:], int(m), "Mix") }
+
+// MarshalText writes the Mix's name.
+func (m Mix) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (m *Mix) UnmarshalText(text []byte) error { return parse(m, mixNames[:], text, "mix") }
+
+// A Policy says what a Read does without quantum entropy.
+type Policy int
+
+const (
+	// Augment never fails a Read: without the service, bytes come from
+	// crypto/rand and a generator seeded by it; after Close, from crypto/rand
+	// alone. For a replacement of rand.Reader.
+	Augment Policy = iota
+
+	// RequireInitial fails Reads with ErrNotSeeded until a block is in the key.
+	RequireInitial
+
+	// RequireFresh also fails Reads with ErrStale when no block went into the
+	// key for MaxAge, and puts none in that had come longer than MaxAge before.
+	RequireFresh
+)
+
+var policyNames = [...]string{"Augment", "RequireInitial", "RequireFresh"}
+
+func (p Policy) String() string { return name(policyNames[:], int(p), "Policy") }
+
+// MarshalText writes the Policy's name.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (p *Policy) UnmarshalText(text []byte) error { return parse(p, policyNames[:], text, "policy") }
+
+// The errors of a Read, under RequireInitial and RequireFresh only, and of
+// WaitSeeded and Reseed.
+var (
+	ErrNotSeeded = errors.New("qrand: no block of quantum entropy has come from the service yet: Status says why, WaitSeeded waits for it")
+	ErrStale     = errors.New("qrand: the last block of quantum entropy is older than MaxAge: Status says why, Reseed asks for another")
+	ErrClosed    = errors.New("qrand: the Source is closed")
+)
+
+// A BlockSource supplies blocks; *qrypt.Client is one. Blocks returns up to n
+// blocks and at least one, or an error, and returns soon once ctx is done. It
+// is called by one goroutine at a time.
+//
+// If the source has the methods Endpoints() []string and Failover() of
+// *qrypt.Client, other endpoints are tried before a wait; if it has
+// TokenChanged(context.Context) bool, a new token ends the wait for one.
+type BlockSource interface {
+	Blocks(ctx context.Context, n int) ([]qrypt.Block, error)
+}
+
+// Config configures a Source. Its zero value takes the service's token and
+// address from the environment (see package qrypt) and is meant for use.
+type Config struct {
+	// Blocks supplies the entropy. Nil: qrypt.FromEnv().
+	Blocks BlockSource
+
+	// Mix says where crypto/rand enters. Zero: MixXOR.
+	Mix Mix
+
+	// Policy says what a Read does without quantum entropy. Zero: Augment.
+	Policy Policy
+
+	// MaxAge is how old the last block may be under RequireFresh; it must be
+	// longer than ReseedInterval. Zero: 10 min.
+	MaxAge time.Duration
+
+	// A reseed uses one block. It comes when ReseedInterval has passed since the
+	// last or about ReseedBytes went out (by an eighth more, when many
+	// goroutines read), if anything was read at all: an idle Source costs
+	// nothing. Zero: 1 min and 1 MiB.
+	ReseedInterval time.Duration
+	ReseedBytes    int64
+
+	// BatchBlocks is how many blocks a request asks for, 1 to 512. A request is
+	// made when no more than a quarter of it is in stock. 1 keeps no stock: for
+	// programs that end soon, which would waste it. Zero: 8.
+	BatchBlocks int
+
+	// Logger gets one Warn when the Source is degraded, for each reason in an
+	// outage, and one Info when it recovers. Nil: slog.Default().
+	Logger *slog.Logger
+
+	// OnEvent is told what happens, one event at a time, from the goroutine that
+	// reseeds, which waits for it: it should return soon. It may call Read and
+	// Status; Close, Reseed and WaitSeeded would wait for themselves. Nil: none.
+	OnEvent func(Event)
+}
+
+// The defaults that Config documents.
+const (
+	defaultMaxAge         = 10 * time.Minute
+	defaultReseedInterval = time.Minute
+	defaultReseedBytes    = 1 << 20
+	defaultBatchBlocks    = 8
+)
+
+// withDefaults returns cfg with its zero values replaced, or an error that says
+// what to change.
+func (cfg Config) withDefaults() (Config, error) {
+	switch {
+	case cfg.Mix < MixXOR || cfg.Mix > MixRefill:
+		return cfg, fmt.Errorf("qrand: unknown Mix %d: use MixXOR, MixRekey or MixRefill", int(cfg.Mix))
+	case cfg.Policy < Augment || cfg.Policy > RequireFresh:
+		return cfg, fmt.Errorf("qrand: unknown Policy %d: use Augment, RequireInitial or RequireFresh", int(cfg.Policy))
+	case cfg.MaxAge < 0 || cfg.ReseedInterval < 0 || cfg.ReseedBytes < 0:
+		return cfg, errors.New("qrand: MaxAge, ReseedInterval and ReseedBytes must not be negative; zero means the default")
+	case cfg.MaxAge != 0 && cfg.Policy != RequireFresh:
+		return cfg, fmt.Errorf("qrand: MaxAge is set but Policy is %v, which does not look at it: use RequireFresh", cfg.Policy)
+	case cfg.BatchBlocks < 0 || cfg.BatchBlocks > qrypt.MaxBlocks:
+		return cfg, fmt.Errorf("qrand: BatchBlocks is %d: a request asks for 1 to %d; zero means %d", cfg.BatchBlocks, qrypt.MaxBlocks, defaultBatchBlocks)
+	}
+	cfg.MaxAge = orDefault(cfg.MaxAge, defaultMaxAge)
+	cfg.ReseedInterval = orDefault(cfg.ReseedInterval, defaultReseedInterval)
+	cfg.ReseedBytes = orDefault(cfg.ReseedBytes, defaultReseedBytes)
+	cfg.BatchBlocks = orDefault(cfg.BatchBlocks, defaultBatchBlocks)
+	cfg.Logger = orDefault(cfg.Logger, slog.Default())
+	if cfg.OnEvent == nil {
+		cfg.OnEvent = func(Event) {}
+	}
+	if cfg.Policy == RequireFresh && cfg.MaxAge <= cfg.ReseedInterval {
+		return cfg, fmt.Errorf("qrand: MaxAge %v is not longer than ReseedInterval %v: a healthy Source would be stale between reseeds", cfg.MaxAge, cfg.ReseedInterval)
+	}
+	if cfg.Blocks == nil {
+		client, err := qrypt.FromEnv()
+		if err != nil {
+			return cfg, fmt.Errorf("qrand: Config.Blocks is nil, and the environment does not say where blocks come from: %w", err)
+		}
+		cfg.Blocks = client
+	}
+	return cfg, nil
+}
+
+func orDefault[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// A Source is an io.Reader of random bytes. It is safe for concurrent use.
+type Source struct {
+	cfg    Config
+	shards []*shard // pointers, so that printing a Source shows no key
+
+	lastBlock atomic.Pointer[time.Time] // when a block last went into the keys
+	closed    atomic.Bool
+	refused   atomic.Bool   // a Read was refused as stale since the last reseed
+	wake      chan struct{} // tells the reseeder that bytes went out
+	asks      chan ask      // carries Reseed's wishes to the reseeder
+	seeded    chan struct{} // closed when a block is in the keys
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when the reseeder has ended
+	closing   sync.Once
+
+	mu     sync.Mutex
+	status Status // but for what the shards count
+}
+
+// maxShards bounds the number of generators, however many processors there are;
+// a shard's index must fit the byte that goes into its seed.
+const maxShards = 64
+
+// pieceSize is the most that a Read takes under one lock: a longer one is
+// served as several, so that a reseed reaches its later bytes.
+const pieceSize = 64 << 10
+
+// A shard is a generator with its lock. There are several so that Reads on
+// different processors seldom meet.
+type shard struct {
+	mu     sync.Mutex
+	gen    generator
+	os     [keySize]byte // crypto/rand's bytes on their way into the key
+	closed bool
+
+	reads, bytes           int64 // served
+	readsUntil, bytesUntil int64 // of these, when the first block went in
+	seeded                 bool
+	mark                   int64 // bytes at the last reseed
+	wakeAt                 int64 // bytes at which to wake the reseeder
+
+	_ [128]byte // keeps neighbours' cache lines apart
+}
+
+// New returns a Source seeded from crypto/rand, ready for Read, and begins to
+// fetch quantum entropy in the background. It does not wait for the network:
+// WaitSeeded does. Call Close when done with it.
+func New(cfg Config) (*Source, error) {
+	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards))
+}
+
+func newSource(cfg Config, shards int) (*Source, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Source{
+		cfg:    cfg,
+		shards: make([]*shard, shards),
+		wake:   make(chan struct{}, 1),
+		asks:   make(chan ask),
+		seeded: make(chan struct{}),
+		cancel: cancel,
+		done:   make(chan struct{}),
+		status: Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
+	}
+	for i := range s.shards {
+		sh := &shard{wakeAt: s.wakeQuantum()}
+		readOS(sh.gen.key[:])
+		s.shards[i] = sh
+	}
+	go newReseeder(s, now).run(ctx)
+	return s, nil
+}
+
+// Read fills p with random bytes. Under the Policy Augment it always returns
+// len(p) and nil. Otherwise it may return 0 and ErrNotSeeded, ErrStale or
+// ErrClosed, and then leaves p as it was.
+func (s *Source) Read(p []byte) (int, error) {
+	if err := s.permit(); err != nil {
+		return 0, err
+	}
+	for rest := p; len(rest) > 0; {
+		piece := rest[:min(len(rest), pieceSize)]
+		s.readPiece(piece, len(rest) == len(p))
+		rest = rest[len(piece):]
+	}
+	return len(p), nil
+}
+
+// readPiece fills p from one shard. Where crypto/rand panics, deferred Unlocks
+// leave the shard as it was.
+func (s *Source) readPiece(p []byte, first bool) {
+	if s.cfg.Mix == MixXOR {
+		readOS(p) // before the lock: most of the time of a Read is here
+	} else {
+		clear(p)
+	}
+	sh := s.lock()
+	defer sh.mu.Unlock()
+	switch {
+	case sh.closed:
+		if s.cfg.Mix != MixXOR {
+			readOS(p)
+		}
+	case s.cfg.Mix == MixXOR:
+		sh.gen.xor(p)
+	case s.cfg.Mix == MixRekey:
+		sh.rekeyFromOS()
+		sh.gen.xorOnce(p)
+	default:
+		for rest := p; len(rest) > 0; {
+			if sh.gen.empty() {
+				sh.rekeyFromOS()
+				sh.gen.fill(chunkSize)
+			}
+			rest = rest[sh.gen.take(rest):]
+		}
+	}
+	if first {
+		sh.reads++
+	}
+	sh.bytes += int64(len(p))
+	if sh.bytes >= sh.wakeAt {
+		sh.wakeAt = sh.bytes + s.wakeQuantum()
+		s.signal()
+	}
+}
+
+func (sh *shard) rekeyFromOS() {
+	readOS(sh.os[:])
+	sh.gen.rekey(&sh.os)
+	clear(sh.os[:])
+}
+
+// lock returns a locked shard: a free one, if there is one. Which is no secret
+// and changes nothing about the output's strength, so math/rand chooses.
+func (s *Source) lock() *shard {
+	start := mathrand.IntN(len(s.shards))
+	for i := range s.shards {
+		if sh := s.shards[(start+i)%len(s.shards)]; sh.mu.TryLock() {
+			return sh
+		}
+	}
+	sh := s.shards[start]
+	sh.mu.Lock()
+	return sh
+}
+
+// permit applies the Policy.
+func (s *Source) permit() error {
+	if s.cfg.Policy == Augment {
+		return nil
+	}
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	last := s.lastBlock.Load()
+	if last == nil {
+		return ErrNotSeeded
+	}
+	if s.cfg.Policy == RequireFresh && age(time.Now(), *last) > s.cfg.MaxAge {
+		s.refused.Store(true)
+		s.signal()
+		return ErrStale
+	}
+	return nil
+}
+
+// age is the time since then, by whichever clock says more: the monotonic one
+// stands still while a machine sleeps, and the wall clock can be set back.
+func age(now, then time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
+}
+
+// wakeQuantum is how many bytes a shard serves before it wakes the reseeder,
+// which adds the shards up: Reads on different processors share no counter, and
+// the sum runs over ReseedBytes by at most an eighth before it is noticed.
+func (s *Source) wakeQuantum() int64 {
+	return max(1, s.cfg.ReseedBytes/int64(8*len(s.shards)))
+}
+
+// signal wakes the reseeder. It never waits.
+func (s *Source) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// WaitSeeded waits until a block of quantum entropy is in the key. Its error
+// wraps ctx's, and says why there is none yet.
+func (s *Source) WaitSeeded(ctx context.Context) error {
+	select {
+	case <-s.seeded:
+		return nil
+	default:
+	}
+	select {
+	case <-s.seeded:
+		return nil
+	case <-s.done:
+		return ErrClosed
+	case <-ctx.Done():
+		if why := s.Status().LastError; why != "" {
+			return fmt.Errorf("qrand: not seeded: %w (the last request failed: %s)", context.Cause(ctx), why)
+		}
+		return fmt.Errorf("qrand: not seeded: %w (no answer from the service yet)", context.Cause(ctx))
+	}
+}
+
+// Reseed fetches a block from the service now and mixes it in: when it returns
+// nil, every byte read from then on depends on a block that came after the call.
+// It costs a block at least. Its error says why not; among others, that the
+// service asked us to wait, which Reseed does not override. Reads go on.
+func (s *Source) Reseed(ctx context.Context) error {
+	a := ask{reply: make(chan error, 1)}
+	select {
+	case s.asks <- a:
+	case <-s.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
+	}
+	select {
+	case err := <-a.reply:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
+	}
+}
+
+// Status returns a snapshot, which the caller may keep.
+func (s *Source) Status() Status {
+	s.mu.Lock()
+	st := s.status
+	st.Failures = maps.Clone(st.Failures)
+	s.mu.Unlock()
+	for _, sh := range s.shards {
+		sh.mu.Lock()
+		st.Reads += sh.reads
+		st.Bytes += sh.bytes
+		if sh.seeded {
+			st.ReadsBeforeBlock += sh.readsUntil
+			st.BytesBeforeBlock += sh.bytesUntil
+		} else {
+			st.ReadsBeforeBlock += sh.reads
+			st.BytesBeforeBlock += sh.bytes
+		}
+		sh.mu.Unlock()
+	}
+	st.Time = time.Now()
+	return st
+}
+
+// Close ends the background work, waits for it, and wipes the keys and the
+// blocks in stock. Reads go on after it under Augment, from crypto/rand alone.
+// It returns nil.
+func (s *Source) Close() error {
+	s.closing.Do(func() {
+		s.closed.Store(true)
+		s.cancel()
+		<-s.done
+		for _, sh := range s.shards {
+			sh.mu.Lock()
+			sh.gen.wipe()
+			sh.closed = true
+			sh.mu.Unlock()
+		}
+		s.transition(Closed, "")
+	})
+	return nil
+}
+
+// String is the Source's Status in one line.
+func (s *Source) String() string { return "qrand.Source(" + s.Status().String() + ")" }
+
+// Format prints String for every verb, so that none prints a key.
+func (s *Source) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+
+// LogValue is String, for package log/slog.
+func (s *Source) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+var _ io.ReadCloser = (*Source)(nil)

@@ -1,0 +1,150 @@
+package qrand
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A State is what a Source is doing about quantum entropy.
+type State int
+
+const (
+	Starting State = iota // no block yet, and no failure: output is crypto/rand's and a ChaCha20 seeded by it
+	Seeded                // a block is in the key, and the service answers
+	Degraded              // the last request failed; the Reason says why, LastBlock how old the last block is
+	Closed                // after Close
+)
+
+var stateNames = [...]string{"Starting", "Seeded", "Degraded", "Closed"}
+
+func (s State) String() string { return name(stateNames[:], int(s), "State") }
+
+// MarshalText writes the State's name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *State) UnmarshalText(text []byte) error { return parse(s, stateNames[:], text, "state") }
+
+func name(names []string, i int, kind string) string {
+	if i < 0 || i >= len(names) {
+		return fmt.Sprintf("%s(%d)", kind, i)
+	}
+	return names[i]
+}
+
+// parse sets v to the index of the name in text.
+func parse[T ~int](v *T, names []string, text []byte, kind string) error {
+	for i, known := range names {
+		if string(text) == known {
+			*v = T(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("qrand: unknown %s %q: use one of %s", kind, text, strings.Join(names, ", "))
+}
+
+// Status is what an operator may ask of a Source. It holds no secret: it can be
+// printed, logged or served as JSON.
+type Status struct {
+	Time   time.Time `json:"time"` // of this Status
+	State  State     `json:"state"`
+	Reason Reason    `json:"reason,omitempty"` // of Degraded
+	Since  time.Time `json:"since"`            // when State and Reason began
+	Mix    Mix       `json:"mix"`
+	Policy Policy    `json:"policy"`
+
+	LastBlock     time.Time `json:"last_block,omitzero"`     // when a block last went into the key; zero if none has
+	LastReceived  time.Time `json:"last_received,omitzero"`  // when that block had come from the service
+	LastEndpoint  string    `json:"last_endpoint,omitempty"` // and from where
+	Emulated      bool      `json:"emulated"`                // a block that went in came from an emulator: no claim of quantum entropy holds
+	Blocks        int64     `json:"blocks"`                  // reseeds with a block
+	OSReseeds     int64     `json:"os_reseeds"`              // reseeds for want of a block with crypto/rand alone
+	Stock         int       `json:"stock"`                   // blocks received and not yet used
+	RefusedBlocks int64     `json:"refused_blocks"`          // received, found unhealthy or repeated or too old, and not used
+
+	Reads            int64 `json:"reads"`              // Reads that returned bytes
+	Bytes            int64 `json:"bytes"`              // in them
+	ReadsBeforeBlock int64 `json:"reads_before_block"` // Reads served with no block in the key yet
+	BytesBeforeBlock int64 `json:"bytes_before_block"`
+
+	Requests    int64            `json:"requests"` // answered or failed
+	Failures    map[Reason]int64 `json:"failures,omitempty"`
+	LastError   string           `json:"last_error,omitempty"`
+	NextRequest time.Time        `json:"next_request,omitzero"` // when the next request is due; zero: when blocks are used, or one is under way
+}
+
+// enter sets the state, and reports whether it is another.
+func (s *Status) enter(state State, reason Reason, now time.Time) bool {
+	if s.State == state && s.Reason == reason {
+		return false
+	}
+	s.State, s.Reason, s.Since = state, reason, now
+	return true
+}
+
+// String is a Status in one line.
+func (s Status) String() string {
+	var b strings.Builder
+	b.WriteString(s.State.String())
+	if s.Reason != "" {
+		fmt.Fprintf(&b, " (%s)", s.Reason)
+	}
+	fmt.Fprintf(&b, " for %v: ", ago(s.Time, s.Since))
+	if s.Blocks == 0 {
+		b.WriteString("no block in the key")
+	} else {
+		fmt.Fprintf(&b, "last block %v ago from %s", ago(s.Time, s.LastBlock), s.LastEndpoint)
+	}
+	if s.Emulated {
+		b.WriteString(" (EMULATED, not quantum)")
+	}
+	fmt.Fprintf(&b, "; reseeds: %d with a block, %d without; stock %d, refused %d", s.Blocks, s.OSReseeds, s.Stock, s.RefusedBlocks)
+	fmt.Fprintf(&b, "; served %d bytes in %d reads", s.Bytes, s.Reads)
+	if s.ReadsBeforeBlock > 0 {
+		fmt.Fprintf(&b, " (%d in %d before the first block)", s.BytesBeforeBlock, s.ReadsBeforeBlock)
+	}
+	fmt.Fprintf(&b, "; requests: %d", s.Requests)
+	for _, reason := range slices.Sorted(maps.Keys(s.Failures)) {
+		fmt.Fprintf(&b, ", %d %s", s.Failures[reason], reason)
+	}
+	if !s.NextRequest.IsZero() {
+		fmt.Fprintf(&b, "; next in %v", max(0, s.NextRequest.Sub(s.Time)).Round(time.Second))
+	}
+	return b.String()
+}
+
+func ago(now, then time.Time) time.Duration {
+	d := now.Sub(then)
+	if d < 10*time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second)
+}
+
+// An EventKind is what an Event tells of.
+type EventKind int
+
+const (
+	StateChanged  EventKind = iota // State or Reason are new
+	BlockMixed                     // a block went into every generator's key
+	RequestFailed                  // Err says how; with it the blocks of the answer, if any, were refused
+)
+
+var eventNames = [...]string{"StateChanged", "BlockMixed", "RequestFailed"}
+
+func (k EventKind) String() string { return name(eventNames[:], int(k), "EventKind") }
+
+// An Event is a moment in the life of a Source, for Config.OnEvent. Like
+// Status, it holds no secret.
+type Event struct {
+	Kind     EventKind
+	Time     time.Time
+	State    State
+	Reason   Reason // of Degraded, or of RequestFailed
+	Endpoint string // BlockMixed: where the block came from
+	Emulated bool   // BlockMixed: the block came from an emulator
+	Err      error  // RequestFailed
+}

@@ -1,0 +1,307 @@
+package qrand
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/qrand/internal/chacha20"
+	"example.com/qrand/qrypt"
+	"example.com/qrand/qrypttest"
+)
+
+// newTestSource is New with a number of shards, closed at the test's end, whose
+// events are heard.
+func newTestSource(t testing.TB, cfg Config, shards int) *Source {
+	t.Helper()
+	onEvent := cfg.OnEvent
+	cfg.OnEvent = func(e Event) {
+		hear(e)
+		if onEvent != nil {
+			onEvent(e)
+		}
+	}
+	s, err := newSource(cfg, shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		hear(s.Status())
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func waitSeeded(t testing.TB, s *Source) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.WaitSeeded(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustRead reads n bytes.
+func mustRead(t testing.TB, s *Source, n int) []byte {
+	t.Helper()
+	p := make([]byte, n)
+	if m, err := s.Read(p); m != n || err != nil {
+		t.Fatalf("Read of %d bytes returned %d, %v", n, m, err)
+	}
+	return p
+}
+
+// newTestBlock makes a block that depends on n only and carries blockMark.
+func newTestBlock(n uint64) qrypt.Block {
+	p := make([]byte, qrypt.BlockSize)
+	seed := [32]byte{'b', byte(n), byte(n >> 8), byte(n >> 16)}
+	mathrand.NewChaCha8(seed).Read(p)
+	copy(p[200:], blockMark)
+	b, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: "fake"})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// fakeBlocks is a BlockSource without a network. The zero one always answers.
+type fakeBlocks struct {
+	mu    sync.Mutex
+	err   error       // if set, what every request gets
+	asked []int       // blocks, by request
+	times []time.Time // of the requests
+	given uint64      // blocks
+}
+
+func (f *fakeBlocks) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, n)
+	f.times = append(f.times, time.Now())
+	if f.err != nil {
+		return nil, f.err
+	}
+	for range n {
+		f.given++
+		blocks = append(blocks, newTestBlock(f.given))
+	}
+	return blocks, nil
+}
+
+func (f *fakeBlocks) setErr(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// requests lists how many blocks were asked for, and when.
+func (f *fakeBlocks) requests() (asked []int, times []time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.asked), slices.Clone(f.times)
+}
+
+// tape is an osReader that returns reproducible bytes and keeps them.
+type tape struct {
+	mu    sync.Mutex
+	rand  *mathrand.ChaCha8
+	reads [][]byte
+}
+
+func (o *tape) Read(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rand.Read(p)
+	o.reads = append(o.reads, append([]byte(nil), p...))
+	return len(p), nil
+}
+
+// next takes the oldest read off the tape.
+func (o *tape) next(t *testing.T, n int) []byte {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.reads) == 0 {
+		t.Fatalf("crypto/rand was not read for %d bytes", n)
+	}
+	p := o.reads[0]
+	o.reads = o.reads[1:]
+	if len(p) != n {
+		t.Fatalf("crypto/rand was read for %d bytes, want %d", len(p), n)
+	}
+	return p
+}
+
+// zeros is an osReader that has failed in the worst way.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func stubOS(t testing.TB, r io.Reader) {
+	saved := osReader
+	osReader = r
+	t.Cleanup(func() { osReader = saved })
+}
+
+func stubOSWithTape(t testing.TB) *tape {
+	o := &tape{rand: mathrand.NewChaCha8([32]byte{'o', 's'})}
+	stubOS(t, o)
+	return o
+}
+
+func stubKeystream(t testing.TB, f func([]byte, *[32]byte)) {
+	keystream = f
+	t.Cleanup(func() { keystream = chacha20.KeyStream })
+}
+
+// stubJitter makes waits as long as they can be, so that a test can foretell
+// them.
+func stubJitter(t testing.TB) {
+	saved := jitter
+	jitter = func(d time.Duration) time.Duration { return d }
+	t.Cleanup(func() { jitter = saved })
+}
+
+// A world is the real client and the emulated service, joined by pipes instead
+// of sockets, so that a synctest bubble knows when all of it waits.
+type world struct {
+	*qrypttest.Emulator
+	client *qrypt.Client
+	token  atomic.Value // string: what the client's TokenFunc returns
+	gone   atomic.Bool  // no connection can be made
+	logged *logCounter
+	begin  time.Time
+}
+
+// newWorld has two regions, unless cfg says otherwise.
+func newWorld(t *testing.T, cfg qrypttest.Config, dialect qrypt.Dialect) *world {
+	t.Helper()
+	if cfg.Regions == nil {
+		cfg.Regions = []string{"api-eus", "api-weu"}
+	}
+	if cfg.Tokens == nil {
+		cfg.Tokens = []string{testToken}
+	}
+	cfg.Canary = []byte(blockMark)
+	w := &world{Emulator: qrypttest.New(cfg), logged: &logCounter{}, begin: time.Now()}
+	w.token.Store(testToken)
+	listeners := map[string]*pipeListener{}
+	var endpoints []string
+	for i, region := range cfg.Regions {
+		host := "127.0.0." + string(rune('1'+i))
+		endpoints = append(endpoints, "http://"+host)
+		l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		listeners[host+":80"] = l
+		server := &http.Server{Handler: w.Handler(region), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+		go server.Serve(l)
+		t.Cleanup(func() { server.Close() })
+	}
+	t.Cleanup(w.Emulator.Close)
+	httpClient := qrypt.NewHTTPClient()
+	transport := httpClient.Transport.(*http.Transport)
+	transport.Proxy = nil
+	transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if w.gone.Load() {
+			return nil, syscall.ECONNREFUSED
+		}
+		here, there := net.Pipe()
+		select {
+		case listeners[addr].conns <- there:
+			return here, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	client, err := qrypt.New(qrypt.Config{
+		Endpoints:  endpoints,
+		Dialect:    dialect,
+		Token:      func(context.Context) (string, error) { return w.token.Load().(string), nil },
+		HTTPClient: httpClient,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.client = client
+	return w
+}
+
+// source is a Source of one shard on this world.
+func (w *world) source(t *testing.T, cfg Config) *Source {
+	cfg.Blocks = w.client
+	cfg.Logger = slog.New(w.logged)
+	return newTestSource(t, cfg, 1)
+}
+
+// times lists when the requests came, since the world began.
+func (w *world) times() (times []time.Duration) {
+	for _, r := range w.Requests() {
+		times = append(times, r.Time.Sub(w.begin))
+	}
+	return times
+}
+
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// logCounter counts log lines by level, and hears them.
+type logCounter struct {
+	warns, infos, others atomic.Int32
+}
+
+func (c *logCounter) Enabled(context.Context, slog.Level) bool { return true }
+func (c *logCounter) WithAttrs([]slog.Attr) slog.Handler       { return c }
+func (c *logCounter) WithGroup(string) slog.Handler            { return c }
+func (c *logCounter) Handle(ctx context.Context, r slog.Record) error {
+	switch {
+	case strings.Contains(r.Message, "emulated"): // once in the life of a Source
+	case r.Level == slog.LevelWarn:
+		c.warns.Add(1)
+	case r.Level == slog.LevelInfo:
+		c.infos.Add(1)
+	default:
+		c.others.Add(1)
+	}
+	return slog.Default().Handler().Handle(ctx, r)
+}
+
+// bubble runs f in a synctest bubble, in which time stands still until all
+// goroutines wait, and in which a goroutine left behind is a failure.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
