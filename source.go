@@ -277,22 +277,29 @@ func newSource(cfg Config, shards int) (*Source, error) {
 
 // Read fills p with random bytes. Under the Policy Augment it always returns
 // len(p) and nil. Otherwise it may return 0 and ErrNotSeeded, ErrStale or
-// ErrClosed, and then leaves p as it was.
+// ErrClosed, and then leaves p as it was (or clears it, if Close overtakes it).
 func (s *Source) Read(p []byte) (int, error) {
+	if s.shards == nil {
+		return 0, errors.New("qrand: a Source is made by New")
+	}
 	if err := s.permit(); err != nil {
 		return 0, err
 	}
 	for rest := p; len(rest) > 0; {
 		piece := rest[:min(len(rest), pieceSize)]
-		s.readPiece(piece, len(rest) == len(p))
+		if !s.readPiece(piece, len(rest) == len(p)) {
+			clear(p)
+			return 0, ErrClosed
+		}
 		rest = rest[len(piece):]
 	}
 	return len(p), nil
 }
 
-// readPiece fills p from one shard. Where crypto/rand panics, deferred Unlocks
+// readPiece fills p from one shard, or returns false if that is closed and the
+// Policy wants more than crypto/rand. Where crypto/rand panics, deferred Unlocks
 // leave the shard as it was.
-func (s *Source) readPiece(p []byte, first bool) {
+func (s *Source) readPiece(p []byte, first bool) bool {
 	if s.cfg.Mix == MixXOR {
 		readOS(p) // before the lock: most of the time of a Read is here
 	} else {
@@ -301,6 +308,8 @@ func (s *Source) readPiece(p []byte, first bool) {
 	sh := s.lock()
 	defer sh.mu.Unlock()
 	switch {
+	case sh.closed && s.cfg.Policy != Augment:
+		return false
 	case sh.closed:
 		if s.cfg.Mix != MixXOR {
 			readOS(p)
@@ -327,6 +336,7 @@ func (s *Source) readPiece(p []byte, first bool) {
 		sh.wakeAt = sh.bytes + s.wakeQuantum()
 		s.signal()
 	}
+	return true
 }
 
 func (sh *shard) rekeyFromOS() {

@@ -185,6 +185,26 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// TestReadOvertakenByClose: a Read that was permitted before Close, and reaches
+// its shard after it, returns no byte that lacks what the Policy requires.
+func TestReadOvertakenByClose(t *testing.T) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Policy: RequireInitial}, 1)
+	waitSeeded(t, s)
+	s.Close()
+	s.closed.Store(false) // as permit saw it
+	p := []byte{1, 2, 3}
+	if n, err := s.Read(p); n != 0 || err != ErrClosed || !allZero(p) {
+		t.Errorf("Read returned %d, %v, %v", n, err, p)
+	}
+}
+
+// TestZeroSource: a Source that New did not make says so.
+func TestZeroSource(t *testing.T) {
+	if n, err := new(Source).Read(make([]byte, 8)); n != 0 || err == nil {
+		t.Errorf("Read returned %d, %v", n, err)
+	}
+}
+
 // brokenOS is an osReader that fails after some reads.
 type brokenOS struct{ left int }
 

@@ -189,9 +189,9 @@ func (w *walker) blocks(n int, origin Origin) (blocks []Block, err error) {
 		if len(blocks) == n {
 			return blocks, wrong
 		}
-		b := Block{new([BlockSize]byte), origin}
+		b := makeBlock(origin)
 		blocks = append(blocks, b)
-		if err := decode(b.bytes, w.text()); err != nil {
+		if err := decode(*b.bytes, w.text()); err != nil {
 			return blocks, fmt.Errorf("block %d: %w", len(blocks), err)
 		}
 	}

@@ -14,8 +14,16 @@ const BlockSize = 1024
 // same bytes, so that Wipe reaches them all and printing a Block, or anything
 // that holds one, shows no entropy.
 type Block struct {
-	bytes  *[BlockSize]byte
+	// bytes has two steps because package fmt takes one by itself: asked for %s
+	// or %q of a struct that holds a Block in an unexported field, where no
+	// method is called, it prints an array behind a pointer.
+	bytes  **[BlockSize]byte
 	origin Origin
+}
+
+func makeBlock(origin Origin) Block {
+	bytes := new([BlockSize]byte)
+	return Block{&bytes, origin}
 }
 
 // Origin says where a block came from.
@@ -34,8 +42,8 @@ func NewBlock(p []byte, origin Origin) (Block, error) {
 	if origin.Received.IsZero() {
 		origin.Received = time.Now()
 	}
-	b := Block{new([BlockSize]byte), origin}
-	copy(b.bytes[:], p)
+	b := makeBlock(origin)
+	copy(b.Bytes(), p)
 	return b, nil
 }
 
@@ -45,7 +53,7 @@ func (b Block) Bytes() []byte {
 	if b.bytes == nil {
 		return nil
 	}
-	return b.bytes[:]
+	return (*b.bytes)[:]
 }
 
 // Origin says where the block came from.
@@ -53,11 +61,7 @@ func (b Block) Origin() Origin { return b.origin }
 
 // Wipe overwrites the bytes with zeros, in every copy of b. A wiped block is
 // spent: it must not be used again.
-func (b Block) Wipe() {
-	if b.bytes != nil {
-		clear(b.bytes[:])
-	}
-}
+func (b Block) Wipe() { clear(b.Bytes()) }
 
 // String shows where the block came from and nothing of its bytes.
 func (b Block) String() string { return "qrypt.Block(redacted, from " + b.origin.Endpoint + ")" }
