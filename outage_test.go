@@ -460,3 +460,38 @@ func TestPartlyBadAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestShareOfALimit: Sources that know nothing of each other come to share what
+// a token allows, and use most of it. (The emulator allows fewer requests than
+// the service: the client's own limit, which processes do not share, is not met.)
+func TestShareOfALimit(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const rate, sources = 12, 4
+		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}, Rate: rate}, qrypt.DialectQuantumEntropy)
+		var all []*Source
+		for i := range sources {
+			time.Sleep(time.Duration(i) * 777 * time.Millisecond)
+			all = append(all, w.source(t, Config{BatchBlocks: 1, ReseedBytes: 1}))
+		}
+		const minutes = 30
+		for range minutes * 60 * 10 {
+			for _, s := range all {
+				mustRead(t, s, 1)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		total := int64(0)
+		for _, s := range all {
+			total += s.Status().Blocks
+		}
+		allowed := int64(minutes * 60 / 10 * rate)
+		if total < allowed*2/5 || total > allowed {
+			t.Errorf("%d blocks of the %d allowed", total, allowed)
+		}
+		for i, s := range all {
+			if st := s.Status(); st.Blocks < total/sources/2 || st.Blocks > total/sources*2 {
+				t.Errorf("source %d has %d blocks, the mean is %d", i, st.Blocks, total/sources)
+			}
+		}
+	})
+}
