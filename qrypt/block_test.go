@@ -1,0 +1,97 @@
+package qrypt
+
+import (
+	"bytes"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/qrand/qrypttest"
+)
+
+func TestNewBlock(t *testing.T) {
+	p := noise(1, 1)[0]
+	at := time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
+	origin := Origin{Endpoint: "a card in this machine", Received: at, Emulated: true}
+	b, err := NewBlock(p, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.Bytes(), p) || b.Origin() != origin {
+		t.Errorf("another block, or from %v", b.Origin())
+	}
+	p[0]++
+	if b.Bytes()[0] == p[0] {
+		t.Error("the block is not a copy")
+	}
+	for _, size := range []int{0, 1, BlockSize - 1, BlockSize + 1} {
+		if b, err := NewBlock(make([]byte, size), origin); err == nil || b != (Block{}) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+func TestWipe(t *testing.T) {
+	b, err := NewBlock(noise(1, 1)[0], Origin{Endpoint: "there"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	duplicate, list, bytesOf := b, []Block{b}, b.Bytes()
+	list[0].Wipe()
+	for i, p := range [][]byte{b.Bytes(), duplicate.Bytes(), bytesOf} {
+		if !bytes.Equal(p, make([]byte, BlockSize)) {
+			t.Errorf("copy %d was not wiped", i)
+		}
+	}
+	if b.Origin().Endpoint != "there" {
+		t.Error("a wiped block has forgotten its origin")
+	}
+
+	var zero Block
+	zero.Wipe()
+	if zero.Bytes() != nil || zero.Origin() != (Origin{}) {
+		t.Error("the zero Block is not empty")
+	}
+}
+
+func TestReceived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := NewBlock(make([]byte, BlockSize), Origin{})
+		if err != nil || !b.Origin().Received.Equal(time.Now()) {
+			t.Errorf("received %v, %v", b.Origin().Received, err)
+		}
+		freshLimiter()
+		var answered time.Time
+		h := roundTrip(func(*http.Request) (*http.Response, error) {
+			time.Sleep(3 * time.Second)
+			answered = time.Now()
+			return reply(http.StatusOK, answerWith(DialectQuantumEntropy, noise(1, 2)...)), nil
+		}).client()
+		for _, b := range mustBlocks(t, mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h}), 2) {
+			if want := (Origin{EndpointEUS, answered, false}); b.Origin() != want {
+				t.Errorf("from %v, want %v", b.Origin(), want)
+			}
+		}
+	})
+}
+
+// An emulator says of itself what it is, and each of its blocks too.
+func TestEmulated(t *testing.T) {
+	if EmulatedHeader != qrypttest.EmulatedHeader {
+		t.Fatalf("the emulator's header is %s", qrypttest.EmulatedHeader)
+	}
+	for _, d := range bothDialects {
+		s := newService(t)
+		for _, b := range mustBlocks(t, newClient(t, s, withDialect(d)), 3) {
+			if o := b.Origin(); !o.Emulated || o.Endpoint != s.URL || o.Received.IsZero() {
+				t.Errorf("%v: from %v", d, o)
+			}
+		}
+	}
+	requests := 0
+	c := mustNew(t, Config{Token: StaticToken("token"), HTTPClient: countingClient(&requests)})
+	if mustBlocks(t, c, 1)[0].Origin().Emulated {
+		t.Error("emulated by no one's word")
+	}
+}

@@ -1,0 +1,301 @@
+package qrypt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// These tests are not parallel to any other: the limiter is the process's, and
+// would take the times of a bubble for those of a clock gone wrong.
+
+// A farNetwork takes a random time to bring a request to the service and another
+// to bring its answer back. It notes when the service saw each request.
+type farNetwork struct {
+	there, back time.Duration // at most; zero: at once
+
+	mu   sync.Mutex
+	seen map[string][]time.Time // by Authorization
+}
+
+func (f *farNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := pause(req.Context(), f.there); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	if f.seen == nil {
+		f.seen = make(map[string][]time.Time)
+	}
+	who := req.Header.Get("Authorization")
+	f.seen[who] = append(f.seen[who], time.Now())
+	f.mu.Unlock()
+	if err := pause(req.Context(), f.back); err != nil {
+		return nil, err
+	}
+	return reply(http.StatusOK, oneBlock[DialectQuantumEntropy]), nil
+}
+
+func pause(ctx context.Context, most time.Duration) error {
+	if most == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(rand.N(most)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *farNetwork) client(t testing.TB, token string) *Client {
+	t.Helper()
+	return mustNew(t, Config{Token: StaticToken(token), HTTPClient: &http.Client{Transport: f}})
+}
+
+// times is when the service saw the requests with a token.
+func (f *farNetwork) times(token string) []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.seen["Bearer "+token])
+}
+
+// checkRate counts as the service does: 30 requests in any 10 s, the ends
+// included.
+func checkRate(t testing.TB, times []time.Time) {
+	t.Helper()
+	slices.SortFunc(times, time.Time.Compare)
+	for i := range max(len(times)-limitRequests, 0) {
+		if span := times[i+limitRequests].Sub(times[i]); span <= 10*time.Second {
+			t.Fatalf("%d requests in %v, from the %dth on", limitRequests+1, span, i+1)
+		}
+	}
+}
+
+// freshLimiter forgets what other tests used.
+func freshLimiter() {
+	limiter.mu.Lock()
+	defer limiter.mu.Unlock()
+	limiter.windows = map[tokenID]*window{}
+}
+
+func windows() int {
+	limiter.mu.Lock()
+	defer limiter.mu.Unlock()
+	return len(limiter.windows)
+}
+
+func TestRateLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		there, back time.Duration
+		goroutines  int
+		calls       int
+	}{
+		"near":         {0, 0, 5, 200},
+		"far":          {4 * time.Second, 4 * time.Second, 5, 200},
+		"slow there":   {15 * time.Second, 0, 5, 200},
+		"slow back":    {0, 15 * time.Second, 5, 200},
+		"all underway": {12 * time.Second, 12 * time.Second, 50, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				freshLimiter()
+				const token = "shared"
+				network := &farNetwork{there: c.there, back: c.back}
+				clients := []*Client{network.client(t, token), network.client(t, token)}
+				var calls sync.WaitGroup
+				for g := range c.goroutines {
+					calls.Go(func() {
+						for range c.calls / c.goroutines {
+							b, err := clients[g%2].Blocks(t.Context(), 1)
+							if err != nil || len(b) != 1 {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				calls.Wait()
+				times := network.times(token)
+				if len(times) != c.calls {
+					t.Errorf("%d requests for %d calls", len(times), c.calls)
+				}
+				checkRate(t, times)
+			})
+		})
+	}
+}
+
+// The limit costs no more than it must: 30 requests go at once, and the next 30
+// as soon as they may.
+func TestRateLimitUsesItsPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		c := network.client(t, "token")
+		began := time.Now()
+		for i := range 90 {
+			mustBlocks(t, c, 1)
+			want := time.Duration(i/limitRequests) * limitWindow
+			if got := time.Since(began); got != want {
+				t.Fatalf("request %d after %v, want %v", i+1, got, want)
+			}
+		}
+		checkRate(t, network.times("token"))
+	})
+}
+
+func TestRateLimitIsOfOneToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		mine, other := network.client(t, "mine"), network.client(t, "other")
+		began := time.Now()
+		for range limitRequests {
+			mustBlocks(t, mine, 1)
+		}
+		var waiting sync.WaitGroup
+		waiting.Go(func() { mustBlocks(t, mine, 1) })
+		synctest.Wait()
+		for range limitRequests {
+			mustBlocks(t, other, 1)
+		}
+		if time.Since(began) != 0 {
+			t.Error("another token had to wait")
+		}
+		if got := len(network.times("mine")); got != limitRequests {
+			t.Errorf("%d requests at once", got)
+		}
+		waiting.Wait()
+		if time.Since(began) != limitWindow {
+			t.Errorf("the 31st request after %v, want %v", time.Since(began), limitWindow)
+		}
+	})
+}
+
+// Failed requests count: the service has seen them.
+func TestRateLimitCountsFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		h := roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") })
+		c := mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h.client()})
+		began := time.Now()
+		for range limitRequests + 1 {
+			mustFail(t, c, 1, ErrNetwork)
+		}
+		if time.Since(began) != limitWindow {
+			t.Errorf("the 31st request after %v, want %v", time.Since(began), limitWindow)
+		}
+	})
+}
+
+func TestWaitingCanBeCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		token := "token"
+		c := network.client(t, token)
+		began := time.Now()
+		for range limitRequests {
+			mustBlocks(t, c, 1)
+		}
+		// None of these takes a place, whenever it gives up.
+		var waiting sync.WaitGroup
+		for i := range 100 {
+			waiting.Go(func() {
+				after := time.Duration(i) * 10 * time.Millisecond
+				ctx, cancel := context.WithTimeout(t.Context(), after)
+				defer cancel()
+				blocks, err := c.Blocks(ctx, 1)
+				var e *Error
+				if blocks != nil || !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &e) {
+					t.Errorf("%d blocks, error %v", len(blocks), err)
+				}
+				if got := time.Since(began); got != after {
+					t.Errorf("gave up after %v, want %v", got, after)
+				}
+				checkSilent(t, err, []byte("Bearer "+token))
+			})
+		}
+		waiting.Wait()
+		for range limitRequests {
+			mustBlocks(t, c, 1)
+		}
+		if got := time.Since(began); got != limitWindow {
+			t.Errorf("60 requests after %v, want %v", got, limitWindow)
+		}
+		checkRate(t, network.times(token))
+
+		// Nor does one that gives up while all places are under way.
+		slow := &farNetwork{there: 20 * time.Second}
+		c = slow.client(t, "slow")
+		var underway sync.WaitGroup
+		for range limitRequests {
+			underway.Go(func() { mustBlocks(t, c, 1) })
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.Blocks(ctx, 1); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		underway.Wait()
+	})
+}
+
+// A token that was never sent has not been tried.
+func TestTokenChangedAfterWaitingInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		now := "new"
+		for range limitRequests {
+			mustBlocks(t, network.client(t, now), 1)
+		}
+		now = "old"
+		c := mustNew(t, Config{Token: tokens(&now), HTTPClient: &http.Client{Transport: network}})
+		mustBlocks(t, c, 1)
+		now = "new"
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Blocks(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if !c.TokenChanged(t.Context()) {
+			t.Error("a token that was not sent counts as tried")
+		}
+	})
+}
+
+// Tokens are rotated for ever: what is remembered of them is not.
+func TestLimiterForgetsTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{there: time.Second}
+		for i := range 100 {
+			mustBlocks(t, network.client(t, fmt.Sprint("token-", i)), 1)
+		}
+		if got := windows(); got > limitRequests {
+			t.Errorf("%d tokens remembered of which most are 10 s old", got)
+		}
+		time.Sleep(limitWindow)
+		mustBlocks(t, network.client(t, "last"), 1)
+		if got := windows(); got != 1 {
+			t.Errorf("%d tokens remembered, want the last", got)
+		}
+	})
+	// The times of the bubble are in the past for this clock, and those of this
+	// one are in the future for the next bubble: neither is waited for.
+	mustBlocks(t, (&farNetwork{}).client(t, "awake"), 1)
+	synctest.Test(t, func(t *testing.T) {
+		mustBlocks(t, (&farNetwork{}).client(t, "asleep"), 1)
+		if got := windows(); got != 1 {
+			t.Errorf("%d tokens remembered, want this one", got)
+		}
+	})
+}
