@@ -6,12 +6,13 @@ import (
 	"io"
 	"time"
 
-	"example.com/qrand/internal/health"
 	"example.com/qrand/qrypt"
 )
 
 // osReader is the operating system's generator. It is captured here, when the
-// package is initialised, so that a program may set rand.Reader to a Source.
+// package is initialised, so that a program may set rand.Reader to a Source. (A
+// package that replaces rand.Reader in an init before this one's is beyond what
+// can be noticed here.)
 var osReader = rand.Reader
 
 // readOS fills p from osReader. If that fails there is nothing to fall back on:
@@ -22,27 +23,49 @@ func readOS(p []byte) {
 	}
 }
 
-// A Reason says why a Source is degraded.
+// A Reason says why a Source is degraded. Its value is a word for JSON and for
+// metrics, its String one for people.
 type Reason string
 
 // The reasons, one for each row of the outage table.
 const (
-	RateLimited  Reason = "rate limited (429)"
-	NoSupply     Reason = "service out of supply (503)"
-	ServerError  Reason = "service error (5xx)"
-	Unreachable  Reason = "service unreachable"
-	TLSFailed    Reason = "TLS failed"
-	TimedOut     Reason = "service timed out"
-	QuotaReached Reason = "quota reached (403)"
-	Unauthorized Reason = "token refused (401)"
-	NoToken      Reason = "no token"
-	BadRequest   Reason = "request refused (4xx)"
-	Malformed    Reason = "answer malformed"
-	Redirected   Reason = "answer redirected"
-	Unhealthy    Reason = "block unhealthy"
-	Repeated     Reason = "block repeated"
-	Failed       Reason = "request failed"
+	RateLimited  Reason = "rate_limited"
+	NoSupply     Reason = "no_supply"
+	ServerError  Reason = "server_error"
+	Unreachable  Reason = "unreachable"
+	TLSFailed    Reason = "tls_failed"
+	TimedOut     Reason = "timed_out"
+	QuotaReached Reason = "quota_reached"
+	Unauthorized Reason = "unauthorized"
+	NoToken      Reason = "no_token"
+	BadRequest   Reason = "bad_request"
+	Malformed    Reason = "malformed"
+	Redirected   Reason = "redirected"
+	Unhealthy    Reason = "unhealthy"
+	Repeated     Reason = "repeated"
+	Failed       Reason = "failed"
 )
+
+var reasonTexts = map[Reason]string{
+	RateLimited:  "rate limited (429)",
+	NoSupply:     "service out of supply (503)",
+	ServerError:  "service error (5xx)",
+	Unreachable:  "service unreachable",
+	TLSFailed:    "TLS failed",
+	TimedOut:     "service timed out",
+	QuotaReached: "quota reached (403)",
+	Unauthorized: "token refused (401)",
+	NoToken:      "no token",
+	BadRequest:   "request refused (4xx)",
+	Malformed:    "answer malformed",
+	Redirected:   "answer redirected",
+	Unhealthy:    "block unhealthy",
+	Repeated:     "block repeated",
+	Failed:       "request failed",
+}
+
+// String says it in a few words; empty for no Reason.
+func (r Reason) String() string { return reasonTexts[r] }
 
 // outages is the outage table. In every row Reads go on from crypto/rand and
 // the generators, reseeds come due as before with what there is, and the State
@@ -61,27 +84,29 @@ var outages = []struct {
 	{qrypt.ErrQuota, QuotaReached, &probe},
 	{qrypt.ErrUnauthorized, Unauthorized, &awaitToken},
 	{qrypt.ErrNoToken, NoToken, &awaitToken},
-	{qrypt.ErrBadRequest, BadRequest, &probeHourly},
+	{qrypt.ErrBadRequest, BadRequest, &correct},
 	{qrypt.ErrRedirected, Redirected, &backOff},
 	{qrypt.ErrMalformed, Malformed, &backOff},
-	{health.ErrUnhealthy, Unhealthy, &backOff},
-	{health.ErrRepeated, Repeated, &backOff},
+	{ErrUnhealthy, Unhealthy, &backOff},
+	{ErrRepeated, Repeated, &backOff},
+	{errHangs, TimedOut, &backOff},
 }
 
 // A retry says when to ask again.
 type retry struct {
 	first, most time.Duration // the wait, doubled from first to most
-	ours        bool          // the wait is our own caution: full jitter, other endpoints first, and Reseed may skip it
+	others      bool          // the other endpoints are asked before any wait
+	ours        bool          // the wait is our own caution: full jitter, and Reseed may skip it
 	window      bool          // at least what is left of the service's window, and from then on more slowly
 	token       bool          // also as soon as there is another token
 }
 
 var (
-	backOff     = retry{first: time.Second, most: 5 * time.Minute, ours: true}
-	slowDown    = retry{window: true}
-	probe       = retry{first: 15 * time.Minute, most: 6 * time.Hour, token: true} // a new token may be another account's
-	probeHourly = retry{first: time.Hour, most: time.Hour}
-	awaitToken  = retry{first: time.Hour, most: time.Hour, token: true}
+	backOff    = retry{first: time.Second, most: 5 * time.Minute, others: true, ours: true}
+	slowDown   = retry{window: true}
+	probe      = retry{first: 15 * time.Minute, most: 6 * time.Hour, token: true} // a new token may be another account's
+	correct    = retry{first: time.Hour, most: time.Hour, others: true}
+	awaitToken = retry{first: time.Hour, most: time.Hour, token: true}
 )
 
 // tokenInterval is how often a refused token is compared with the current one.
@@ -107,7 +132,7 @@ func classify(err error) (Reason, *retry) {
 // wait is how long to wait after the n-th failure in a row of this kind (n from
 // 1), with so many endpoints to choose from, before jitter.
 func (r *retry) wait(n, endpoints int) time.Duration {
-	if r.ours {
+	if r.others {
 		if n%endpoints != 0 {
 			return 0 // another endpoint has not been asked yet
 		}
@@ -144,5 +169,6 @@ type pace struct{ rate float64 } // requests in a window
 func (p *pace) refused()  { p.rate = max(p.rate/2, float64(rateWindow)/float64(slowestPace)) }
 func (p *pace) answered() { p.rate = min(p.rate+1, rateLimit) }
 
-// spacing is the least time from one request to the next.
-func (p *pace) spacing() time.Duration { return time.Duration(float64(rateWindow) / p.rate) }
+// spacing is the least time from one request to the next: a hundredth more than
+// the rate says, so that no window has one more at its very end.
+func (p *pace) spacing() time.Duration { return time.Duration(1.01 * float64(rateWindow) / p.rate) }

@@ -29,10 +29,13 @@ type reseeder struct {
 	wanting    bool // the last reseed would have used a block, had there been one
 
 	fetching    bool // a request is under way
+	overdue     bool // and we said that it hangs
 	checking    bool // the token is being compared
+	batch       int  // how many blocks to ask for: fewer while there is little supply
 	lastRequest time.Time
 	recent      []time.Time // requests within rateWindow, for what is left of it
 	notBefore   time.Time   // when the next request may be made
+	heldUntil   time.Time   // until when the service asked us to wait
 	tokenAt     time.Time   // when to look for another token; zero: not waiting for one
 	pace        pace
 
@@ -45,7 +48,10 @@ type reseeder struct {
 }
 
 // An ask is a call of Reseed. reply has room for the one error it gets.
-type ask struct{ reply chan error }
+type ask struct {
+	ctx   context.Context
+	reply chan error
+}
 
 // An answer is how a fetch ended, or a check of the token.
 type answer struct {
@@ -64,6 +70,7 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 		answers:    make(chan answer, 1),
 		lastReseed: now,
 		wanting:    true,
+		batch:      s.cfg.BatchBlocks,
 		notBefore:  now,
 		pace:       pace{rate: rateLimit},
 		fails:      map[*retry]int{},
@@ -90,14 +97,28 @@ func (r *reseeder) run(ctx context.Context) {
 		case <-alarm:
 		case <-r.s.wake:
 		case a := <-r.answers:
-			if r.checking {
-				r.checked(a.newToken, time.Now())
-			} else {
-				r.receive(a, time.Now())
-			}
+			r.take(ctx, a)
 		case a := <-r.s.asks:
+			select {
+			case earlier := <-r.answers: // that came before the call does not answer it
+				r.take(ctx, earlier)
+			default:
+			}
 			r.ask(a, time.Now())
 		}
+	}
+}
+
+// take takes in an answer, or drops it where Close is why it came.
+func (r *reseeder) take(ctx context.Context, a answer) {
+	switch {
+	case ctx.Err() != nil:
+		r.fetching, r.checking = false, false
+		wipe(a.blocks)
+	case r.checking:
+		r.checked(a.newToken, time.Now())
+	default:
+		r.receive(a, time.Now())
 	}
 }
 
@@ -114,9 +135,10 @@ func (r *reseeder) stop() {
 }
 
 // reseedIfDue reseeds when ReseedInterval has passed or ReseedBytes went out,
-// provided that something was read since the last time.
+// provided that something was read since the last time. A Read that was refused
+// as stale brings one at once, if it has not yet: the clock may have jumped.
 func (r *reseeder) reseedIfDue(now time.Time) {
-	elapsed := now.Sub(r.lastReseed) >= r.s.cfg.ReseedInterval
+	elapsed := now.Sub(r.lastReseed) >= r.s.cfg.ReseedInterval || r.s.refused.Load() && !r.wanting
 	served := r.s.served(elapsed)
 	r.idle = elapsed && served == 0 && !r.s.refused.Load()
 	if elapsed && !r.idle || served >= r.s.cfg.ReseedBytes {

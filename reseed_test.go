@@ -229,6 +229,18 @@ func TestWaits(t *testing.T) {
 	})
 }
 
+// TestWaitSeededAfterClose: a closed Source is no longer seeded.
+func TestWaitSeededAfterClose(t *testing.T) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
+	waitSeeded(t, s)
+	s.Close()
+	for range 20 {
+		if err := s.WaitSeeded(t.Context()); err != ErrClosed {
+			t.Fatalf("WaitSeeded returned %v", err)
+		}
+	}
+}
+
 // TestCloseDuringFetch: Close ends a request under way, and what came of it is
 // wiped.
 func TestCloseDuringFetch(t *testing.T) {

@@ -28,6 +28,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/qrand/internal/health"
 	"example.com/qrand/qrypt"
 )
 
@@ -72,10 +73,15 @@ const (
 	Augment Policy = iota
 
 	// RequireInitial fails Reads with ErrNotSeeded until a block is in the key.
+	// Do not set rand.Reader to such a Source: crypto/rand ends the process when
+	// its reader fails.
 	RequireInitial
 
 	// RequireFresh also fails Reads with ErrStale when no block went into the
 	// key for MaxAge, and puts none in that had come longer than MaxAge before.
+	// An idle Source uses no blocks, so the first Read after a pause fails, and
+	// brings a reseed: call Reseed before a key ceremony. Do not set rand.Reader
+	// to such a Source either.
 	RequireFresh
 )
 
@@ -89,21 +95,32 @@ func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 // UnmarshalText reads what MarshalText writes.
 func (p *Policy) UnmarshalText(text []byte) error { return parse(p, policyNames[:], text, "policy") }
 
-// The errors of a Read, under RequireInitial and RequireFresh only, and of
-// WaitSeeded and Reseed.
+// The errors of a Read, under RequireInitial and RequireFresh only.
 var (
 	ErrNotSeeded = errors.New("qrand: no block of quantum entropy has come from the service yet: Status says why, WaitSeeded waits for it")
-	ErrStale     = errors.New("qrand: the last block of quantum entropy is older than MaxAge: Status says why, Reseed asks for another")
+	ErrStale     = errors.New("qrand: no block of quantum entropy went into the key for MaxAge: Status says why, Reseed asks for one")
 	ErrClosed    = errors.New("qrand: the Source is closed")
 )
+
+// What Reseed may return besides ErrClosed, its context's error, and an error of
+// package qrypt.
+var (
+	ErrHeld      = errors.New("qrand: not reseeded: it is not yet time to ask the service again")
+	ErrUnhealthy = health.ErrUnhealthy // the blocks received fail a health test
+	ErrRepeated  = health.ErrRepeated  // a block received has been received before
+)
+
+// errNotMade is a zero Source's.
+var errNotMade = errors.New("qrand: a Source is made by New")
 
 // A BlockSource supplies blocks; *qrypt.Client is one. Blocks returns up to n
 // blocks and at least one, or an error, and returns soon once ctx is done. It
 // is called by one goroutine at a time.
 //
-// If the source has the methods Endpoints() []string and Failover() of
+// If the source has the methods Endpoints() []string and Failover(string) of
 // *qrypt.Client, other endpoints are tried before a wait; if it has
-// TokenChanged(context.Context) bool, a new token ends the wait for one.
+// TokenChanged(context.Context) bool, a new token ends the wait for one. The
+// texts of its errors are logged and shown in Status.
 type BlockSource interface {
 	Blocks(ctx context.Context, n int) ([]qrypt.Block, error)
 }
@@ -120,14 +137,16 @@ type Config struct {
 	// Policy says what a Read does without quantum entropy. Zero: Augment.
 	Policy Policy
 
-	// MaxAge is how old the last block may be under RequireFresh; it must be
-	// longer than ReseedInterval. Zero: 10 min.
+	// MaxAge is for RequireFresh: how long ago the last block may have gone into
+	// the key, and how long it may have been in stock before. It must be longer
+	// than ReseedInterval. Zero: 10 min.
 	MaxAge time.Duration
 
 	// A reseed uses one block. It comes when ReseedInterval has passed since the
-	// last or about ReseedBytes went out (by an eighth more, when many
-	// goroutines read), if anything was read at all: an idle Source costs
-	// nothing. Zero: 1 min and 1 MiB.
+	// last or some ReseedBytes went out (by an eighth more, or the length of the
+	// Reads under way), if anything was read at all: an idle Source costs
+	// nothing. Where the service gives less, reseeds without a block take the
+	// place. Zero: 1 min and 1 MiB.
 	ReseedInterval time.Duration
 	ReseedBytes    int64
 
@@ -141,8 +160,9 @@ type Config struct {
 	Logger *slog.Logger
 
 	// OnEvent is told what happens, one event at a time, from the goroutine that
-	// reseeds, which waits for it: it should return soon. It may call Read and
-	// Status; Close, Reseed and WaitSeeded would wait for themselves. Nil: none.
+	// reseeds (at the end, from Close), which waits for it, as it does for
+	// Logger: both should return soon. It may call Read and Status; Close, Reseed
+	// and WaitSeeded would wait for themselves. Nil: none.
 	OnEvent func(Event)
 }
 
@@ -280,26 +300,30 @@ func newSource(cfg Config, shards int) (*Source, error) {
 // ErrClosed, and then leaves p as it was (or clears it, if Close overtakes it).
 func (s *Source) Read(p []byte) (int, error) {
 	if s.shards == nil {
-		return 0, errors.New("qrand: a Source is made by New")
+		return 0, errNotMade
 	}
 	if err := s.permit(); err != nil {
 		return 0, err
 	}
 	for rest := p; len(rest) > 0; {
 		piece := rest[:min(len(rest), pieceSize)]
-		if !s.readPiece(piece, len(rest) == len(p)) {
+		ok, woke := s.readPiece(piece, len(rest) == len(p))
+		if !ok {
 			clear(p)
 			return 0, ErrClosed
+		}
+		if woke {
+			runtime.Gosched() // on a single processor the reseeder would wait for long
 		}
 		rest = rest[len(piece):]
 	}
 	return len(p), nil
 }
 
-// readPiece fills p from one shard, or returns false if that is closed and the
-// Policy wants more than crypto/rand. Where crypto/rand panics, deferred Unlocks
-// leave the shard as it was.
-func (s *Source) readPiece(p []byte, first bool) bool {
+// readPiece fills p from one shard, but not if that is closed and the Policy
+// wants more than crypto/rand. It reports whether it woke the reseeder. Where
+// crypto/rand panics, deferred Unlocks leave the shard as it was.
+func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 	if s.cfg.Mix == MixXOR {
 		readOS(p) // before the lock: most of the time of a Read is here
 	} else {
@@ -309,7 +333,7 @@ func (s *Source) readPiece(p []byte, first bool) bool {
 	defer sh.mu.Unlock()
 	switch {
 	case sh.closed && s.cfg.Policy != Augment:
-		return false
+		return false, false
 	case sh.closed:
 		if s.cfg.Mix != MixXOR {
 			readOS(p)
@@ -335,8 +359,9 @@ func (s *Source) readPiece(p []byte, first bool) bool {
 	if sh.bytes >= sh.wakeAt {
 		sh.wakeAt = sh.bytes + s.wakeQuantum()
 		s.signal()
+		return true, true
 	}
-	return true
+	return true, false
 }
 
 func (sh *shard) rekeyFromOS() {
@@ -400,19 +425,21 @@ func (s *Source) signal() {
 	}
 }
 
-// WaitSeeded waits until a block of quantum entropy is in the key. Its error
-// wraps ctx's, and says why there is none yet.
+// WaitSeeded waits until a block of quantum entropy is in the key, in an outage
+// for ever: give ctx a deadline. Its error wraps ctx's, and says why there is no
+// block yet.
 func (s *Source) WaitSeeded(ctx context.Context) error {
-	select {
-	case <-s.seeded:
-		return nil
-	default:
+	if s.shards == nil {
+		return errNotMade
 	}
 	select {
-	case <-s.seeded:
-		return nil
 	case <-s.done:
 		return ErrClosed
+	case <-s.seeded:
+		if s.closed.Load() {
+			return ErrClosed
+		}
+		return nil
 	case <-ctx.Done():
 		if why := s.Status().LastError; why != "" {
 			return fmt.Errorf("qrand: not seeded: %w (the last request failed: %s)", context.Cause(ctx), why)
@@ -423,10 +450,14 @@ func (s *Source) WaitSeeded(ctx context.Context) error {
 
 // Reseed fetches a block from the service now and mixes it in: when it returns
 // nil, every byte read from then on depends on a block that came after the call.
-// It costs a block at least. Its error says why not; among others, that the
-// service asked us to wait, which Reseed does not override. Reads go on.
+// It costs a block at least. Its error says why not: of package qrypt,
+// ErrUnhealthy or ErrRepeated after a request, ErrHeld where the service, the
+// quota or the token makes us wait, which Reseed does not override. Reads go on.
 func (s *Source) Reseed(ctx context.Context) error {
-	a := ask{reply: make(chan error, 1)}
+	if s.shards == nil {
+		return errNotMade
+	}
+	a := ask{ctx: ctx, reply: make(chan error, 1)}
 	select {
 	case s.asks <- a:
 	case <-s.done:
@@ -467,8 +498,10 @@ func (s *Source) Status() Status {
 
 // Close ends the background work, waits for it, and wipes the keys and the
 // blocks in stock. Reads go on after it under Augment, from crypto/rand alone.
-// It returns nil.
 func (s *Source) Close() error {
+	if s.shards == nil {
+		return errNotMade
+	}
 	s.closing.Do(func() {
 		s.closed.Store(true)
 		s.cancel()

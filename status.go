@@ -52,7 +52,7 @@ type Status struct {
 	Time   time.Time `json:"time"` // of this Status
 	State  State     `json:"state"`
 	Reason Reason    `json:"reason,omitempty"` // of Degraded
-	Since  time.Time `json:"since"`            // when State and Reason began
+	Since  time.Time `json:"since"`            // when State began; the Reason may have changed since
 	Mix    Mix       `json:"mix"`
 	Policy Policy    `json:"policy"`
 
@@ -81,7 +81,10 @@ func (s *Status) enter(state State, reason Reason, now time.Time) bool {
 	if s.State == state && s.Reason == reason {
 		return false
 	}
-	s.State, s.Reason, s.Since = state, reason, now
+	if s.State != state {
+		s.Since = now
+	}
+	s.State, s.Reason = state, reason
 	return true
 }
 

@@ -101,6 +101,15 @@ func (f *fakeBlocks) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, e
 	return blocks, nil
 }
 
+// timesSince lists when requests came.
+func (f *fakeBlocks) timesSince(begin time.Time) (since []time.Duration) {
+	_, times := f.requests()
+	for _, at := range times {
+		since = append(since, at.Sub(begin))
+	}
+	return since
+}
+
 func (f *fakeBlocks) setErr(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -280,7 +289,7 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // logCounter counts log lines by level, and hears them.
 type logCounter struct {
-	warns, infos, others atomic.Int32
+	warns, infos, others, emulated atomic.Int32
 }
 
 func (c *logCounter) Enabled(context.Context, slog.Level) bool { return true }
@@ -289,6 +298,7 @@ func (c *logCounter) WithGroup(string) slog.Handler            { return c }
 func (c *logCounter) Handle(ctx context.Context, r slog.Record) error {
 	switch {
 	case strings.Contains(r.Message, "emulated"): // once in the life of a Source
+		c.emulated.Add(1)
 	case r.Level == slog.LevelWarn:
 		c.warns.Add(1)
 	case r.Level == slog.LevelInfo:

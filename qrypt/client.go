@@ -53,7 +53,8 @@ var tlsRand = rand.Reader
 type Config struct {
 	// Endpoints are base URLs, asked in this order: the first until it fails in
 	// a way that another may not, then the next. They are https, or http to a
-	// loopback address. Nil: EndpointEUS, EndpointWEU.
+	// loopback address. Each of them may be shown the token.
+	// Nil: EndpointEUS, EndpointWEU.
 	Endpoints []string
 
 	// Dialect is the API the endpoints speak. Zero: DialectQuantumEntropy.
@@ -64,11 +65,14 @@ type Config struct {
 	Token TokenFunc
 
 	// HTTPClient carries the requests: set it for proxies, private CAs or
-	// client certificates, starting from [NewHTTPClient]. It is copied, and the
-	// copy follows no redirects. Nil: NewHTTPClient().
+	// client certificates, starting from [NewHTTPClient]. It is copied; the copy
+	// follows no redirects, has no cookies and, if its Transport is nil or an
+	// *http.Transport, keeps no connections. Another RoundTripper must not repeat
+	// requests. Nil: NewHTTPClient().
 	HTTPClient *http.Client
 
-	// Timeout bounds one whole request, connection and answer. Zero: 30 s.
+	// Timeout bounds the call of Token, and then one whole request, connection
+	// and answer. Zero: 30 s.
 	Timeout time.Duration
 }
 
@@ -82,7 +86,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	current int     // index of the endpoint to ask
-	last    tokenID // of the last request
+	refused tokenID // the token last refused, as invalid or for its quota
 }
 
 // New returns a Client, or an error that says what to change in cfg. It makes
@@ -114,15 +118,34 @@ func New(cfg Config) (*Client, error) {
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
+	c.http = *NewHTTPClient()
 	if cfg.HTTPClient != nil {
-		c.http = *cfg.HTTPClient
-	} else {
-		c.http = *NewHTTPClient()
+		c.http = single(*cfg.HTTPClient)
 	}
 	// A redirect is an answer of the wrong kind: a token must not leave its
 	// host, and a redirect's HTML has been taken for entropy before.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
+}
+
+// single changes a client so that each of our requests is one of its own.
+func single(client http.Client) http.Client {
+	client.Jar = nil
+	switch transport := client.Transport.(type) {
+	case nil:
+		client.Transport = NewHTTPClient().Transport
+	case *http.Transport:
+		transport = transport.Clone()
+		transport.DisableKeepAlives = true
+		if transport.TLSClientConfig == nil {
+			transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		if transport.TLSClientConfig.Rand == nil {
+			transport.TLSClientConfig.Rand = tlsRand
+		}
+		client.Transport = transport
+	}
+	return client
 }
 
 // NewHTTPClient returns the client used when Config.HTTPClient is nil, for
@@ -158,25 +181,28 @@ func (c *Client) GoString() string { return c.String() }
 // Endpoints returns the base URLs in the order in which they are asked.
 func (c *Client) Endpoints() []string { return append([]string(nil), c.endpoints...) }
 
-// Failover makes the next request go to the next endpoint. Blocks does so by
-// itself on its own failures; this is for a caller who refuses what it got.
-func (c *Client) Failover() {
+// Failover makes the next request go to the endpoint after this one, if it would
+// go to this one. Blocks does so by itself on its own failures; this is for a
+// caller who refuses the blocks that came from there.
+func (c *Client) Failover(from string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.current = (c.current + 1) % len(c.endpoints)
+	if c.endpoints[c.current] == from { // else a concurrent call has moved on
+		c.current = (c.current + 1) % len(c.endpoints)
+	}
 }
 
 // TokenChanged reports whether there is a token now and it is another than the
-// one the last request was sent with: after ErrUnauthorized or ErrNoToken,
-// whether it is worth asking again. It makes no request.
+// one last refused: after ErrUnauthorized, ErrQuota or ErrNoToken, whether it is
+// worth asking again. It makes no request.
 func (c *Client) TokenChanged(ctx context.Context) bool {
 	token, err := c.getToken(ctx)
-	if err != nil {
+	if err != nil || token == "" {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return identify(token) != c.last
+	return identify(token) != c.refused
 }
 
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n or an
@@ -184,42 +210,54 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 // first while the token has used its 30 requests in 10 s. The caller owns the
 // blocks and wipes them after use.
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
+	if c == nil {
+		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")
+	}
 	if n < 1 || n > MaxBlocks {
 		return nil, fmt.Errorf("qrypt: %d blocks asked for: a request carries 1 to %d", n, MaxBlocks)
 	}
-	c.mu.Lock()
-	index := c.current
-	c.mu.Unlock()
-	endpoint := c.endpoints[index]
-
 	token, err := c.getToken(ctx)
 	if err != nil && ctx.Err() != nil { // the caller gave up; there may be a token
 		return nil, fmt.Errorf("qrypt: getting the token: %w", context.Cause(ctx))
 	}
 	if err != nil {
-		c.mu.Lock()
-		c.last = tokenID{} // so that any token that appears counts as changed
-		c.mu.Unlock()
-		return nil, &Error{Endpoint: endpoint, Class: ErrNoToken, cause: err}
+		c.refuse(tokenID{}) // so that any token that appears counts as changed
+		return nil, &Error{Endpoint: c.endpoint(), Class: ErrNoToken, cause: err}
 	}
 	id := identify(token)
+	if token == "" { // devices that need none have a limit each
+		id = identify(c.endpoint())
+	}
 	if err := limiter.acquire(ctx, id); err != nil {
 		return nil, fmt.Errorf("qrypt: waiting for a place among %d requests in %v: %w", limitRequests, limitWindow, err)
 	}
 	defer limiter.release(id)
-	c.mu.Lock()
-	c.last = id
-	c.mu.Unlock()
+	endpoint := c.endpoint()
 	blocks, err := c.fetch(ctx, endpoint, token, n)
 	var failure *Error
-	if errors.As(err, &failure) && failure.elsewhere() {
-		c.mu.Lock()
-		if c.current == index { // a concurrent call may have moved on already
-			c.current = (index + 1) % len(c.endpoints)
+	if errors.As(err, &failure) {
+		switch {
+		case failure.Class == ErrUnauthorized, failure.Class == ErrQuota:
+			c.refuse(id)
+		case failure.elsewhere():
+			c.Failover(endpoint)
 		}
-		c.mu.Unlock()
 	}
 	return blocks, err
+}
+
+// endpoint is the one to ask now.
+func (c *Client) endpoint() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endpoints[c.current]
+}
+
+// refuse remembers a token that is not worth sending again.
+func (c *Client) refuse(id tokenID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = id
 }
 
 // fetch is the request itself.
@@ -295,6 +333,8 @@ func (c *Client) getToken(ctx context.Context) (string, error) {
 	if c.token == nil {
 		return "", nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	token, err := c.token(ctx)
 	if err != nil {
 		return "", err

@@ -20,7 +20,7 @@ import (
 var (
 	ErrBadRequest   = errors.New("bad request: is the endpoint right, and does it speak this dialect?")
 	ErrUnauthorized = errors.New("the access token is invalid or has expired: generate a new one in the Qrypt portal")
-	ErrQuota        = errors.New("the account's allotment of entropy for this period is used up")
+	ErrQuota        = errors.New("the account's allotment of entropy for this period is used up, or something in between refuses us")
 	ErrRateLimited  = errors.New("too many requests with this token: 30 in 10 s are allowed")
 	ErrServer       = errors.New("internal error of the service")
 	ErrNoSupply     = errors.New("the service's supply of entropy is insufficient for now")
@@ -49,7 +49,9 @@ func (e *Error) Error() string {
 	if e.Detail != "" {
 		fmt.Fprintf(&b, ": %s", e.Detail)
 	}
-	if e.cause != nil {
+	if _, known := e.cause.(tokenError); e.Class == ErrNoToken && !known {
+		b.WriteString(": the token function failed") // its error may quote what it got
+	} else if e.cause != nil {
 		fmt.Fprintf(&b, ": %v", e.cause)
 	}
 	if e.StatusCode != 0 && e.StatusCode != http.StatusOK {
@@ -61,7 +63,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the class and, for transport failures, the cause.
+// Unwrap gives the class and, for transport failures and those of a TokenFunc,
+// the cause.
 func (e *Error) Unwrap() []error {
 	if e.cause == nil {
 		return []error{e.Class}
@@ -73,7 +76,7 @@ func (e *Error) Unwrap() []error {
 // token are the account's, the same everywhere.
 func (e *Error) elsewhere() bool {
 	switch e.Class {
-	case ErrRateLimited, ErrQuota, ErrUnauthorized, ErrNoToken, ErrBadRequest:
+	case ErrRateLimited, ErrQuota, ErrUnauthorized, ErrNoToken:
 		return false
 	}
 	return true
@@ -85,6 +88,8 @@ func statusError(endpoint string, res *http.Response, now time.Time) error {
 	switch code := res.StatusCode; {
 	case code == http.StatusUnauthorized:
 		e.Class = ErrUnauthorized
+	case code == http.StatusRequestTimeout:
+		e.Class = ErrTimeout
 	case code == http.StatusForbidden:
 		e.Class = ErrQuota
 	case code == http.StatusTooManyRequests:

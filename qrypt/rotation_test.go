@@ -54,7 +54,8 @@ func TestStaysWhereItSucceeds(t *testing.T) {
 func TestMovesOn(t *testing.T) {
 	s := newService(t, "a", "b")
 	for script, moves := range map[string]bool{
-		"400": false, "401": false, "403": false, "422": false, "429 retry-after=9s": false,
+		"401": false, "403": false, "429 retry-after=9s": false,
+		"400": true, "404": true, "408": true, "422": true,
 		"500": true, "502": true, "503 retry-after=9s": true, "504": true,
 		"204": true, "308": true,
 	} {
@@ -176,20 +177,21 @@ func TestStaysWhenNotAsked(t *testing.T) {
 func TestFailover(t *testing.T) {
 	h := &hosts{fails: map[string]error{"c": errors.New("no")}}
 	c := h.client(t, "a", "b", "c")
+	at := c.Endpoints()
 	mustBlocks(t, c, 1)
-	c.Failover()
+	c.Failover(at[0])
+	c.Failover(at[0]) // by another caller, who had its blocks from there too
 	mustBlocks(t, c, 1)
-	c.Failover()
+	c.Failover(at[1])
 	mustFail(t, c, 1, ErrNetwork)
 	mustBlocks(t, c, 1)
-	c.Failover()
-	c.Failover()
-	c.Failover()
+	c.Failover(at[1])
+	c.Failover("https://elsewhere")
 	mustBlocks(t, c, 1)
 	h.want(t, "a", "b", "c", "a", "a")
 
 	alone := h.client(t, "a")
-	alone.Failover()
+	alone.Failover(at[0])
 	mustBlocks(t, alone, 1)
 	alone = h.client(t, "c")
 	mustFail(t, alone, 1, ErrNetwork)
@@ -227,7 +229,7 @@ func TestConcurrentUse(t *testing.T) {
 				for range 10 {
 					switch i % 4 {
 					case 0:
-						c.Failover()
+						c.Failover(c.Endpoints()[i%3])
 					case 1:
 						c.TokenChanged(t.Context())
 						_ = fmt.Sprintf("%v %+v %#v %s", c, c, c, strings.Join(c.Endpoints(), ","))

@@ -20,8 +20,18 @@ const maxToken = 16 << 10
 
 // A TokenFunc returns the access token to use now. It is called for each
 // request, and every 30 s while package qrand waits for a new token. Tokens are
-// never logged and never part of an error of this package.
+// never logged and never part of the text of an error: that a TokenFunc failed
+// is told, but its error only to errors.Is and errors.As.
 type TokenFunc func(ctx context.Context) (string, error)
+
+// A tokenError is an error about a token that is known not to quote it.
+type tokenError struct{ error }
+
+func (e tokenError) Unwrap() error { return e.error }
+
+func tokenErrorf(format string, args ...any) error {
+	return tokenError{fmt.Errorf(format, args...)}
+}
 
 // StaticToken is a token that never changes.
 func StaticToken(token string) TokenFunc {
@@ -33,7 +43,7 @@ func TokenFromEnv(name string) TokenFunc {
 	return func(context.Context) (string, error) {
 		token := strings.TrimSpace(os.Getenv(name))
 		if token == "" {
-			return "", fmt.Errorf("the environment variable %s is empty", name)
+			return "", tokenErrorf("the environment variable %s is empty", name)
 		}
 		return token, nil
 	}
@@ -45,12 +55,19 @@ func TokenFromEnv(name string) TokenFunc {
 func TokenFromFile(path string) TokenFunc {
 	var warn sync.Once
 	return func(context.Context) (string, error) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return "", tokenErrorf("opening the token file: %w", withoutPath(err))
+		}
+		if !info.Mode().IsRegular() { // a pipe would keep us waiting
+			return "", tokenErrorf("the token file is not a regular file")
+		}
 		f, err := os.Open(path)
 		if err != nil {
-			return "", fmt.Errorf("opening the token file: %w", withoutPath(err))
+			return "", tokenErrorf("opening the token file: %w", withoutPath(err))
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+		if runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
 			warn.Do(func() {
 				slog.Warn("qrypt: every user of this host can read the token file: chmod 600 it", "file", path)
 			})
@@ -58,14 +75,14 @@ func TokenFromFile(path string) TokenFunc {
 		data, err := io.ReadAll(io.LimitReader(f, maxToken+1))
 		defer clear(data)
 		if err != nil {
-			return "", err
+			return "", tokenErrorf("reading the token file: %w", withoutPath(err))
 		}
 		if len(data) > maxToken { // the rest is not read: half a token is none
-			return "", fmt.Errorf("the token file %s is longer than %d bytes: is it the right file?", path, maxToken)
+			return "", tokenErrorf("the token file %s is longer than %d bytes: is it the right file?", path, maxToken)
 		}
 		token := strings.TrimSpace(string(data))
 		if token == "" {
-			return "", fmt.Errorf("the token file %s is empty", path)
+			return "", tokenErrorf("the token file %s is empty", path)
 		}
 		return token, nil
 	}
@@ -85,14 +102,14 @@ func withoutPath(err error) error {
 // fewer characters; services have been seen to use more), without showing it.
 func checkToken(token string) error {
 	if token == "" {
-		return errors.New("the token is empty")
+		return tokenErrorf("the token is empty")
 	}
 	if len(token) > maxToken {
-		return fmt.Errorf("the token is longer than %d bytes: is it the right file?", maxToken)
+		return tokenErrorf("the token is longer than %d bytes: is it the right file?", maxToken)
 	}
 	for i := range len(token) {
 		if c := token[i]; c <= ' ' || c > '~' {
-			return fmt.Errorf("byte %d of the token cannot be in an HTTP header: was it copied whole, on one line?", i+1)
+			return tokenErrorf("byte %d of the token cannot be in an HTTP header: was it copied whole, on one line?", i+1)
 		}
 	}
 	return nil

@@ -8,11 +8,14 @@ import (
 	"io/fs"
 	"log"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // A secretToken is what errors about tokens must not show.
@@ -225,6 +228,8 @@ func TestTokenChanged(t *testing.T) {
 		Token:      func(context.Context) (string, error) { return now, failing },
 		HTTPClient: countingClient(&requests),
 	})
+	answer := http.StatusOK
+	c.http.Transport = &answering{c.http.Transport, &answer}
 	check := func(want bool, when string) {
 		t.Helper()
 		before := requests
@@ -237,21 +242,29 @@ func TestTokenChanged(t *testing.T) {
 	}
 	check(true, "before the first request")
 	mustBlocks(t, c, 1)
-	check(false, "after it")
-	now = "second"
-	check(true, "with another token")
-	check(true, "asked again")
-	now = "first"
-	check(false, "with the old one again")
-	now = "second"
-	mustBlocks(t, c, 1)
-	check(false, "after a request with it")
+	check(true, "after one that was not refused")
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		answer = status
+		now = "first"
+		c.Blocks(ctx, 1)
+		check(false, "after it was refused")
+		now = "second"
+		check(true, "with another token")
+		check(true, "asked again")
+		now = "first"
+		check(false, "with the old one again")
+		answer = http.StatusTooManyRequests
+		now = "second"
+		c.Blocks(ctx, 1)
+		check(true, "after a failure that is not the token's")
+	}
+	answer = http.StatusOK
 	now = "sec ond"
 	check(false, "with one that cannot be sent")
 	now = ""
 	check(false, "with an empty one")
 	mustFail(t, c, 1, ErrNoToken)
-	now = "second"
+	now = "first"
 	check(true, "back after there was none")
 	failing = errors.New("no")
 	check(false, "when it fails")
@@ -259,6 +272,41 @@ func TestTokenChanged(t *testing.T) {
 	c = mustNew(t, Config{Dialect: DialectOpenAPI, HTTPClient: countingClient(&requests)})
 	mustBlocks(t, c, 1)
 	check(false, "where none is needed")
+}
+
+// TestTokenHangs: a function that answers nothing is given up.
+func TestTokenHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		requests := 0
+		c := mustNew(t, Config{
+			Token:      func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() },
+			HTTPClient: countingClient(&requests),
+		})
+		begin := time.Now()
+		mustFail(t, c, 1, ErrNoToken)
+		if took := time.Since(begin); took != defaultTimeout || requests != 0 {
+			t.Errorf("%d requests, after %v", requests, took)
+		}
+	})
+}
+
+// TestTokenOfAFunctionIsNotQuoted: that it failed is told, its error only to
+// errors.Is.
+func TestTokenOfAFunctionIsNotQuoted(t *testing.T) {
+	bad := errors.New("cannot parse " + secretToken)
+	c := mustNew(t, Config{Token: func(context.Context) (string, error) { return "", bad }})
+	_, err := c.Blocks(t.Context(), 1)
+	if !errors.Is(err, bad) || !errors.Is(err, ErrNoToken) || strings.Contains(err.Error(), secretToken) {
+		t.Errorf("is it: %t", errors.Is(err, bad))
+	}
+}
+
+// TestNotARegularTokenFile: a pipe would keep a request waiting for ever.
+func TestNotARegularTokenFile(t *testing.T) {
+	if _, err := TokenFromFile(t.TempDir())(t.Context()); err == nil || !strings.Contains(err.Error(), "regular file") {
+		t.Error(err)
+	}
 }
 
 func TestTokenIDsDiffer(t *testing.T) {
@@ -269,4 +317,18 @@ func TestTokenIDsDiffer(t *testing.T) {
 	if idSalt == [32]byte{} {
 		t.Error("no salt")
 	}
+}
+
+// answering puts another status in the place of a transport's answers.
+type answering struct {
+	http.RoundTripper
+	status *int
+}
+
+func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.RoundTripper.RoundTrip(r)
+	if err == nil {
+		res.StatusCode = *a.status
+	}
+	return res, err
 }

@@ -112,6 +112,7 @@ func TestGoodAndBad(t *testing.T) {
 
 // TestMemory: the last 4096 blocks are known again, the one before is not.
 func TestMemory(t *testing.T) {
+	const remembered = 4096 // as SECURITY.md says
 	m := NewMemory([32]byte{1})
 	block := func(n int) []byte { return []byte{byte(n), byte(n >> 8)} }
 	for n := range remembered {
