@@ -29,6 +29,9 @@ func (r *reseeder) wanted() bool {
 
 // fetchIfDue starts a fetch if blocks are wanted and it is time.
 func (r *reseeder) fetchIfDue(ctx context.Context, now time.Time) {
+	if ctx.Err() != nil { // Close; the rest of it is run's
+		return
+	}
 	if r.fetching && !r.overdue && now.Sub(r.lastRequest) >= hangLimit {
 		r.overdue = true
 		r.fail(errHangs, now)
@@ -128,7 +131,7 @@ func (r *reseeder) soonest() time.Time { return r.lastRequest.Add(r.pace.spacing
 // but not one that the service, the account or the token calls for.
 func (r *reseeder) ask(a ask, now time.Time) {
 	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool { return a.ctx.Err() != nil })
-	if r.failing != nil && !r.fetching && now.Before(r.notBefore) {
+	if r.failing != nil && now.Before(r.notBefore) {
 		switch {
 		case r.failing.ours && !now.Before(r.heldUntil):
 			r.notBefore = r.soonest()

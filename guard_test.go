@@ -118,8 +118,12 @@ func TestStockInAnOutage(t *testing.T) {
 		mustRead(t, s, 1)
 		time.Sleep(time.Minute)
 		wantState(t, s, Degraded, NoSupply)
-		if st := s.Status(); st.Blocks != 2 || st.OSReseeds != 0 {
+		if st := s.Status(); st.Blocks != 2 || st.OSReseeds != 0 || st.NextRequest.IsZero() {
 			t.Errorf("status: %v", st)
+		}
+		s.Close()
+		if st := s.Status(); !st.NextRequest.IsZero() {
+			t.Errorf("after Close: %v", st)
 		}
 	})
 }
@@ -362,32 +366,82 @@ func TestHangIsTold(t *testing.T) {
 	})
 }
 
+// whileBusy runs do while the reseeder is held up in OnEvent, with a request
+// under way beside it that takes some time.
+func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s *Source)) {
+	held, release := false, make(chan struct{})
+	calls := 0
+	s := newTestSource(t, Config{Blocks: ctxBlocks(func(ctx context.Context) (blocks []qrypt.Block, err error) {
+		if calls++; calls == 2 {
+			select {
+			case <-time.After(takes):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		n := 8
+		if calls > 2 {
+			n = 1
+		}
+		for i := range n {
+			blocks = append(blocks, newTestBlock(uint64(100*calls+i)))
+		}
+		return blocks, nil
+	}), OnEvent: func(e Event) {
+		onEvent(e)
+		if calls == 2 && !held { // a reseed from the stock, beside the second request
+			held = true
+			<-release
+		}
+	}}, 1)
+	time.Sleep(30 * time.Second)
+	for range 6 {
+		mustRead(t, s, 1)
+		time.Sleep(time.Minute)
+	}
+	synctest.Wait()
+	if !held {
+		t.Fatal("the reseeder was not held up")
+	}
+	time.Sleep(time.Minute)
+	done := make(chan struct{})
+	go func() {
+		do(s)
+		close(done)
+	}()
+	synctest.Wait()
+	close(release)
+	<-done
+}
+
 // TestReseedIsNotAnsweredFromBefore: an answer that had come when Reseed was
 // called does not do for it, even if nobody had looked at it yet.
 func TestReseedIsNotAnsweredFromBefore(t *testing.T) {
 	for range 20 { // the order is chance
 		bubble(t, func(t *testing.T) {
-			busy := make(chan struct{})
-			first := true
-			s := newTestSource(t, Config{BatchBlocks: 2, Blocks: &fakeBlocks{}, OnEvent: func(Event) {
-				if first { // the first block is in, the next request is under way
-					first = false
-					<-busy
+			whileBusy(t, 90*time.Second, func(Event) {}, func(s *Source) {
+				called := time.Now()
+				if err := s.Reseed(t.Context()); err != nil {
+					t.Error(err)
 				}
-			}}, 1)
-			time.Sleep(time.Hour)
-			mustRead(t, s, 1)
-			done := make(chan error)
-			called := time.Now()
-			go func() { done <- s.Reseed(t.Context()) }()
-			synctest.Wait()
-			close(busy)
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-			if st := s.Status(); st.LastReceived.Before(called) {
-				t.Fatalf("a block that came %v before the call", called.Sub(st.LastReceived))
-			}
+				if st := s.Status(); st.LastReceived.Before(called) {
+					t.Errorf("a block that came %v before the call", called.Sub(st.LastReceived))
+				}
+			})
+		})
+	}
+}
+
+// TestCloseWhileBusy: a request that Close cuts short is no outage, even if the
+// reseeder learns of both at once.
+func TestCloseWhileBusy(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			whileBusy(t, time.Hour, func(e Event) {
+				if e.Kind == RequestFailed || e.State == Degraded {
+					t.Errorf("%v, %v: %v", e.Kind, e.State, e.Err)
+				}
+			}, func(s *Source) { s.Close() })
 		})
 	}
 }

@@ -142,6 +142,8 @@ func TestParseAnswer(t *testing.T) {
 		{"escaped plus, lower case", o, 1, `{"entropy":["` + replace("+", `\u002b`) + `"]}`, ""},
 		{"escaped padding", o, 1, `{"entropy":["` + replace("=", `\u003d`) + `"]}`, ""},
 		{"other escape", o, 1, `{"entropy":["` + insert(5, `\n`) + `"]}`, noBase64},
+		{"newline for a character", o, 1, `{"entropy":["` + base64With(func(s string) string { return s[:8] + `\n` + s[9:] }) + `"]}`, noBase64},
+		{"backspace for a character", o, 1, `{"entropy":["` + base64With(func(s string) string { return s[:8] + `\b` + s[9:] }) + `"]}`, noBase64},
 		{"escaped newline", o, 1, `{"entropy":["` + insert(5, `\u000a`) + `"]}`, noBase64},
 		{"escaped space", o, 1, `{"entropy":["` + insert(5, `\u0020`) + `"]}`, noBase64},
 		{"escaped quote", o, 1, `{"entropy":["` + insert(5, `\"`) + `"]}`, noBase64},

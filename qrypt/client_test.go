@@ -70,6 +70,13 @@ func TestNewHTTPClient(t *testing.T) {
 	}
 }
 
+func TestNilClient(t *testing.T) {
+	var c *Client
+	if blocks, err := c.Blocks(t.Context(), 1); blocks != nil || err == nil || !strings.Contains(err.Error(), "error of New") {
+		t.Error(err)
+	}
+}
+
 func TestDialects(t *testing.T) {
 	for name, d := range map[string]Dialect{"quantum-entropy": DialectQuantumEntropy, "open-api": DialectOpenAPI} {
 		if got, err := ParseDialect(name); got != d || err != nil || d.String() != name {

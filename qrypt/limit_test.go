@@ -16,6 +16,9 @@ import (
 // These tests are not parallel to any other: the limiter is the process's, and
 // would take the times of a bubble for those of a clock gone wrong.
 
+// allowed is how many requests the service's documentation allows in 10 s.
+const allowed = 30
+
 // A farNetwork takes a random time to bring a request to the service and another
 // to bring its answer back. It notes when the service saw each request.
 type farNetwork struct {
@@ -66,14 +69,13 @@ func (f *farNetwork) times(token string) []time.Time {
 	return slices.Clone(f.seen["Bearer "+token])
 }
 
-// checkRate counts as the service does: 30 requests in any 10 s, the ends
-// included.
+// checkRate counts as the service does, both ends of the 10 s included.
 func checkRate(t testing.TB, times []time.Time) {
 	t.Helper()
 	slices.SortFunc(times, time.Time.Compare)
-	for i := range max(len(times)-limitRequests, 0) {
-		if span := times[i+limitRequests].Sub(times[i]); span <= 10*time.Second {
-			t.Fatalf("%d requests in %v, from the %dth on", limitRequests+1, span, i+1)
+	for i := range max(len(times)-allowed, 0) {
+		if span := times[i+allowed].Sub(times[i]); span <= 10*time.Second {
+			t.Fatalf("%d requests in %v, from the %dth on", allowed+1, span, i+1)
 		}
 	}
 }
@@ -141,7 +143,7 @@ func TestRateLimitUsesItsPlaces(t *testing.T) {
 		began := time.Now()
 		for i := range 90 {
 			mustBlocks(t, c, 1)
-			want := time.Duration(i/limitRequests) * limitWindow
+			want := time.Duration(i/allowed) * limitWindow
 			if got := time.Since(began); got != want {
 				t.Fatalf("request %d after %v, want %v", i+1, got, want)
 			}
@@ -156,24 +158,49 @@ func TestRateLimitIsOfOneToken(t *testing.T) {
 		network := &farNetwork{}
 		mine, other := network.client(t, "mine"), network.client(t, "other")
 		began := time.Now()
-		for range limitRequests {
+		for range allowed {
 			mustBlocks(t, mine, 1)
 		}
 		var waiting sync.WaitGroup
 		waiting.Go(func() { mustBlocks(t, mine, 1) })
 		synctest.Wait()
-		for range limitRequests {
+		for range allowed {
 			mustBlocks(t, other, 1)
 		}
 		if time.Since(began) != 0 {
 			t.Error("another token had to wait")
 		}
-		if got := len(network.times("mine")); got != limitRequests {
+		if got := len(network.times("mine")); got != allowed {
 			t.Errorf("%d requests at once", got)
 		}
 		waiting.Wait()
 		if time.Since(began) != limitWindow {
 			t.Errorf("the 31st request after %v, want %v", time.Since(began), limitWindow)
+		}
+	})
+}
+
+// Devices that need no token have a limit each.
+func TestRateLimitWithoutToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		requests := 0
+		h := countingClient(&requests)
+		device := func(name string) *Client {
+			return mustNew(t, Config{Endpoints: []string{"https://" + name}, Dialect: DialectOpenAPI, HTTPClient: h})
+		}
+		began := time.Now()
+		for range allowed / 2 {
+			mustBlocks(t, device("a.example"), 1)
+			mustBlocks(t, device("a.example"), 1)
+			mustBlocks(t, device("b.example"), 1)
+		}
+		if time.Since(began) != 0 {
+			t.Error("a device waited for another")
+		}
+		mustBlocks(t, device("a.example"), 1)
+		if got := time.Since(began); got != limitWindow {
+			t.Errorf("the 31st request to a device after %v, want %v", got, limitWindow)
 		}
 	})
 }
@@ -185,7 +212,7 @@ func TestRateLimitCountsFailures(t *testing.T) {
 		h := roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") })
 		c := mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h.client()})
 		began := time.Now()
-		for range limitRequests + 1 {
+		for range allowed + 1 {
 			mustFail(t, c, 1, ErrNetwork)
 		}
 		if time.Since(began) != limitWindow {
@@ -201,7 +228,7 @@ func TestWaitingCanBeCancelled(t *testing.T) {
 		token := "token"
 		c := network.client(t, token)
 		began := time.Now()
-		for range limitRequests {
+		for range allowed {
 			mustBlocks(t, c, 1)
 		}
 		// None of these takes a place, whenever it gives up.
@@ -223,7 +250,7 @@ func TestWaitingCanBeCancelled(t *testing.T) {
 			})
 		}
 		waiting.Wait()
-		for range limitRequests {
+		for range allowed {
 			mustBlocks(t, c, 1)
 		}
 		if got := time.Since(began); got != limitWindow {
@@ -235,7 +262,7 @@ func TestWaitingCanBeCancelled(t *testing.T) {
 		slow := &farNetwork{there: 20 * time.Second}
 		c = slow.client(t, "slow")
 		var underway sync.WaitGroup
-		for range limitRequests {
+		for range allowed {
 			underway.Go(func() { mustBlocks(t, c, 1) })
 		}
 		synctest.Wait()
@@ -254,7 +281,7 @@ func TestTokenChangedAfterWaitingInVain(t *testing.T) {
 		freshLimiter()
 		network := &farNetwork{}
 		now := "new"
-		for range limitRequests {
+		for range allowed {
 			mustBlocks(t, network.client(t, now), 1)
 		}
 		now = "old"
@@ -280,7 +307,7 @@ func TestLimiterForgetsTokens(t *testing.T) {
 		for i := range 100 {
 			mustBlocks(t, network.client(t, fmt.Sprint("token-", i)), 1)
 		}
-		if got := windows(); got > limitRequests {
+		if got := windows(); got > allowed {
 			t.Errorf("%d tokens remembered of which most are 10 s old", got)
 		}
 		time.Sleep(limitWindow)

@@ -3,6 +3,7 @@ package qrypt
 import (
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
@@ -81,27 +82,45 @@ func TestTokenOfEachRequest(t *testing.T) {
 }
 
 // One call is one request: net/http repeats a request on a kept connection that
-// turns out to be closed.
+// turns out to be closed. So none is kept, of a caller's client neither, and no
+// cookies.
 func TestNothingIsSentTwice(t *testing.T) {
 	var mu sync.Mutex
-	requests := 0
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	requests, cookies := 0, 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		mu.Lock()
 		requests++
+		cookies += len(req.Cookies())
 		drop := requests > 1
 		mu.Unlock()
 		if drop {
 			panic(http.ErrAbortHandler)
 		}
+		http.SetCookie(w, &http.Cookie{Name: "who", Value: "you"})
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(answerWith(DialectQuantumEntropy, noise(1, 1)...))
+		w.Write(oneBlock[DialectQuantumEntropy])
 	}))
 	defer server.Close()
-	c := clientOf(t, server)
-	mustBlocks(t, c, 1)
-	mustFail(t, c, 1, ErrNetwork)
-	if requests != 2 {
-		t.Errorf("%d requests for 2 calls", requests)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := &http.Transport{}
+	for name, h := range map[string]*http.Client{
+		"default":      NewHTTPClient(),
+		"no transport": {Jar: jar},
+		"a transport":  {Transport: plain, Jar: jar},
+	} {
+		requests = 0
+		c := clientOf(t, server, withHTTP(h))
+		mustBlocks(t, c, 1)
+		mustFail(t, c, 1, ErrNetwork)
+		if requests != 2 || cookies != 0 {
+			t.Errorf("%s: %d requests for 2 calls, with %d cookies", name, requests, cookies)
+		}
+	}
+	if plain.DisableKeepAlives || plain.TLSClientConfig != nil && plain.TLSClientConfig.Rand != nil {
+		t.Error("the caller's transport was changed")
 	}
 }
 

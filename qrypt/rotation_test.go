@@ -216,6 +216,23 @@ func TestFailuresTogetherMoveOnOnce(t *testing.T) {
 	})
 }
 
+// A call that fails late does not take back what was decided meanwhile.
+func TestLateFailureDoesNotMoveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		h := &hosts{fails: map[string]error{"a": errHang}}
+		c := h.client(t, "a", "b", "c")
+		var late sync.WaitGroup
+		late.Go(func() { mustFail(t, c, 1, ErrTimeout) })
+		synctest.Wait()
+		c.Failover("https://a")
+		c.Failover("https://b")
+		late.Wait()
+		mustBlocks(t, c, 1)
+		h.want(t, "a", "c")
+	})
+}
+
 // A Client is for concurrent use, whatever is called: this is for the race
 // detector.
 func TestConcurrentUse(t *testing.T) {

@@ -111,8 +111,8 @@ func TestClientCertificate(t *testing.T) {
 }
 
 // rand.Reader may be a reader that is itself seeded through this client: then
-// TLS must not wait for it. (An http.Client of the caller's own making has the
-// Rand that the caller gave it.)
+// TLS must not wait for it. (A Rand that the caller gave to an http.Client is the
+// caller's affair.)
 func TestTLSUsesNoReplacedReader(t *testing.T) {
 	s := newTLSServer(t, selfSigned(t, "there.example"), func(c *tls.Config) {
 		c.Rand = cryptorand.Reader // as it is now: the server is not what is tested
@@ -125,6 +125,8 @@ func TestTLSUsesNoReplacedReader(t *testing.T) {
 
 	mustBlocks(t, c, 1)
 	mustBlocks(t, s.client(t, "there.example", "token"), 1) // made after the replacement
+	noRand := func(c *tls.Config) { c.Rand = nil }
+	mustBlocks(t, s.client(t, "there.example", "token", noRand), 1)
 	b, err := NewBlock(make([]byte, BlockSize), Origin{})
 	if err != nil {
 		t.Fatal(err)

@@ -206,6 +206,8 @@ func TestOtherTransports(t *testing.T) {
 		{context.DeadlineExceeded, ErrTimeout},
 		{syscall.ETIMEDOUT, ErrTimeout},
 		{syscall.EHOSTUNREACH, ErrNetwork},
+		{io.EOF, ErrNetwork},
+		{io.ErrUnexpectedEOF, ErrNetwork},
 	} {
 		h := roundTrip(func(*http.Request) (*http.Response, error) { return nil, c.err }).client()
 		e := mustFail(t, mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h}), 1, c.class)
@@ -213,6 +215,20 @@ func TestOtherTransports(t *testing.T) {
 			if strings.Contains(e.Error(), text) {
 				t.Errorf("%v has a text of unknown origin", e)
 			}
+		}
+		switch c.err {
+		case io.EOF, io.ErrUnexpectedEOF:
+			if !errors.Is(e, io.ErrUnexpectedEOF) {
+				t.Errorf("%v: %v is no unexpected EOF", c.err, e)
+			}
+		case syscall.EHOSTUNREACH:
+			if !errors.Is(e, c.err) {
+				t.Errorf("%v: not in %v", c.err, e)
+			}
+		}
+		var alert tls.AlertError
+		if errors.As(c.err, &alert) && !errors.Is(e, alert) {
+			t.Errorf("%v: no alert in %v", c.err, e)
 		}
 	}
 }
