@@ -1,0 +1,88 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/qrand/qrypttest"
+)
+
+func TestClock(t *testing.T) {
+	for _, test := range []struct {
+		skew time.Duration // the service's clock, from ours
+		want status
+		text string
+	}{
+		{0, ok, "within a minute"},
+		{-30 * time.Second, ok, "within a minute"},
+		{-time.Hour, warn, "1h0m0s ahead of"},
+		{3 * time.Minute, warn, "behind"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(test.skew).UTC().Format(http.TimeFormat))
+		}))
+		var clock clock
+		client := http.Client{Transport: &clockReader{next: &http.Transport{DisableKeepAlives: true}, clock: &clock}}
+		res, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		server.Close()
+		r := &report{tell: func(check) {}}
+		clock.check(r, true)
+		got := r.checks[0]
+		// A Date has no fractions, and the request took its time.
+		if text := strings.ReplaceAll(got.Detail, "1h0m1s", "1h0m0s"); got.Status != test.want || !strings.Contains(text, test.text) {
+			t.Errorf("%v: %+v, want %s and %q", test.skew, got, test.want, test.text)
+		}
+	}
+}
+
+// TestFetchAdvice lets each kind of fault meet the doctor.
+func TestFetchAdvice(t *testing.T) {
+	server := serve(t, qrypttest.Config{Rate: -1})
+	for script, want := range map[string]string{
+		"401":                 "generate a token",
+		"403":                 "next period",
+		"429":                 "who else",
+		"429 retry-after=7s":  "retry after 7s",
+		"503":                 "nothing here",
+		"500":                 "nothing here",
+		"404":                 "QRYPT_DIALECT",
+		"redirect":            "login page",
+		"html":                "is it the service",
+		"stuck":               "does not look random",
+		"short-body":          "cut short",
+		"ok":                  "EMULATED",
+		"expired-certificate": "clock right",
+	} {
+		server.ClearScript()
+		faults, err := qrypttest.ParseScript(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Script(faults...)
+		c, out, errs := screen(false, nil)
+		status := execute(t.Context(), []string{"doctor"}, c)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s: no %q in:\n%s", script, want, out)
+		}
+		if good := script == "ok"; (status == exitOK) != good || errs.Len() > 0 {
+			t.Errorf("%s: status %d, stderr %q", script, status, errs)
+		}
+	}
+}
+
+func TestCheckGo(t *testing.T) {
+	r := &report{tell: func(check) {}}
+	checkGo(r, func(string) string { return "" })
+	checkGo(r, func(string) string { return "x=1,cryptocustomrand=1" })
+	if len(r.checks) != 2 || !strings.Contains(r.checks[1].Detail, "cryptocustomrand=1 is set") ||
+		strings.Contains(r.checks[0].Detail, "is set") || !strings.Contains(r.checks[0].Detail, "ignores custom readers") {
+		t.Errorf("%+v", r.checks)
+	}
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/qrand/qrypt"
+	"example.com/qrand/qrypttest"
+)
+
+// emulateOptions are the flags of qrand emulate.
+type emulateOptions struct {
+	listen       []string
+	token        string
+	fault        string
+	caFile       string
+	envFile      string
+	rate, quota  int
+	requireToken bool
+	quiet        bool
+}
+
+func newEmulateCommand(c *console) *cobra.Command {
+	var o emulateOptions
+	cmd := &cobra.Command{
+		Use:   "emulate [flags]",
+		Short: "Run the service's emulator, for tests of any client",
+		Long: `Runs an emulator of the entropy service until Ctrl-C: real HTTPS with a
+certificate of its own, token, rate limit, quota, and faults on demand. It
+prints what to paste in another shell to use it, and logs each request on
+stderr. Its entropy is EMULATED, not quantum, and every answer says so.
+
+--fault takes a script, or @FILE: statements that end with a semicolon or the
+line, each of them a kind of fault and, if wanted, retry-after=5s,
+retry-after-date=5s, latency=300ms and how many requests it holds for: x3, or
+x* for ever. The kinds are a status such as 503, and
+` + faultKinds() + `.`,
+		Example: `  qrand emulate
+  qrand emulate --listen 127.0.0.1:8443 --listen 127.0.0.1:8444
+  qrand emulate --fault '429 retry-after=5s x3; ok x2; hang; 503 x*'`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			faults, err := readScript(o.fault)
+			var bad *os.PathError
+			if errors.As(err, &bad) {
+				return err
+			} else if err != nil {
+				return misused(cmd, "--fault: %s", plain(err.Error()))
+			}
+			if cmd.Flags().Changed("token") && o.token == "" {
+				return misused(cmd, "--token is empty: leave it out, and one is generated")
+			}
+			for _, address := range o.listen {
+				if _, _, err := net.SplitHostPort(address); err != nil {
+					return misused(cmd, "--listen %q: write it like 127.0.0.1:8443", address)
+				}
+			}
+			if o.quota < 0 {
+				return misused(cmd, "--quota %d: a quota is not negative", o.quota)
+			}
+			return runEmulate(cmd.Context(), c, o, faults)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.listen, "listen", nil, "`ADDRESS` to listen on, once for each region (default 127.0.0.1:0)")
+	f.StringVar(&o.token, "token", "", "accept this `TOKEN` (ps shows it: for tests only)")
+	f.StringVar(&o.fault, "fault", "", "what goes wrong: a `SCRIPT`, or @FILE with one")
+	f.StringVar(&o.caFile, "ca-file", "qrand-emulator-ca.pem", "write the CA's certificate to this `FILE`")
+	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE`; it is there while the emulator is")
+	f.IntVar(&o.rate, "rate", 0, "`N` requests in 10 s for each token; below 0: no limit (default 30)")
+	f.IntVar(&o.quota, "quota", 0, "`N` blocks for each token (default no limit)")
+	f.BoolVar(&o.requireToken, "require-token", false, "refuse open-api requests without a token")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not log requests")
+	return cmd
+}
+
+// faultKinds lists the kinds of fault in lines of a help text.
+func faultKinds() string {
+	var b strings.Builder
+	at := 0
+	for k := qrypttest.OK; k <= qrypttest.ExpiredCertificate; k++ {
+		if k == qrypttest.Status {
+			continue
+		}
+		word := k.String()
+		if k != qrypttest.ExpiredCertificate {
+			word += ","
+		}
+		switch {
+		case at == 0:
+		case at+1+len(word) > 76:
+			b.WriteByte('\n')
+			at = 0
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+	}
+	return b.String()
+}
+
+func readScript(text string) ([]qrypttest.Fault, error) {
+	if path, isFile := strings.CutPrefix(text, "@"); isFile {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		text = string(data)
+	}
+	return qrypttest.ParseScript(text)
+}
+
+func (o *emulateOptions) config() qrypttest.Config {
+	cfg := qrypttest.Config{Listen: o.listen, Rate: o.rate, Quota: o.quota, RequireToken: o.requireToken}
+	if len(o.listen) == 0 {
+		cfg.Listen = []string{"127.0.0.1:0"}
+	}
+	for i := range cfg.Listen {
+		name := fmt.Sprintf("region-%d", i+1)
+		if i < len(regions) {
+			name = regions[i]
+		}
+		cfg.Regions = append(cfg.Regions, name)
+	}
+	if o.token != "" {
+		cfg.Tokens = []string{o.token}
+	}
+	return cfg
+}
+
+func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qrypttest.Fault) error {
+	caFile, err := filepath.Abs(o.caFile)
+	if err != nil {
+		return err
+	}
+	// The files are looked at before anything is started.
+	if err := errors.Join(ours(caFile, isOurCA), ours(o.envFile, isOurEnv)); err != nil {
+		return err
+	}
+	cfg := o.config()
+	service, err := qrypttest.Listen(cfg)
+	if err != nil {
+		return err
+	}
+	defer service.Close()
+	service.Script(faults...)
+	began := time.Now()
+
+	if err := writeFile(caFile, service.CAPEM(), 0o644); err != nil {
+		return err
+	}
+	vars := []variable{
+		{qrypt.EnvEndpoints, strings.Join(service.Endpoints(), ",")},
+		{qrypt.EnvCAFile, caFile},
+	}
+	if o.token == "" {
+		vars = append(vars, variable{qrypt.EnvToken, service.Token()})
+	}
+	if err := introduce(c, cfg, service, vars); err != nil {
+		return err
+	}
+	if o.envFile != "" {
+		if err := writeFile(o.envFile, envFile(vars), 0o600); err != nil {
+			return err
+		}
+		defer os.Remove(o.envFile)
+	}
+
+	log := newRequestLog(c, service)
+	if !o.quiet {
+		log.follow(ctx)
+	}
+	<-ctx.Done()
+	service.Close()
+	if !o.quiet {
+		log.finish()
+	}
+	return sumUp(c, service, time.Since(began))
+}
+
+// introduce says what this is, and what to paste where.
+func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars []variable) error {
+	p := c.onOut()
+	var b strings.Builder
+	fmt.Fprintln(&b, p.yellow("All entropy from this service is EMULATED, not quantum."))
+	fmt.Fprintln(&b)
+	for i, endpoint := range service.Endpoints() {
+		fmt.Fprintf(&b, "  %-9s %s\n", cfg.Regions[i], endpoint)
+	}
+	fmt.Fprintf(&b, "\nPaste this in another shell:\n\n")
+	named := false
+	for _, v := range vars {
+		fmt.Fprintf(&b, "  export %s\n", v)
+		named = named || v.name == qrypt.EnvToken
+	}
+	if !named {
+		fmt.Fprintf(&b, "  export %s=  # your token\n", qrypt.EnvToken)
+	}
+	fmt.Fprintf(&b, "\nThen, for example:\n\n  qrand read --format hex\n")
+	fmt.Fprintf(&b, "  curl --cacert \"$%s\" -H \"Authorization: Bearer $%s\" \\\n    '%s/api/v1/quantum-entropy?size=1'\n\nCtrl-C ends it.\n\n",
+		qrypt.EnvCAFile, qrypt.EnvToken, service.URL)
+	_, err := io.WriteString(c.out, b.String())
+	for i, address := range cfg.Listen {
+		if host, _, _ := net.SplitHostPort(address); host != "localhost" && !net.ParseIP(host).IsLoopback() {
+			c.note("other hosts can reach %s: it listens on %s", cfg.Regions[i], address)
+		}
+	}
+	return err
+}
+
+// sumUp tells what was asked and answered.
+func sumUp(c *console, service *qrypttest.Server, took time.Duration) error {
+	requests := service.Requests()
+	answers := map[int]int{}
+	for _, r := range requests {
+		answers[r.Status]++
+	}
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(answers)) {
+		name := fmt.Sprint(code)
+		if code == 0 {
+			name = "not answered"
+		}
+		parts = append(parts, fmt.Sprintf("%d × %s", answers[code], name))
+	}
+	detail := ""
+	if len(parts) > 0 {
+		detail = " (" + strings.Join(parts, ", ") + ")"
+	}
+	_, err := fmt.Fprintf(c.out, "%s in %v%s, %s issued, all EMULATED.\n", count(int64(len(requests)), "request"), took.Round(time.Second), detail, count(service.Issued(), "block"))
+	return err
+}

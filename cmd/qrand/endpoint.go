@@ -1,0 +1,274 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/qrand/internal/health"
+	"example.com/qrand/qrypt"
+)
+
+// The limits of the steps to an endpoint: two endpoints that answer nothing
+// stay within the doctor's.
+const (
+	stepTimeout  = 5 * time.Second
+	fetchTimeout = 12 * time.Second
+)
+
+// checkEndpoint goes step by step as far as it gets, then fetches a block.
+func checkEndpoint(ctx context.Context, r *report, endpoint string, s *setting, clock *clock, fetch bool) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return // it parsed before
+	}
+	r.about = u.Host
+	defer func() { r.about = "" }()
+	via := checkProxy(r, u)
+	reached := true
+	if via == "" {
+		reached = reach(ctx, r, u, s.roots)
+	}
+	switch {
+	case !reached:
+		r.add(skip, "fetch", "not tried", "")
+	case !fetch:
+		r.add(skip, "fetch", "--no-fetch", "")
+	case s.token == nil && !s.noToken:
+		r.add(skip, "fetch", "there is no token that could be sent", "")
+	case s.broken:
+		r.add(skip, "fetch", "the environment is not as it was meant to be", "")
+	default:
+		checkFetch(ctx, r, endpoint, s, clock)
+	}
+}
+
+// checkProxy tells of the proxy that requests go through, if any, without what
+// it is told about who asks.
+func checkProxy(r *report, u *url.URL) (host string) {
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	switch {
+	case err != nil:
+		r.add(fail, "proxy", "the environment's proxy is no URL", "correct HTTPS_PROXY, or unset it")
+	case proxy != nil:
+		r.add(ok, "proxy", "through "+proxy.Host+", so names and connections are its business", "")
+		return proxy.Host
+	}
+	return ""
+}
+
+// reach looks the name up, connects and shakes hands, and reports how far it got.
+func reach(ctx context.Context, r *report, u *url.URL, roots *x509.CertPool) bool {
+	host, port := u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	began := time.Now()
+	step, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if net.ParseIP(host) != nil {
+		r.add(skip, "dns", "an address, not a name", "")
+	} else {
+		addresses, err := net.DefaultResolver.LookupHost(step, host)
+		if err != nil {
+			r.add(fail, "dns", "the name is not found: "+reason(err), "check its spelling, and this host's DNS")
+			r.add(skip, "tcp", "there is no address", "")
+			r.add(skip, "tls", "there is no address", "")
+			return false
+		}
+		r.add(ok, "dns", fmt.Sprintf("%s in %s", strings.Join(addresses, ", "), since(began)), "")
+	}
+
+	began = time.Now()
+	step, cancel = context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(step, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		r.add(fail, "tcp", "no connection: "+reason(err), "is the address right, and does a firewall or a proxy stand between?")
+		r.add(skip, "tls", "there is no connection", "")
+		return false
+	}
+	defer conn.Close()
+	r.add(ok, "tcp", fmt.Sprintf("connected to %s in %s", conn.RemoteAddr(), since(began)), "")
+	if u.Scheme == "http" {
+		r.add(warn, "tls", "none: plain http, which only a loopback address may have", "for anything but a test, use https")
+		return true
+	}
+
+	began = time.Now()
+	step, cancel = context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	secure := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: roots, MinVersion: tls.VersionTLS12})
+	if err := secure.HandshakeContext(step); err != nil {
+		r.add(fail, "tls", "no trusted connection: "+reason(err), tlsAdvice(err))
+		return false
+	}
+	state := secure.ConnectionState()
+	describeTLS(r, &state, began)
+	return true
+}
+
+func describeTLS(r *report, state *tls.ConnectionState, began time.Time) {
+	leaf := state.PeerCertificates[0]
+	issuer := cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String())
+	detail := fmt.Sprintf("%s in %s, certificate by %q until %s", tls.VersionName(state.Version), since(began), issuer, day(leaf.NotAfter))
+	if left := time.Until(leaf.NotAfter); left < 7*24*time.Hour {
+		r.add(warn, "tls", detail, "the service must renew it soon")
+		return
+	}
+	r.add(ok, "tls", detail, "")
+}
+
+func tlsAdvice(err error) string {
+	var expired x509.CertificateInvalidError
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &expired) && expired.Reason == x509.Expired:
+		return "is this host's clock right? If so, the service must renew its certificate"
+	case errors.As(err, &verify):
+		issuer := ""
+		if len(verify.UnverifiedCertificates) > 0 {
+			issuer = fmt.Sprintf(", by %q,", verify.UnverifiedCertificates[0].Issuer.CommonName)
+		}
+		return fmt.Sprintf("the certificate%s is not of a CA trusted here: a private CA goes in %s", issuer, qrypt.EnvCAFile)
+	case errors.As(err, &record):
+		return "something that does not speak TLS answers there: is the port right?"
+	}
+	return "is it the service that answers there? A proxy that opens TLS needs its CA in " + qrypt.EnvCAFile
+}
+
+// reason is an error without the addresses that net puts before it.
+func reason(err error) string {
+	var op *net.OpError
+	var lookup *net.DNSError
+	switch {
+	case errors.As(err, &lookup):
+		return lookup.Err
+	case errors.As(err, &op) && op.Err != nil:
+		return strings.TrimPrefix(op.Err.Error(), "connect: ")
+	}
+	return strings.TrimPrefix(err.Error(), "tls: ")
+}
+
+func since(t time.Time) string {
+	d := time.Since(t)
+	if d < 10*time.Millisecond {
+		return d.Round(100 * time.Microsecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// checkFetch fetches one block, as a Source would, and looks at it.
+func checkFetch(ctx context.Context, r *report, endpoint string, s *setting, clock *clock) {
+	transport := qrypt.NewHTTPClient()
+	transport.Transport.(*http.Transport).TLSClientConfig.RootCAs = s.roots
+	transport.Transport = &clockReader{next: transport.Transport, clock: clock}
+	client, err := qrypt.New(qrypt.Config{
+		Endpoints: []string{endpoint}, Dialect: s.dialect, Token: s.token, HTTPClient: transport, Timeout: fetchTimeout,
+	})
+	if err != nil {
+		r.add(fail, "fetch", plain(err.Error()), "")
+		return
+	}
+	began := time.Now()
+	blocks, err := client.Blocks(ctx, 1)
+	if err != nil {
+		text := strings.TrimPrefix(plain(err.Error()), endpoint+": ")
+		r.add(fail, "fetch", text, fetchAdvice(err))
+		return
+	}
+	took := since(began)
+	origin := blocks[0].Origin()
+	err = health.Check(blocks[0].Bytes())
+	blocks[0].Wipe()
+	switch {
+	case err != nil:
+		r.add(fail, "fetch", "the block does not look random: "+plain(err.Error()), "do not use this endpoint; a Source refuses such blocks")
+	case origin.Emulated:
+		r.add(warn, "fetch", "1 block in "+took+", EMULATED, not quantum", "good for tests, but no quantum entropy comes from here")
+	default:
+		r.add(ok, "fetch", "1 block in "+took, "")
+	}
+}
+
+// fetchAdvice says what to do about each class of failure.
+func fetchAdvice(err error) string {
+	for _, row := range []struct {
+		class  error
+		advice string
+	}{
+		{qrypt.ErrNoToken, "check the token, above"},
+		{qrypt.ErrUnauthorized, "generate a token at https://portal.qrypt.com, and check that it was copied whole"},
+		{qrypt.ErrQuota, "wait for the next period, or ask Qrypt for a larger allotment; a proxy that refuses the request answers 403, too"},
+		{qrypt.ErrRateLimited, "wait ten seconds; who else uses this token?"},
+		{qrypt.ErrNoSupply, "nothing here: a Source goes on with crypto/rand and asks again"},
+		{qrypt.ErrServer, "nothing here: a Source goes on with crypto/rand and asks again"},
+		{qrypt.ErrTLS, "see the certificate, above; a proxy that opens TLS needs its CA in " + qrypt.EnvCAFile},
+		{qrypt.ErrTimeout, "is the network slow, or does a firewall drop what it does not like?"},
+		{qrypt.ErrNetwork, "is the proxy or the address right, and does a firewall stand between?"},
+		{qrypt.ErrRedirected, "name the service itself in " + qrypt.EnvEndpoints + "; a login page of the network may be in between"},
+		{qrypt.ErrBadRequest, "are " + qrypt.EnvEndpoints + " and " + qrypt.EnvDialect + " those of this service?"},
+		{qrypt.ErrMalformed, "is it the service that answers there, and in this dialect (" + qrypt.EnvDialect + ")?"},
+	} {
+		if errors.Is(err, row.class) {
+			return row.advice
+		}
+	}
+	return ""
+}
+
+// maxSkew is how far apart the clocks may be: more spoils certificates and
+// tokens, whose times are looked at.
+const maxSkew = time.Minute
+
+// A clock is the service's, as its answers show it.
+type clock struct {
+	mu   sync.Mutex
+	seen bool
+	skew time.Duration // ours minus theirs
+}
+
+func (c *clock) check(r *report, fetch bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.seen && !fetch:
+		r.add(skip, "clock", "--no-fetch", "")
+	case !c.seen:
+		r.add(skip, "clock", "no answer to compare it with", "")
+	case c.skew.Abs() > maxSkew:
+		way := "ahead of"
+		if c.skew < 0 {
+			way = "behind"
+		}
+		r.add(warn, "clock", fmt.Sprintf("%v %s the service's", c.skew.Abs().Round(time.Second), way), "set this host's clock, by NTP for example")
+	default:
+		r.add(ok, "clock", "within a minute of the service's", "")
+	}
+}
+
+// A clockReader remembers the Date of answers that pass through it.
+type clockReader struct {
+	next  http.RoundTripper
+	clock *clock
+}
+
+func (t *clockReader) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.next.RoundTrip(req)
+	if err != nil {
+		return res, err
+	}
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		t.clock.mu.Lock()
+		t.clock.seen, t.clock.skew = true, time.Since(date)
+		t.clock.mu.Unlock()
+	}
+	return res, nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"qrand": main})
+}
+
+// TestScripts runs testdata/*.txtar. They read as documentation: begin with
+// read.txtar.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:             "testdata",
+		ContinueOnError: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TOKEN", "token-of-nobody-0123456789")
+			// The race detector's default is to let each process linger a second.
+			env.Setenv("GORACE", "atexit_sleep_ms=10")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":    exits,
+			"emulator": emulator,
+			"await":    await,
+			"head":     head,
+			"file":     file,
+			"named":    named,
+
+			"terminate": terminate,
+		},
+	})
+}
+
+// patience bounds every wait for a condition.
+const patience = 20 * time.Second
+
+func eventually(condition func() bool) bool {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if condition() {
+			return true
+		}
+	}
+	return false
+}
+
+// exits STATUS COMMAND... runs a command and compares its exit status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	status := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		status = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("exit status %d, want %s", status, args[0])
+	}
+}
+
+// emulator FILE waits for the file that qrand emulate --env-file writes, and
+// sets the variables in it.
+func emulator(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: emulator FILE")
+	}
+	await(ts, false, args)
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), "="); found {
+			ts.Setenv(name, strings.Trim(value, "'"))
+		}
+	}
+}
+
+// await PATTERN waits until a file matches the pattern.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await PATTERN")
+	}
+	if !eventually(func() bool {
+		found, _ := filepath.Glob(ts.MkAbs(args[0]))
+		return len(found) > 0
+	}) {
+		ts.Fatalf("no %s came", args[0])
+	}
+}
+
+// head BYTES COMMAND... reads that much of a command's output, then closes the
+// pipe. The command must end by itself, without a signal, and say nothing.
+func head(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: head BYTES COMMAND...")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	cmd, cancel := program(ts, args[1:])
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	if _, err := io.CopyN(io.Discard, out, int64(n)); err != nil {
+		ts.Fatalf("reading its output: %v", err)
+	}
+	out.Close()
+	cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != 0 && status != 1 {
+		ts.Fatalf("it ended with %v", cmd.ProcessState)
+	}
+	if strings.Count(stderr.String(), "\n") > 1 || strings.Contains(stderr.String(), "pipe") {
+		ts.Fatalf("it made noise: %s", stderr.String())
+	}
+}
+
+// program is a command that a Go function starts and ends, with a limit.
+func program(ts *testscript.TestScript, args []string) (*exec.Cmd, context.CancelFunc) {
+	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, args[0]), args[1:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "GORACE", "QRYPT_TOKEN", "QRYPT_ENDPOINTS", "QRYPT_CA_FILE"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	return cmd, cancel
+}
+
+// terminate FILE COMMAND... starts a command, sends it SIGTERM when the file is
+// there, and wants it to end well. (The kill of testscript has no SIGTERM.)
+func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: terminate FILE COMMAND...")
+	}
+	cmd, cancel := program(ts, args[1:])
+	defer cancel()
+	ts.Check(cmd.Start())
+	await(ts, false, args[:1])
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("it ended with %v", err)
+	}
+}
+
+// file PATH SIZE [MODE] checks them.
+func file(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: file PATH SIZE [MODE]")
+	}
+	info, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if size := strconv.FormatInt(info.Size(), 10); size != args[1] {
+		ts.Fatalf("%s has %s bytes, want %s", args[0], size, args[1])
+	}
+	if mode := strconv.FormatUint(uint64(info.Mode().Perm()), 8); len(args) == 3 && mode != args[2] {
+		ts.Fatalf("%s has mode %s, want %s", args[0], mode, args[2])
+	}
+}
+
+// named NAME puts a name in place of the addresses in QRYPT_ENDPOINTS.
+func named(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: named NAME")
+	}
+	ts.Setenv("QRYPT_ENDPOINTS", strings.ReplaceAll(ts.Getenv("QRYPT_ENDPOINTS"), "127.0.0.1", args[0]))
+}
+
+// screen is a console whose output can be read, and which is a terminal if a
+// test says so.
+func screen(terminal bool, env map[string]string) (c *console, out, err *bytes.Buffer) {
+	out, err = new(bytes.Buffer), new(bytes.Buffer)
+	getenv := func(name string) string { return env[name] }
+	if env == nil {
+		getenv = os.Getenv
+	}
+	return &console{out: out, err: err, outTTY: terminal, errTTY: terminal, getenv: getenv}, out, err
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// An output is where the bytes of a read go: stdout, or a file that appears
+// under its name only when it is complete.
+type output struct {
+	io.Writer
+	temp  *os.File // nil: stdout
+	path  string
+	force bool
+}
+
+func openOutput(c *console, path string, force bool) (*output, error) {
+	if path == "" {
+		return &output{Writer: c.out}, nil
+	}
+	temp, err := createBeside(path, force)
+	if err != nil {
+		return nil, err
+	}
+	return &output{Writer: temp, temp: temp, path: path, force: force}, nil
+}
+
+// discard removes what is not complete. After keep there is nothing.
+func (o *output) discard() {
+	if o.temp != nil {
+		o.temp.Close()
+		os.Remove(o.temp.Name())
+	}
+}
+
+// keep gives a complete file its name.
+func (o *output) keep() error {
+	if o.temp == nil {
+		return nil
+	}
+	err := errors.Join(o.temp.Sync(), o.temp.Close())
+	if err == nil {
+		err = place(o.temp.Name(), o.path, o.force)
+	}
+	if err != nil {
+		return err
+	}
+	o.temp = nil
+	return nil
+}
+
+var errExists = errors.New("it exists")
+
+// createBeside makes a temporary file, readable by its owner only, in the
+// folder where path will be.
+func createBeside(path string, force bool) (*os.File, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		// Renaming over it would replace the device, the link or the folder.
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case !force:
+		return nil, fmt.Errorf("%s: %w, --force replaces it", path, errExists)
+	}
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+}
+
+// place renames temp to path. Without force it does not replace a file that
+// came there in the meantime, where the file system can link.
+func place(temp, path string, force bool) error {
+	if !force {
+		err := os.Link(temp, path)
+		if err == nil {
+			return os.Remove(temp)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s: %w, --force replaces it", path, errExists)
+		}
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("%s: %w, --force replaces it", path, errExists)
+		}
+	}
+	return os.Rename(temp, path)
+}
+
+// writeFile replaces path by a complete file at once: who waits for it never
+// sees half of it.
+func writeFile(path string, data []byte, mode fs.FileMode) error {
+	temp, err := createBeside(path, true)
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(data)
+	err = errors.Join(err, temp.Chmod(mode), temp.Close())
+	if err == nil {
+		err = place(temp.Name(), path, true)
+	}
+	if err != nil {
+		os.Remove(temp.Name())
+	}
+	return err
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"example.com/qrand"
+	"example.com/qrand/qrypt"
+)
+
+const (
+	pieceSize = 64 << 10 // of a read: output is streamed in these
+	bulkSize  = 1 << 20  // what is longer takes blocks by the batch
+	bulkBatch = 8
+	barSize   = 16 << 20 // what is shorter is done before a bar could be read
+)
+
+var mixes = map[string]qrand.Mix{"xor": qrand.MixXOR, "rekey": qrand.MixRekey, "refill": qrand.MixRefill}
+
+// readOptions are the flags of qrand read.
+type readOptions struct {
+	size    sizeFlag
+	format  choice
+	file    string
+	force   bool
+	require choice
+	mix     choice
+	wait    waitFlag
+}
+
+func newReadCommand(c *console) *cobra.Command {
+	o := readOptions{
+		size:    32,
+		format:  choice{"raw", []string{"raw", "hex", "base64"}},
+		require: choice{"", []string{"initial", "fresh"}},
+		mix:     choice{"xor", []string{"xor", "rekey", "refill"}},
+		wait:    waitFlag(5 * time.Second),
+	}
+	cmd := &cobra.Command{
+		Use:   "read [flags]",
+		Short: "Print random bytes",
+		Long: `Prints random bytes, like openssl rand: crypto/rand's, with quantum entropy
+from the service mixed in. If the service does not answer, the bytes come
+all the same, as good as crypto/rand's, and a note on stderr says that there
+is no quantum entropy in them, and why; with --require nothing comes then.
+
+The service is asked for one block of 1,024 bytes, or for more as a read of
+more than 1 MiB goes on. Raw bytes are not printed to a terminal.
+
+--require initial wants a block before the first byte; --require fresh also
+stops if later the last block is over ten minutes old. --mix says where
+crypto/rand enters: xor over every byte, rekey once for each 64 KiB (faster),
+refill once for each 992 bytes of a buffer.`,
+		Example: `  qrand read -n 32 --format hex
+  qrand read -n 32 -o seed.bin --require initial
+  qrand read -n 1GiB --mix rekey | pv >/dev/null`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.file == "" && c.outTTY && o.format.value == "raw" {
+				return misused(cmd, "raw bytes would garble the terminal: use --format hex, or -o FILE")
+			}
+			if o.file == "" && o.force {
+				return misused(cmd, "--force is about -o, which is not there")
+			}
+			return runRead(cmd.Context(), c, o)
+		},
+	}
+	f := cmd.Flags()
+	f.VarP(&o.size, "size", "n", "how many bytes: 32, 4KiB, 1GiB, 10MB")
+	addChoice(cmd, &o.format, "format", "how to print them")
+	f.StringVarP(&o.file, "output", "o", "", "write to a new `FILE`, for its owner only")
+	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
+	addChoice(cmd, &o.require, "require", "fail without quantum entropy")
+	addChoice(cmd, &o.mix, "mix", "where crypto/rand enters")
+	f.Var(&o.wait, "wait", "how long to wait for the first block")
+	return cmd
+}
+
+// source makes the Source for the options, from the environment.
+func (o *readOptions) source() (*qrand.Source, error) {
+	client, err := qrypt.FromEnv()
+	if errors.Is(err, qrypt.ErrNoToken) {
+		return nil, fmt.Errorf("%w; without an account, try qrand demo", err)
+	} else if err != nil {
+		return nil, err
+	}
+	cfg := qrand.Config{
+		Blocks:      client,
+		Mix:         mixes[o.mix.value],
+		BatchBlocks: 1, // a stock would be lost when the program ends
+		Logger:      slog.New(slog.DiscardHandler),
+	}
+	if o.size > bulkSize {
+		cfg.BatchBlocks = bulkBatch
+	}
+	switch o.require.value {
+	case "initial":
+		cfg.Policy = qrand.RequireInitial
+	case "fresh":
+		cfg.Policy = qrand.RequireFresh
+	}
+	return qrand.New(cfg)
+}
+
+func runRead(ctx context.Context, c *console, o readOptions) error {
+	out, err := openOutput(c, o.file, o.force)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	src, err := o.source()
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+
+	// A spinner would spoil the line of what is piped from here to the terminal
+	// later, but it takes itself away before the first byte.
+	spin := c.newSpinner(c.err, c.errTTY, "waiting for a block of entropy")
+	err = waitSeeded(ctx, src, time.Duration(o.wait))
+	spin.end()
+	seeded := err == nil
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if !seeded && o.require.value != "" {
+		return fmt.Errorf("no quantum entropy, which --require %s asks for: %s", o.require.value, why(src.Status(), o.wait))
+	}
+	if !seeded {
+		c.note("no quantum entropy in these bytes, they are as good as crypto/rand: %s", why(src.Status(), o.wait))
+	}
+
+	bar := newProgress(c, o, src)
+	err = stream(ctx, io.MultiWriter(out, bar), src, o)
+	bar.end(err)
+	if err != nil {
+		return err
+	}
+	if err := out.keep(); err != nil {
+		return err
+	}
+	tellEnd(c, src.Status(), seeded)
+	return nil
+}
+
+// waitSeeded waits for the first block, but no longer than it can come: a
+// refused token will not be accepted in the next five seconds.
+func waitSeeded(ctx context.Context, src *qrand.Source, wait time.Duration) error {
+	deadline := time.Now().Add(wait)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	seeded := make(chan error, 1)
+	go func() { seeded <- src.WaitSeeded(ctx) }()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case err := <-seeded:
+			return err
+		case <-poll.C:
+			if st := src.Status(); st.State == qrand.Degraded && st.NextRequest.After(deadline) {
+				cancel()
+			}
+		}
+	}
+}
+
+// why says for what reason there is no block.
+func why(st qrand.Status, wait waitFlag) string {
+	if st.LastError == "" {
+		return fmt.Sprintf("the service did not answer within %v", time.Duration(wait))
+	}
+	return plain(st.LastError)
+}
+
+// stream writes the bytes, encoded, a piece at a time.
+func stream(ctx context.Context, w io.Writer, src io.Reader, o readOptions) error {
+	enc := newEncoder(o.format.value, w)
+	piece := make([]byte, min(pieceSize, int64(o.size)))
+	defer clear(piece)
+	for left := int64(o.size); left > 0; {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		p := piece[:min(left, pieceSize)]
+		if _, err := io.ReadFull(src, p); err != nil {
+			return err
+		}
+		if _, err := enc.Write(p); err != nil {
+			return fmt.Errorf("writing the bytes: %w", err)
+		}
+		left -= int64(len(p))
+	}
+	if err := enc.Close(); err != nil {
+		return fmt.Errorf("writing the bytes: %w", err)
+	}
+	return nil
+}
+
+// tellEnd notes what a person must know about the bytes that went out.
+func tellEnd(c *console, st qrand.Status, seeded bool) {
+	if !seeded && st.Blocks > 0 {
+		c.note("the first block came after %s: the bytes from there on have its entropy", humanize.IBytes(uint64(st.BytesBeforeBlock)))
+	}
+	if st.Blocks > 0 && st.State == qrand.Degraded {
+		c.note("degraded at the end, the last block is %v old: %s",
+			st.Time.Sub(st.LastBlock).Round(time.Second), plain(st.LastError))
+	}
+	if st.Emulated {
+		c.note("the entropy in these bytes is EMULATED, not quantum")
+	}
+}

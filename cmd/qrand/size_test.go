@@ -1,0 +1,57 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1": 1, "32": 32, " 32 ": 32, "32B": 32, "4KiB": 4096, "4 KiB": 4096, "4kib": 4096, "10MB": 10_000_000,
+		"1.5KiB": 1536, "1GiB": 1 << 30, "0.5GiB": 1 << 29, ".5kB": 500, "4EiB": 1 << 62,
+		"9007199254740993":    1<<53 + 1, // no float64
+		"4611686018427387904": 1 << 62,
+	} {
+		if n, err := parseSize(text); err != nil || n != want {
+			t.Errorf("parseSize(%q) = %d, %v, want %d", text, n, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                    "not a size",
+		"many":                "not a size",
+		".":                   "not a size",
+		"1.2.3":               "not a size",
+		"1,000":               "no unit",
+		"1e3":                 "no unit",
+		"-1":                  "negative",
+		"-1KiB":               "negative",
+		"3 parsecs":           "no unit",
+		"0":                   "at least one",
+		"0KiB":                "at least one",
+		"1.5":                 "whole number",
+		"0.3KiB":              "whole number",
+		"4611686018427387905": "too large",
+		"5EiB":                "too large",
+		"99999999999EiB":      "too large",
+		"NaN":                 "not a size",
+		"Inf":                 "not a size",
+		"+5":                  "not a size",
+		"0x10":                "no unit",
+		"٣":                   "not a size",
+	} {
+		if n, err := parseSize(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("parseSize(%q) = %d, %v, want an error with %q", text, n, err, want)
+		}
+	}
+}
+
+func FuzzParseSize(f *testing.F) {
+	for _, seed := range []string{"32", "1.5KiB", "4EiB", "-1", "1,000", "999999999999999999999"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if n, err := parseSize(text); err == nil && (n < 1 || n > maxSize) {
+			t.Errorf("parseSize(%q) = %d", text, n)
+		}
+	})
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+)
+
+func jwt(header, claims string) string {
+	enc := base64.RawURLEncoding
+	return enc.EncodeToString([]byte(header)) + "." + enc.EncodeToString([]byte(claims)) + ".c2lnbmF0dXJl"
+}
+
+func TestDescribeToken(t *testing.T) {
+	now := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC) // 1903867200
+	const head = `{"alg":"RS256","typ":"JWT"}`
+	for _, test := range []struct {
+		name, token string
+		want        status
+		text        string
+	}{
+		{"opaque", "abcdefghij", ok, "10 characters"},
+		{"empty", "", fail, "empty"},
+		{"with its scheme", "Bearer abc", fail, "Bearer"},
+		{"two words", "abc def", fail, "cannot be in an HTTP header"},
+		{"two lines", "abc\ndef", fail, "cannot be in an HTTP header"},
+		{"no ASCII", "abcé", fail, "cannot be in an HTTP header"},
+		{"a book", strings.Repeat("a", maxTokenLen+1), fail, "which no token has"},
+		{"quoted", `"abcdef"`, warn, "quotes"},
+		{"JWT, good for a year", jwt(head, `{"exp":1935403200}`), ok, "expires on 2031-05-01"},
+		{"JWT, good for an hour", jwt(head, `{"exp":1903870800}`), warn, "expires soon, on 2030-05-01 13:00 UTC"},
+		{"JWT, expired", jwt(head, `{"exp":1903867199}`), fail, "expired on 2030-05-01"},
+		{"JWT, expires now", jwt(head, `{"exp":1903867200}`), fail, "expired on 2030-05-01"},
+		{"JWT, with a fraction", jwt(head, `{"exp":1935403200.75}`), ok, "expires on 2031-05-01"},
+		{"JWT, for ever", jwt(head, `{"sub":"x"}`), ok, "without expiry"},
+		{"JWT, for longer than that", jwt(head, `{"exp":1e300}`), ok, "without expiry"},
+		{"no JWT: words with dots", "a.b.c", ok, "characters"},
+		{"no JWT: no algorithm", jwt(`{}`, `{"exp":1}`), ok, "characters"},
+		{"no JWT: exp is text", jwt(head, `{"exp":"soon"}`), ok, "characters"},
+		{"no JWT: two parts", strings.TrimSuffix(jwt(head, `{"exp":1}`), ".c2lnbmF0dXJl"), ok, "characters"},
+	} {
+		got, detail, advice := describeToken(test.token, now)
+		if got != test.want || !strings.Contains(detail, test.text) {
+			t.Errorf("%s: %s, %q, want %s and %q", test.name, got, detail, test.want, test.text)
+		}
+		if (got == ok) != (advice == "") {
+			t.Errorf("%s: %s with advice %q", test.name, got, advice)
+		}
+		if test.want != ok || strings.HasPrefix(test.name, "no JWT") {
+			if detail == "10 characters" || strings.Contains(detail, "without expiry") {
+				t.Errorf("%s: %q", test.name, detail)
+			}
+		}
+		if len(test.token) > 5 && strings.Contains(detail+advice, test.token) {
+			t.Errorf("%s: the token is shown: %q", test.name, detail)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "''",
+		"/etc/ca.pem":                 "/etc/ca.pem",
+		"https://a:1,https://[::1]:2": "'https://a:1,https://[::1]:2'",
+		"/etc/my file":                "'/etc/my file'",
+		"it's":                        `'it'\''s'`,
+		"$(reboot)":                   "'$(reboot)'",
+	} {
+		if got := shellQuote(text); got != want {
+			t.Errorf("shellQuote(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
