@@ -369,10 +369,12 @@ func TestHangIsTold(t *testing.T) {
 // whileBusy runs do while the reseeder is held up in OnEvent, with a request
 // under way beside it that takes some time.
 func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s *Source)) {
-	held, release := false, make(chan struct{})
-	calls := 0
+	var requests atomic.Int32
+	var held atomic.Bool
+	release := make(chan struct{})
 	s := newTestSource(t, Config{Blocks: ctxBlocks(func(ctx context.Context) (blocks []qrypt.Block, err error) {
-		if calls++; calls == 2 {
+		request := requests.Add(1)
+		if request == 2 {
 			select {
 			case <-time.After(takes):
 			case <-ctx.Done():
@@ -380,17 +382,16 @@ func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s
 			}
 		}
 		n := 8
-		if calls > 2 {
+		if request > 2 {
 			n = 1
 		}
 		for i := range n {
-			blocks = append(blocks, newTestBlock(uint64(100*calls+i)))
+			blocks = append(blocks, newTestBlock(uint64(100*int(request)+i)))
 		}
 		return blocks, nil
 	}), OnEvent: func(e Event) {
 		onEvent(e)
-		if calls == 2 && !held { // a reseed from the stock, beside the second request
-			held = true
+		if requests.Load() == 2 && !held.Swap(true) { // a reseed from the stock, beside the second request
 			<-release
 		}
 	}}, 1)
@@ -400,7 +401,7 @@ func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s
 		time.Sleep(time.Minute)
 	}
 	synctest.Wait()
-	if !held {
+	if !held.Load() {
 		t.Fatal("the reseeder was not held up")
 	}
 	time.Sleep(time.Minute)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // Everything that a program could come to see of a Source in the tests is kept
@@ -100,21 +101,23 @@ func TestLeaks(t *testing.T) {
 // TestPrintedSource: no verb, and no struct that holds one, prints what a
 // Source knows.
 func TestPrintedSource(t *testing.T) {
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
-	waitSeeded(t, s)
-	holder := struct{ s *Source }{s}
-	hear(s, holder, s.Status(), s.cfg.Blocks)
-	var logged bytes.Buffer
-	log := slog.New(slog.NewTextHandler(io.MultiWriter(&logged, heardWriter{}), nil))
-	log.Info("it", "source", s, "holder", holder)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%d", "%s"} {
-		fmt.Fprintf(&logged, verb+" "+verb+"\n", s, holder)
-	}
-	for _, sh := range s.shards {
-		for _, secret := range []string{string(sh.gen.key[:]), string(sh.gen.key[4:12])} {
-			if forms := leaks(logged.Bytes(), secret); forms != nil {
-				t.Errorf("a key is printed (%v)", forms)
+	bubble(t, func(t *testing.T) {
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
+		synctest.Wait() // fmt looks into some structs without anyone's lock
+		holder := struct{ s *Source }{s}
+		hear(s, holder, s.Status(), s.cfg.Blocks)
+		var logged bytes.Buffer
+		log := slog.New(slog.NewTextHandler(io.MultiWriter(&logged, heardWriter{}), nil))
+		log.Info("it", "source", s, "holder", holder)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%d", "%s"} {
+			fmt.Fprintf(&logged, verb+" "+verb+"\n", s, holder)
+		}
+		for _, sh := range s.shards {
+			for _, secret := range []string{string(sh.gen.key[:]), string(sh.gen.key[4:12])} {
+				if forms := leaks(logged.Bytes(), secret); forms != nil {
+					t.Errorf("a key is printed (%v)", forms)
+				}
 			}
 		}
-	}
+	})
 }

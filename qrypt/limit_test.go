@@ -180,6 +180,30 @@ func TestRateLimitIsOfOneToken(t *testing.T) {
 	})
 }
 
+// While all requests are under way none says when there will be a place.
+func TestRateLimitWithAllUnderway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		const takes = 20 * time.Second
+		requests := 0
+		quick := countingClient(&requests)
+		h := roundTrip(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(takes)
+			return quick.Transport.RoundTrip(req)
+		}).client()
+		c := mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h})
+		began := time.Now()
+		var calls sync.WaitGroup
+		for range allowed + 1 {
+			calls.Go(func() { mustBlocks(t, c, 1) })
+		}
+		calls.Wait()
+		if got, want := time.Since(began), takes+limitWindow+takes; got < want || got > want+limitPoll {
+			t.Errorf("the 31st request was answered after %v, want %v", got, want)
+		}
+	})
+}
+
 // Devices that need no token have a limit each.
 func TestRateLimitWithoutToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -111,13 +111,17 @@ func TestNothingIsSentTwice(t *testing.T) {
 		"no transport": {Jar: jar},
 		"a transport":  {Transport: plain, Jar: jar},
 	} {
+		mu.Lock()
 		requests = 0
+		mu.Unlock()
 		c := clientOf(t, server, withHTTP(h))
 		mustBlocks(t, c, 1)
 		mustFail(t, c, 1, ErrNetwork)
+		mu.Lock()
 		if requests != 2 || cookies != 0 {
 			t.Errorf("%s: %d requests for 2 calls, with %d cookies", name, requests, cookies)
 		}
+		mu.Unlock()
 	}
 	if plain.DisableKeepAlives || plain.TLSClientConfig != nil && plain.TLSClientConfig.Rand != nil {
 		t.Error("the caller's transport was changed")
