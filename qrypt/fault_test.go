@@ -176,7 +176,7 @@ func TestEveryStatus(t *testing.T) {
 		300: ErrRedirected, 301: ErrRedirected, 302: ErrRedirected, 303: ErrRedirected,
 		304: ErrRedirected, 307: ErrRedirected, 308: ErrRedirected,
 		400: ErrBadRequest, 404: ErrBadRequest, 405: ErrBadRequest, 410: ErrBadRequest, 422: ErrBadRequest,
-		401: ErrUnauthorized, 403: ErrQuota, 429: ErrRateLimited, 503: ErrNoSupply,
+		401: ErrUnauthorized, 408: ErrTimeout, 403: ErrQuota, 429: ErrRateLimited, 503: ErrNoSupply,
 		500: ErrServer, 501: ErrServer, 502: ErrServer, 504: ErrServer, 599: ErrServer, 999: ErrServer,
 	}
 	for _, d := range bothDialects {

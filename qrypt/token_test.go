@@ -245,13 +245,14 @@ func TestTokenChanged(t *testing.T) {
 	check(true, "after one that was not refused")
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
 		answer = status
-		now = "first"
+		first := fmt.Sprint("first-", status)
+		now = first
 		c.Blocks(ctx, 1)
 		check(false, "after it was refused")
 		now = "second"
 		check(true, "with another token")
 		check(true, "asked again")
-		now = "first"
+		now = first
 		check(false, "with the old one again")
 		answer = http.StatusTooManyRequests
 		now = "second"

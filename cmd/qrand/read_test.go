@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/qrand/qrypttest"
 )
@@ -169,5 +170,45 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	if server.Issued() == 0 {
 		t.Error("no block was fetched: nothing was tested")
+	}
+}
+
+// A slowReader takes what is written to it, and holds the writer up once: after
+// so many bytes, until something has happened.
+type slowReader struct {
+	after int
+	until func()
+}
+
+func (s *slowReader) Write(p []byte) (int, error) {
+	if s.after -= len(p); s.after <= 0 && s.until != nil {
+		s.until()
+		s.until = nil
+	}
+	return len(p), nil
+}
+
+// TestDegradedInTheCourseOfARead: a long read notes that the service failed
+// meanwhile.
+func TestDegradedInTheCourseOfARead(t *testing.T) {
+	server := serve(t, qrypttest.Config{})
+	server.Script(qrypttest.Fault{Kind: qrypttest.OK}, qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
+	c, _, errs := screen(false, nil)
+	c.out = &slowReader{after: 10 << 20, until: func() {
+		// A third request is made when the second's failure is known.
+		for end := time.Now().Add(30 * time.Second); len(server.Requests()) < 3 && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}}
+	if status := execute(t.Context(), []string{"read", "-n", "12MiB"}, c); status != exitOK {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{
+		"degraded at the end, the last block is ", "supply of entropy is insufficient for now",
+		"the entropy in these bytes is EMULATED, not quantum",
+	} {
+		if !strings.Contains(errs.String(), want) {
+			t.Errorf("stderr is %q, without %q", errs, want)
+		}
 	}
 }
