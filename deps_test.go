@@ -26,6 +26,13 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("the library imports %s", path)
 		}
 	}
+	out, err = exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./keygen").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(out), "example.com/qrand"); got != 1 {
+		t.Errorf("keygen imports other packages of the project:\n%s", out)
+	}
 	out, err = exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./qrypttest").Output()
 	if err != nil {
 		t.Fatal(err)

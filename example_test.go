@@ -2,17 +2,15 @@ package qrand_test
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/mlkem"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/keygen"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -61,10 +59,9 @@ func Example() {
 	// Output: 32 Seeded emulated: true
 }
 
-// Since Go 1.26 ecdsa.GenerateKey ignores the reader it is passed. This does
-// what it did, with bytes that certainly come from the Source (FIPS 186-5,
-// A.2.2: reject what is not in range).
-func Example_ecdsa() {
+// Since Go 1.26 ecdsa.GenerateKey ignores the reader it is passed; keygen.ECDSA
+// does not. This is a key ceremony: no key without a block that came just now.
+func Example_keyCeremony() {
 	client, stop := emulated()
 	defer stop()
 	src, err := qrand.New(qrand.Config{Blocks: client, Policy: qrand.RequireFresh})
@@ -72,25 +69,21 @@ func Example_ecdsa() {
 		log.Fatal(err)
 	}
 	defer src.Close()
-	if err := src.Reseed(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := src.Reseed(ctx); err != nil {
 		log.Fatal(err)
 	}
-
-	var key *ecdsa.PrivateKey
-	d := make([]byte, 32)
-	for key == nil {
-		if _, err := io.ReadFull(src, d); err != nil {
-			log.Fatal(err) // of the Policy: no key without quantum entropy
-		}
-		key, _ = ecdsa.ParseRawPrivateKey(elliptic.P256(), d) // fails once in 2^32
+	key, err := keygen.ECDSA(elliptic.P256(), src)
+	if err != nil {
+		log.Fatal(err) // of the Policy: no key without quantum entropy
 	}
-	clear(d)
 	fmt.Println(key.Curve.Params().Name)
 	// Output: P-256
 }
 
-// An ML-KEM key is its 64-byte seed (FIPS 203, section 7.1), so that it too can
-// be made from a Source, although mlkem.GenerateKey768 takes no reader.
+// mlkem.GenerateKey768 takes no reader; an ML-KEM key can be made from a Source
+// all the same, because it is its 64-byte seed (FIPS 203 section 7.1).
 func Example_mlkem() {
 	client, stop := emulated()
 	defer stop()
@@ -100,12 +93,7 @@ func Example_mlkem() {
 	}
 	defer src.Close()
 
-	seed := make([]byte, mlkem.SeedSize)
-	if _, err := io.ReadFull(src, seed); err != nil {
-		log.Fatal(err)
-	}
-	key, err := mlkem.NewDecapsulationKey768(seed)
-	clear(seed)
+	key, err := keygen.MLKEM768(src)
 	if err != nil {
 		log.Fatal(err)
 	}

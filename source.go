@@ -12,7 +12,8 @@
 // [Config.OnEvent] and the log say at any moment whether quantum entropy is in it.
 //
 // On Go 1.26 and later, ecdsa.GenerateKey and others ignore the reader they are
-// passed, without an error. The README lists which do, and what to call instead.
+// passed, without an error. The README lists which do; package
+// [example.com/qrand/keygen] does not.
 package qrand
 
 import (
