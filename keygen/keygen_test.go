@@ -85,6 +85,12 @@ func algorithms() []algorithm {
 	return all
 }
 
+func skipIfSlow(t *testing.T, a algorithm) {
+	if a.slow && (raceDetector || testing.Short()) {
+		t.Skip("its keys take a second or so each, and far longer under the race detector")
+	}
+}
+
 // A stream is a deterministic reader that counts what it gives.
 type stream struct {
 	rand  *mathrand.ChaCha8
@@ -130,9 +136,7 @@ func TestReaderIsUsed(t *testing.T) {
 	for _, a := range algorithms() {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			if a.slow && testing.Short() {
-				t.Skip("a second or so a key")
-			}
+			skipIfSlow(t, a)
 			make := func(s *stream, r io.Reader) []byte {
 				key, err := a.make(r)
 				if err != nil {
@@ -314,6 +318,7 @@ func TestKeysWork(t *testing.T) {
 	for _, a := range algorithms() {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
+			skipIfSlow(t, a)
 			made, err := a.make(newStream(4))
 			if err != nil {
 				t.Fatal(err)
