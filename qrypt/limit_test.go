@@ -327,15 +327,23 @@ func TestTokenChangedAfterWaitingInVain(t *testing.T) {
 func TestLimiterForgetsTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		freshLimiter()
-		network := &farNetwork{there: time.Second}
-		for i := range 100 {
-			mustBlocks(t, network.client(t, fmt.Sprint("token-", i)), 1)
+		requests := 0
+		quick := countingClient(&requests)
+		h := roundTrip(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return quick.Transport.RoundTrip(req)
+		}).client()
+		ask := func(token string) {
+			mustBlocks(t, mustNew(t, Config{Token: StaticToken(token), HTTPClient: h}), 1)
 		}
-		if got := windows(); got > 60 { // by chance: a request takes half a second or so
+		for i := range 100 {
+			ask(fmt.Sprint("token-", i))
+		}
+		if got := windows(); got > 12 { // of the last 10.1 s, one each second
 			t.Errorf("%d tokens remembered of which most are 10 s old", got)
 		}
 		time.Sleep(limitWindow)
-		mustBlocks(t, network.client(t, "last"), 1)
+		ask("last")
 		if got := windows(); got != 1 {
 			t.Errorf("%d tokens remembered, want the last", got)
 		}

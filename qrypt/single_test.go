@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -34,22 +33,4 @@ func TestCustomClientIsMadeSingle(t *testing.T) {
 			t.Errorf("%s: its TLS settings are lost", name)
 		}
 	}
-}
-
-// Devices that need no token are not the same account.
-func TestDevicesWithoutTokenShareNoLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		freshLimiter()
-		requests := 0
-		begin := time.Now()
-		for _, endpoint := range []string{"https://device-1", "https://device-2"} {
-			c := mustNew(t, Config{Dialect: DialectOpenAPI, Endpoints: []string{endpoint}, HTTPClient: countingClient(&requests)})
-			for range limitRequests {
-				mustBlocks(t, c, 1)
-			}
-		}
-		if took := time.Since(begin); took != 0 || requests != 2*limitRequests {
-			t.Errorf("%d requests took %v", requests, took)
-		}
-	})
 }
