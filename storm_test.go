@@ -46,7 +46,7 @@ func storm(t *testing.T, seed uint64, faults int, dialect qrypt.Dialect) {
 	defer func() { extract = hook }()
 
 	w := newWorld(t, qrypttest.Config{Rate: -1}, dialect) // so that our own limit is what keeps requests apart
-	w.Script(qrypttest.Fault{Kind: qrypttest.OK}) // so that a Repeat has something to repeat
+	w.Script(qrypttest.Fault{Kind: qrypttest.OK})         // so that a Repeat has something to repeat
 	w.Script(qrypttest.RandomScript(seed, faults)...)
 	s := w.source(t, Config{ReseedBytes: 10_000})
 
