@@ -215,7 +215,7 @@ func (r *reseeder) inspect(blocks []qrypt.Block, asked int, now time.Time) error
 		if p == nil {
 			return errBlockCount
 		}
-		if r.s.cfg.Policy == RequireFresh && age(now, b.Origin().Received) > r.s.cfg.MaxAge {
+		if r.tooOld(b, now) {
 			return errBlockAge
 		}
 		first = cmp.Or(first, health.Check(p), r.memory.Add(p))

@@ -166,7 +166,7 @@ func (r *reseeder) reseed(now time.Time) {
 	for len(r.stock) > 0 {
 		block := r.stock[0]
 		r.stock = r.stock[1:]
-		if r.s.cfg.Policy != RequireFresh || age(now, block.Origin().Received) <= r.s.cfg.MaxAge {
+		if !r.tooOld(block, now) {
 			r.mix(block, now)
 			return
 		}
@@ -176,6 +176,11 @@ func (r *reseeder) reseed(now time.Time) {
 	r.s.rekeyAll(nil)
 	r.lastReseed, r.wanting = now, true
 	r.note(func(st *Status) { st.OSReseeds++ })
+}
+
+// tooOld reports whether the Policy refuses a block for when it came.
+func (r *reseeder) tooOld(block qrypt.Block, now time.Time) bool {
+	return r.s.cfg.Policy == RequireFresh && age(now, block.Origin().Received) > r.s.cfg.MaxAge
 }
 
 // mix feeds a block to the generators.
