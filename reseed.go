@@ -62,11 +62,9 @@ type answer struct {
 }
 
 func newReseeder(s *Source, now time.Time) *reseeder {
-	var key [32]byte
-	readOS(key[:])
 	return &reseeder{
 		s:          s,
-		memory:     health.NewMemory(key),
+		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes()),
 		answers:    make(chan answer, 1),
 		lastReseed: now,
 		wanting:    true,
@@ -186,6 +184,7 @@ func (r *reseeder) tooOld(block qrypt.Block, now time.Time) bool {
 // mix feeds a block to the generators.
 func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	r.s.rekeyAll(block.Bytes())
+	named := fingerprint(r.memory, block.Bytes())
 	block.Wipe()
 	r.lastReseed, r.wanting = now, false
 	origin := block.Origin()
@@ -193,6 +192,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	r.note(func(st *Status) {
 		st.Blocks++
 		st.LastBlock, st.LastReceived, st.LastEndpoint = now, origin.Received, origin.Endpoint
+		st.Fingerprints = append(st.Fingerprints[max(0, len(st.Fingerprints)-fingerprintsKept+1):], named)
 		firstEmulated = origin.Emulated && !st.Emulated
 		st.Emulated = st.Emulated || origin.Emulated
 		if r.failing == nil {
@@ -205,7 +205,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	if firstEmulated {
 		r.s.cfg.Logger.Warn("qrand: the entropy is emulated, not quantum", "endpoint", origin.Endpoint)
 	}
-	r.s.emit(Event{Kind: BlockMixed, Time: now, Endpoint: origin.Endpoint, Emulated: origin.Emulated})
+	r.s.emit(Event{Kind: BlockMixed, Time: now, Endpoint: origin.Endpoint, Emulated: origin.Emulated, Fingerprint: named})
 	if changed {
 		r.s.emit(Event{Kind: StateChanged, Time: now})
 	}

@@ -25,6 +25,7 @@ import (
 	"maps"
 	mathrand "math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,10 @@ type Config struct {
 	// made when no more than a quarter of it is in stock. 1 keeps no stock: for
 	// programs that end soon, which would waste it. Zero: 8.
 	BatchBlocks int
+
+	// FingerprintKey keys the fingerprints of blocks in Status and Events. Zero: a
+	// random one, so that they can be compared within this Source alone.
+	FingerprintKey FingerprintKey
 
 	// Logger gets one Warn when the Source is degraded, for each reason in an
 	// outage, and one Info when it recovers. Nil: slog.Default().
@@ -479,6 +484,7 @@ func (s *Source) Status() Status {
 	s.mu.Lock()
 	st := s.status
 	st.Failures = maps.Clone(st.Failures)
+	st.Fingerprints = slices.Clone(st.Fingerprints)
 	s.mu.Unlock()
 	for _, sh := range s.shards {
 		sh.mu.Lock()

@@ -61,6 +61,7 @@ type Status struct {
 	LastEndpoint  string    `json:"last_endpoint,omitempty"` // and from where
 	Emulated      bool      `json:"emulated"`                // a block that went in came from an emulator: no claim of quantum entropy holds
 	Blocks        int64     `json:"blocks"`                  // reseeds with a block
+	Fingerprints  []string  `json:"fingerprints,omitempty"`  // keyed, of the last 16 of those blocks, the newest last: see FingerprintKey
 	OSReseeds     int64     `json:"os_reseeds"`              // reseeds for want of a block with crypto/rand alone
 	Stock         int       `json:"stock"`                   // blocks received and not yet used
 	RefusedBlocks int64     `json:"refused_blocks"`          // received, found unhealthy or repeated or too old, and not used
@@ -143,11 +144,12 @@ func (k EventKind) String() string { return name(eventNames[:], int(k), "EventKi
 // An Event is a moment in the life of a Source, for Config.OnEvent. Like
 // Status, it holds no secret.
 type Event struct {
-	Kind     EventKind
-	Time     time.Time
-	State    State
-	Reason   Reason // of Degraded, or of RequestFailed
-	Endpoint string // BlockMixed: where the block came from
-	Emulated bool   // BlockMixed: the block came from an emulator
-	Err      error  // RequestFailed
+	Kind        EventKind
+	Time        time.Time
+	State       State
+	Reason      Reason // of Degraded, or of RequestFailed
+	Endpoint    string // BlockMixed: where the block came from
+	Emulated    bool   // BlockMixed: the block came from an emulator
+	Fingerprint string // BlockMixed: the block's, keyed
+	Err         error  // RequestFailed
 }

@@ -113,7 +113,7 @@ func TestGoodAndBad(t *testing.T) {
 // TestMemory: the last 4096 blocks are known again, the one before is not.
 func TestMemory(t *testing.T) {
 	const remembered = 4096 // as SECURITY.md says
-	m := NewMemory([32]byte{1})
+	m := NewMemory([]byte{1})
 	block := func(n int) []byte { return []byte{byte(n), byte(n >> 8)} }
 	for n := range remembered {
 		if err := m.Add(block(n)); err != nil {
@@ -143,10 +143,13 @@ func TestMemory(t *testing.T) {
 
 // TestFingerprintsAreKeyed: another key gives other fingerprints.
 func TestFingerprintsAreKeyed(t *testing.T) {
-	a, b := NewMemory([32]byte{1}), NewMemory([32]byte{2})
+	a, b := NewMemory([]byte{1}), NewMemory([]byte{2})
 	a.Add([]byte("block"))
 	b.Add([]byte("block"))
 	if a.ring[0] == b.ring[0] {
 		t.Error("the fingerprints do not depend on the key")
+	}
+	if a.KeyID() == b.KeyID() {
+		t.Error("the names of the keys are the same")
 	}
 }

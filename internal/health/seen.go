@@ -12,27 +12,52 @@ var ErrRepeated = errors.New("the block was received before: is there a caching 
 // remembered is how many blocks a Memory looks back on.
 const remembered = 4096
 
-// A Memory knows a block that comes again. Of each block it keeps a keyed
-// fingerprint, from which nobody without the key can even confirm a guess.
+// A Fingerprint stands for a block and tells nothing of it: HMAC-SHA-256 with a
+// secret key, cut to 128 bits, from which nobody without the key can even
+// confirm a guess.
+type Fingerprint [16]byte
+
+// The labels keep the two uses of a key apart.
+const (
+	blockLabel = "qrand block fingerprint v1"
+	keyLabel   = "qrand fingerprint key v1"
+)
+
+func mac(key []byte, label string, message []byte) [sha256.Size]byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(label))
+	h.Write(message)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// A Memory knows a block that comes again, by its fingerprint.
 type Memory struct {
-	key  [32]byte
-	set  map[fingerprint]struct{}
-	ring []fingerprint // the oldest is at next, once the ring is full
+	key  []byte
+	set  map[Fingerprint]struct{}
+	ring []Fingerprint // the oldest is at next, once the ring is full
 	next int
 }
 
-type fingerprint [16]byte
-
 // NewMemory returns an empty Memory whose fingerprints are keyed with key.
-func NewMemory(key [32]byte) *Memory {
-	return &Memory{key: key, set: make(map[fingerprint]struct{})}
+func NewMemory(key []byte) *Memory {
+	return &Memory{key: key, set: make(map[Fingerprint]struct{})}
+}
+
+// Fingerprint is the block's.
+func (m *Memory) Fingerprint(block []byte) Fingerprint {
+	sum := mac(m.key, blockLabel, block)
+	return Fingerprint(sum[:])
+}
+
+// KeyID names the key: fingerprints can be compared where it is the same.
+func (m *Memory) KeyID() (id [4]byte) {
+	sum := mac(m.key, keyLabel, nil)
+	return [4]byte(sum[:])
 }
 
 // Add remembers a block, or returns ErrRepeated if it is among the last 4096.
 func (m *Memory) Add(block []byte) error {
-	h := hmac.New(sha256.New, m.key[:])
-	h.Write(block)
-	f := fingerprint(h.Sum(nil)[:16])
+	f := m.Fingerprint(block)
 	if _, ok := m.set[f]; ok {
 		return ErrRepeated
 	}
