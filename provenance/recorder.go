@@ -1,0 +1,97 @@
+package provenance
+
+import (
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"example.com/qrand"
+)
+
+// A Recorder is an io.Reader that reads from a Source and notes what was true of
+// it. It serves one key, and one goroutine at a time.
+type Recorder struct {
+	src    *qrand.Source
+	before qrand.Status // the Source's before the first byte
+	after  qrand.Status // and after the last
+	bytes  int64
+}
+
+// NewRecorder returns a Recorder for the next key to be made from src.
+func NewRecorder(src *qrand.Source) *Recorder { return &Recorder{src: src} }
+
+// Read reads from the Source.
+func (r *Recorder) Read(p []byte) (int, error) {
+	if r.bytes == 0 {
+		r.before = r.src.Status()
+	}
+	n, err := r.src.Read(p)
+	r.bytes += int64(n)
+	r.after = r.src.Status()
+	return n, err
+}
+
+// Bytes is how many were read.
+func (r *Recorder) Bytes() int64 { return r.bytes }
+
+// Record is what is known of the bytes read, for the key of the named algorithm
+// whose public half is spki, a DER SubjectPublicKeyInfo. A block counts if it was
+// in the Source's key before the first byte; an emulated one, also if it went in
+// since. Of a Source that is closed none does.
+func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
+	if r.bytes == 0 {
+		return Record{}, errors.New("provenance: no byte was read from the Source: the function that made the key ignores its reader; package keygen does not")
+	}
+	before := r.before
+	if r.after.State == qrand.Closed { // then some bytes may be crypto/rand's alone
+		before.Blocks, before.Fingerprints = 0, nil
+		before.LastBlock, before.LastReceived, before.LastEndpoint = time.Time{}, time.Time{}, ""
+	}
+	record := Record{
+		Version:      Version,
+		Algorithm:    algorithm,
+		PublicKey:    Digest(spki),
+		Time:         before.Time.UTC(),
+		Bytes:        r.bytes,
+		Entropy:      OSOnly,
+		State:        before.State,
+		Reason:       before.Reason,
+		Mix:          before.Mix,
+		Policy:       before.Policy,
+		Blocks:       before.Blocks,
+		Fingerprints: before.Fingerprints,
+		LastBlock:    before.LastBlock.UTC(),
+		LastReceived: before.LastReceived.UTC(),
+		Endpoint:     before.LastEndpoint,
+		Software:     software(),
+		GoVersion:    runtime.Version(),
+	}
+	if r.after.State == qrand.Degraded || r.after.State == qrand.Closed {
+		record.State, record.Reason = r.after.State, r.after.Reason
+	}
+	if before.Blocks > 0 {
+		record.Entropy = Quantum
+		record.AgeSeconds = before.Time.Sub(before.LastReceived).Seconds()
+	}
+	if r.after.Emulated {
+		record.Entropy = Emulated
+	}
+	return record, nil
+}
+
+// modulePath is this module's.
+const modulePath = "example.com/qrand"
+
+// software is this module with its version, in whatever program it is.
+func software() string {
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append(info.Deps, &info.Main) {
+			if m.Path == modulePath && m.Version != "" {
+				version = m.Version
+			}
+		}
+	}
+	return modulePath + " " + version
+}
