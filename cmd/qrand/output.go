@@ -24,7 +24,7 @@ func openOutput(c *console, path string, force bool) (*output, error) {
 	}
 	temp, err := createBeside(path, force)
 	if err != nil {
-		return nil, err
+		return nil, offerForce(err)
 	}
 	return &output{Writer: temp, temp: temp, path: path, force: force}, nil
 }
@@ -47,13 +47,21 @@ func (o *output) keep() error {
 		err = place(o.temp.Name(), o.path, o.force)
 	}
 	if err != nil {
-		return err
+		return offerForce(err)
 	}
 	o.temp = nil
 	return nil
 }
 
 var errExists = errors.New("it exists")
+
+// offerForce adds what to do to an error of a command that has --force.
+func offerForce(err error) error {
+	if errors.Is(err, errExists) {
+		return fmt.Errorf("%w, --force replaces it", err)
+	}
+	return err
+}
 
 // createBeside makes a temporary file, readable by its owner only, in the
 // folder where path will be.
@@ -67,27 +75,33 @@ func createBeside(path string, force bool) (*os.File, error) {
 		// Renaming over it would replace the device, the link or the folder.
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case !force:
-		return nil, fmt.Errorf("%s: %w, --force replaces it", path, errExists)
+		return nil, fmt.Errorf("%s: %w", path, errExists)
 	}
 	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 }
 
 // place renames temp to path. Without force it does not replace a file that
-// came there in the meantime, where the file system can link.
+// came there in the meantime.
 func place(temp, path string, force bool) error {
-	if !force {
-		err := os.Link(temp, path)
-		if err == nil {
-			return os.Remove(temp)
-		}
-		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%s: %w, --force replaces it", path, errExists)
-		}
-		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%s: %w, --force replaces it", path, errExists)
+	if force {
+		return os.Rename(temp, path)
+	}
+	err := os.Link(temp, path)
+	if err == nil {
+		return os.Remove(temp)
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		// The file system has no hard links: take the name with an empty file,
+		// which is then ours to replace.
+		var taken *os.File
+		if taken, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+			return errors.Join(taken.Close(), os.Rename(temp, path))
 		}
 	}
-	return os.Rename(temp, path)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", path, errExists)
+	}
+	return err
 }
 
 // writeFile replaces path by a complete file at once: who waits for it never

@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"example.com/qrand"
-	"example.com/qrand/qrypt"
 )
 
 const (
@@ -82,30 +79,17 @@ refill once for each 992 bytes of a buffer.`,
 	return cmd
 }
 
-// source makes the Source for the options, from the environment.
-func (o *readOptions) source() (*qrand.Source, error) {
-	client, err := qrypt.FromEnv()
-	if errors.Is(err, qrypt.ErrNoToken) {
-		return nil, fmt.Errorf("%w; without an account, try qrand demo", err)
-	} else if err != nil {
-		return nil, err
-	}
+// config is the Source's, for the options.
+func (o *readOptions) config() qrand.Config {
 	cfg := qrand.Config{
-		Blocks:      client,
 		Mix:         mixes[o.mix.value],
+		Policy:      policies[o.require.value],
 		BatchBlocks: 1, // a stock would be lost when the program ends
-		Logger:      slog.New(slog.DiscardHandler),
 	}
 	if o.size > bulkSize {
 		cfg.BatchBlocks = bulkBatch
 	}
-	switch o.require.value {
-	case "initial":
-		cfg.Policy = qrand.RequireInitial
-	case "fresh":
-		cfg.Policy = qrand.RequireFresh
-	}
-	return qrand.New(cfg)
+	return cfg
 }
 
 func runRead(ctx context.Context, c *console, o readOptions) error {
@@ -114,7 +98,7 @@ func runRead(ctx context.Context, c *console, o readOptions) error {
 		return err
 	}
 	defer out.discard()
-	src, err := o.source()
+	src, err := newSource(o.config())
 	if err != nil {
 		return err
 	}
@@ -147,36 +131,6 @@ func runRead(ctx context.Context, c *console, o readOptions) error {
 	}
 	tellEnd(c, src.Status(), seeded)
 	return nil
-}
-
-// waitSeeded waits for the first block, but no longer than it can come: a
-// refused token will not be accepted in the next five seconds.
-func waitSeeded(ctx context.Context, src *qrand.Source, wait time.Duration) error {
-	deadline := time.Now().Add(wait)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	seeded := make(chan error, 1)
-	go func() { seeded <- src.WaitSeeded(ctx) }()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		select {
-		case err := <-seeded:
-			return err
-		case <-poll.C:
-			if st := src.Status(); st.State == qrand.Degraded && st.NextRequest.After(deadline) {
-				cancel()
-			}
-		}
-	}
-}
-
-// why says for what reason there is no block.
-func why(st qrand.Status, wait waitFlag) string {
-	if st.LastError == "" {
-		return fmt.Sprintf("the service did not answer within %v", time.Duration(wait))
-	}
-	return plain(st.LastError)
 }
 
 // stream writes the bytes, encoded, a piece at a time.
