@@ -12,8 +12,8 @@
 // [Config.OnEvent] and the log say at any moment whether quantum entropy is in it.
 //
 // On Go 1.26 and later, ecdsa.GenerateKey and others ignore the reader they are
-// passed, without an error. The README lists which do; package
-// [example.com/qrand/keygen] does not.
+// passed, without an error. The README lists which do, [CustomReaderHonored] tells
+// of the running program; package [example.com/qrand/keygen] never does.
 package qrand
 
 import (
@@ -162,7 +162,8 @@ type Config struct {
 	FingerprintKey FingerprintKey
 
 	// Logger gets one Warn when the Source is degraded, for each reason in an
-	// outage, and one Info when it recovers. Nil: slog.Default().
+	// outage, and one Info when it recovers. That of the first Source in a process
+	// also gets an Info where CustomReaderHonored is false. Nil: slog.Default().
 	Logger *slog.Logger
 
 	// OnEvent is told what happens, one event at a time, from the goroutine that
@@ -297,6 +298,7 @@ func newSource(cfg Config, shards int) (*Source, error) {
 		readOS(sh.gen.key[:])
 		s.shards[i] = sh
 	}
+	noteCustomReader(cfg.Logger)
 	go newReseeder(s, now).run(ctx)
 	return s, nil
 }

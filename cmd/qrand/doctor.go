@@ -116,7 +116,7 @@ func runDoctor(ctx context.Context, c *console, asJSON, fetch bool) error {
 // examine makes all checks, from the host's own to the service's.
 func examine(ctx context.Context, c *console, r *report, fetch bool) {
 	checkRandom(r)
-	checkGo(r, c.getenv)
+	checkGo(r)
 	s := checkEnvironment(r, c.getenv)
 	checkToken(ctx, r, c.getenv, &s)
 	var clock clock

@@ -77,12 +77,18 @@ func TestFetchAdvice(t *testing.T) {
 	}
 }
 
+// TestCheckGo: the doctor tells what this program does under its GODEBUG.
 func TestCheckGo(t *testing.T) {
-	r := &report{tell: func(check) {}}
-	checkGo(r, func(string) string { return "" })
-	checkGo(r, func(string) string { return "x=1,cryptocustomrand=1" })
-	if len(r.checks) != 2 || !strings.Contains(r.checks[1].Detail, "cryptocustomrand=1 is set") ||
-		strings.Contains(r.checks[0].Detail, "is set") || !strings.Contains(r.checks[0].Detail, "ignores custom readers") {
-		t.Errorf("%+v", r.checks)
+	for godebug, want := range map[string]string{
+		"cryptocustomrand=0": "ignore the reader",
+		"cryptocustomrand=1": "makes keys from the reader",
+	} {
+		t.Setenv("GODEBUG", godebug)
+		r := &report{tell: func(check) {}}
+		checkGo(r)
+		got := r.checks[0]
+		if got.Status != ok || !strings.Contains(got.Detail, want) || !strings.Contains(got.Detail, "keygen") {
+			t.Errorf("GODEBUG=%s: %+v, want %q", godebug, got, want)
+		}
 	}
 }

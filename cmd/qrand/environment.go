@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/qrand"
 	"example.com/qrand/qrypt"
 )
 
@@ -33,22 +34,14 @@ func checkRandom(r *report) {
 	r.add(ok, "crypto/rand", "the operating system gives random bytes", "")
 }
 
-// customReaderVersion is the first Go whose crypto packages ignore the reader
-// they are passed.
-const customReaderVersion = 26
-
-func checkGo(r *report, getenv func(string) string) {
-	detail := runtime.Version()
-	var minor int
-	if _, err := fmt.Sscanf(detail, "go1.%d", &minor); err == nil && minor < customReaderVersion {
-		r.add(ok, "go", detail, "")
-		return
+// checkGo tells what Go's key generation does in this program. Another one may
+// have another GODEBUG built in.
+func checkGo(r *report) {
+	detail := runtime.Version() + ": here crypto/ecdsa makes keys from the reader it is passed, as before Go 1.26; package keygen does so everywhere"
+	if !qrand.CustomReaderHonored() {
+		detail = runtime.Version() + ": here crypto/ecdsa and others ignore the reader they are passed; make keys with package example.com/qrand/keygen, which does not"
 	}
-	if strings.Contains(getenv("GODEBUG"), "cryptocustomrand=1") {
-		r.add(ok, "go", detail+": GODEBUG=cryptocustomrand=1 is set: key generation in crypto/ecdsa reads from custom readers, as before Go 1.26", "")
-		return
-	}
-	r.add(ok, "go", detail+": key generation in crypto/ecdsa ignores custom readers (GODEBUG=cryptocustomrand=1 changes that)", "")
+	r.add(ok, "go", detail, "")
 }
 
 func checkEnvironment(r *report, getenv func(string) string) (s setting) {
