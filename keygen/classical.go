@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -21,9 +22,10 @@ func scalarForm(bits int) (n int, mask byte) {
 }
 
 // ECDSA makes an ECDSA key on P-224, P-256, P-384 or P-521 by rejection sampling
-// (FIPS 186-5 section A.2.2) from 28, 32, 48 or 66 bytes; for P-521 the top 7
-// bits are dropped. The scalar is the bytes read, in big-endian order. One
-// candidate in 2^32 or fewer is rejected, and as many bytes taken again.
+// from 28, 32, 48 or 66 bytes; for P-521 the top 7 bits are dropped. The scalar is
+// the bytes read, in big-endian order, if it is in [1, n-1]: the same choice as
+// that of FIPS 186-5 section A.2.2, which adds 1 to one in [0, n-2]. One candidate
+// in 2^32 or fewer is rejected, and as many bytes taken again.
 func ECDSA(c elliptic.Curve, r io.Reader) (*ecdsa.PrivateKey, error) {
 	switch c {
 	case elliptic.P224(), elliptic.P256(), elliptic.P384(), elliptic.P521():
@@ -36,8 +38,10 @@ func ECDSA(c elliptic.Curve, r io.Reader) (*ecdsa.PrivateKey, error) {
 	})
 }
 
-// ECDH makes an ECDH key: on P-256, P-384 or P-521 as ECDSA does (SP 800-56A
-// section 5.6.1.2.2), on X25519 from 32 bytes (RFC 7748 section 5).
+// ECDH makes an ECDH key: on P-256, P-384 or P-521 as ECDSA does, from 32, 48 or 66
+// bytes (SP 800-56A section 5.6.1.2.2 chooses as FIPS 186-5 does), on X25519 from
+// 32 bytes (RFC 7748 section 6.1), but not under GODEBUG=fips140=only, where
+// crypto/ecdh refuses that.
 func ECDH(c ecdh.Curve, r io.Reader) (*ecdh.PrivateKey, error) {
 	bits := 0
 	switch c {
@@ -48,6 +52,9 @@ func ECDH(c ecdh.Curve, r io.Reader) (*ecdh.PrivateKey, error) {
 	case ecdh.P521():
 		bits = 521
 	case ecdh.X25519():
+		if fips140.Enforced() { // so that no bytes are taken for nothing
+			return nil, errors.New("keygen: ECDH X25519: not allowed in FIPS 140-only mode (GODEBUG=fips140=only): use ecdh.P256, P384 or P521")
+		}
 		return fromSeed(r, "ECDH X25519", 32, c.NewPrivateKey)
 	default:
 		return nil, errors.New("keygen: ECDH: unknown curve: use ecdh.P256, P384, P521 or X25519")
@@ -76,7 +83,8 @@ const rsaSecretSize = 64
 
 // RSA makes an RSA key of 2048 to 8192 bits, a multiple of 16, with exponent
 // 65537, from a 64-byte secret: the primes are FIPS 186-5 section A.1.3's with
-// the HMAC_DRBG of c2sp.org/det-keygen, which that secret seeds.
+// the HMAC_DRBG of c2sp.org/det-keygen, which that secret seeds. (What crypto/rand
+// gives to the tests of primality does not change the key.)
 func RSA(bits int, r io.Reader) (*rsa.PrivateKey, error) {
 	if bits < 2048 || bits > 8192 || bits%16 != 0 {
 		return nil, fmt.Errorf("keygen: RSA: %d bits: use 2048 to 8192, a multiple of 16", bits)

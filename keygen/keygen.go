@@ -4,7 +4,8 @@
 // ignore the reader they are passed, without an error, unless the main module
 // says otherwise; mlkem.GenerateKey768 never took one. The functions here read
 // the bytes themselves and pass them to constructors that take bytes, so they
-// do the same on every version of Go and under every GODEBUG.
+// do the same on every version of Go and under every GODEBUG, but for X25519,
+// which Go refuses under fips140=only.
 //
 // Whoever has no particular reader to use should call the standard library.
 // Whoever has a qrand.Source, a hardware generator or a deterministic stream
@@ -12,8 +13,13 @@
 //
 // Every function takes the number of bytes it documents (those that reject a
 // candidate take as many again), reads past short reads, and on any error of the
-// reader returns that error, wrapped, and no key. What it read it wipes. The
-// same bytes give the same key.
+// reader returns that error, wrapped, and no key. What it read it wipes; what the
+// packages that compute the keys leave in memory it cannot. The same bytes give
+// the same key.
+//
+// Under GODEBUG=fips140=only crypto/ecdsa and others refuse to make a key from a
+// reader of one's own, but not to take a key's bytes, so the functions here make
+// it. Whether that is what the mode was set for is for the caller to say.
 package keygen
 
 import (
@@ -55,9 +61,10 @@ const maxCandidates = 100
 
 // byRejection makes a private key of a curve from a scalar of n bytes, of which
 // the first keeps its low bits only, and takes another n bytes where it is not
-// in [1, order-1] (FIPS 186-5 section A.2.2, SP 800-56A section 5.6.1.2.2).
-func byRejection[K any](r io.Reader, what string, n int, mask byte, parse func(scalar []byte) (K, error)) (key K, err error) {
+// in [1, order-1].
+func byRejection[K any](r io.Reader, what string, n int, mask byte, parse func(scalar []byte) (K, error)) (K, error) {
 	var none K
+	var refusal error
 	for range maxCandidates {
 		scalar, err := take(r, what, n)
 		if err != nil {
@@ -69,6 +76,7 @@ func byRejection[K any](r io.Reader, what string, n int, mask byte, parse func(s
 		if err == nil {
 			return key, nil
 		}
+		refusal = err
 	}
-	return none, fmt.Errorf("keygen: %s: %d candidates in a row are out of range: the reader's bytes are not random", what, maxCandidates)
+	return none, fmt.Errorf("keygen: %s: %d candidates in a row are out of range, the reader's bytes are not random: %w", what, maxCandidates, refusal)
 }

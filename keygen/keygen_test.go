@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/rsa"
@@ -29,9 +30,11 @@ import (
 
 // An algorithm is a function of the package, as the tables of the tests call it.
 type algorithm struct {
-	name string
-	size int // bytes it documents to take
-	slow bool
+	name      string
+	size      int // bytes it documents to take
+	slow      bool
+	forbidden bool // under GODEBUG=fips140=only
+
 	make func(r io.Reader) (key any, err error) // nil, not a typed nil, where there is no key
 }
 
@@ -82,12 +85,21 @@ func algorithms() []algorithm {
 		e.slow = strings.HasSuffix(set, "s")
 		all = append(all, e)
 	}
+	for i, a := range all {
+		all[i].forbidden = a.name == "ECDH X25519"
+	}
 	return all
 }
 
-func skipIfSlow(t *testing.T, a algorithm) {
+// refused reports whether Go forbids the algorithm in this process.
+func (a algorithm) refused() bool { return a.forbidden && fips140.Enforced() }
+
+func skipSome(t *testing.T, a algorithm) {
 	if a.slow && (raceDetector || testing.Short()) {
 		t.Skip("its keys take a second or so each, and far longer under the race detector")
+	}
+	if a.refused() {
+		t.Skip("GODEBUG=fips140=only refuses it, as TestGODEBUG shows")
 	}
 }
 
@@ -136,7 +148,7 @@ func TestReaderIsUsed(t *testing.T) {
 	for _, a := range algorithms() {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			skipIfSlow(t, a)
+			skipSome(t, a)
 			make := func(s *stream, r io.Reader) []byte {
 				key, err := a.make(r)
 				if err != nil {
@@ -180,6 +192,9 @@ func (f *failing) Read(p []byte) (int, error) {
 // for every k.
 func TestFailingReader(t *testing.T) {
 	for _, a := range algorithms() {
+		if a.refused() {
+			continue
+		}
 		for k := range a.size {
 			key, err := a.make(&failing{*newStream(1), k})
 			if key != nil || !errors.Is(err, errBroken) || !strings.HasPrefix(err.Error(), "keygen: ") {
@@ -193,6 +208,67 @@ func TestFailingReader(t *testing.T) {
 		if key, err := a.make(nil); key != nil || err == nil || !strings.Contains(err.Error(), "nil") {
 			t.Errorf("%s: a nil reader: %v", a.name, err)
 		}
+	}
+}
+
+// TestFailingLater: a reader that fails after a candidate that was rejected, at
+// byte k of the next one, yields its error and no key, for every k.
+func TestFailingLater(t *testing.T) {
+	for _, a := range algorithms() {
+		if !strings.Contains(a.name, " P-") {
+			continue // it rejects none
+		}
+		for k := range a.size {
+			zero := io.LimitReader(zeroReader{}, int64(a.size))
+			key, err := a.make(io.MultiReader(zero, &failing{*newStream(1), k}))
+			if key != nil || !errors.Is(err, errBroken) {
+				t.Errorf("%s: a reader that fails at byte %d: %v, a key: %v", a.name, a.size+k, err, key != nil)
+			}
+		}
+	}
+}
+
+// keeping is a reader that keeps the memory it was given to fill.
+type keeping struct {
+	io.Reader
+	kept [][]byte
+}
+
+func (k *keeping) Read(p []byte) (int, error) {
+	n, err := k.Reader.Read(p)
+	k.kept = append(k.kept, p[:n])
+	return n, err
+}
+
+// TestWiped: what was read is zero when the function returns, with a key or
+// without one, also of a candidate that was rejected.
+func TestWiped(t *testing.T) {
+	for _, a := range algorithms() {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			skipSome(t, a)
+			rejected := io.LimitReader(onesReader{}, int64(a.size))
+			for what, r := range map[string]io.Reader{
+				"a key":            newStream(1),
+				"short reads":      iotest.HalfReader(newStream(1)),
+				"an error":         &failing{*newStream(1), a.size - 1},
+				"ones, then a key": io.MultiReader(rejected, newStream(1)),
+			} {
+				if a.slow && what != "an error" {
+					continue // the fast sets go the same way
+				}
+				k := &keeping{Reader: r}
+				a.make(k)
+				if len(k.kept) == 0 {
+					t.Fatalf("%s: nothing was read", what)
+				}
+				for _, p := range k.kept {
+					if !bytes.Equal(p, make([]byte, len(p))) {
+						t.Errorf("%s: %x is left in memory", what, p)
+					}
+				}
+			}
+		})
 	}
 }
 
@@ -245,6 +321,16 @@ type zeroReader struct{}
 
 func (zeroReader) Read(p []byte) (int, error) {
 	clear(p)
+	return len(p), nil
+}
+
+// onesReader is another, whose bytes are above the order of every NIST curve.
+type onesReader struct{}
+
+func (onesReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 0xff
+	}
 	return len(p), nil
 }
 
@@ -318,7 +404,7 @@ func TestKeysWork(t *testing.T) {
 	for _, a := range algorithms() {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			skipIfSlow(t, a)
+			skipSome(t, a)
 			made, err := a.make(newStream(4))
 			if err != nil {
 				t.Fatal(err)
@@ -329,7 +415,7 @@ func TestKeysWork(t *testing.T) {
 				sig, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
 				ok = err == nil && ecdsa.VerifyASN1(&key.PublicKey, digest[:], sig)
 			case *rsa.PrivateKey:
-				sig, err := rsa.SignPSS(newStream(5), key, crypto.SHA256, digest[:], nil)
+				sig, err := rsa.SignPSS(rand.Reader, key, crypto.SHA256, digest[:], nil)
 				ok = err == nil && rsa.VerifyPSS(&key.PublicKey, crypto.SHA256, digest[:], sig, nil) == nil &&
 					key.Validate() == nil && key.N.BitLen() == 2048 && key.E == 65537
 			case *ecdh.PrivateKey:

@@ -34,14 +34,14 @@ func CirclMLKEM512(r io.Reader) (*mlkem512.PrivateKey, error) {
 	return fromSeed(r, "ML-KEM-512", mlkem512.KeySeedSize, private(mlkem512.NewKeyFromSeed))
 }
 
-// CirclMLKEM768 makes an ML-KEM-768 key of circl, the same that MLKEM768 makes
-// from the same bytes.
+// CirclMLKEM768 makes an ML-KEM-768 key of circl from the 64-byte seed d || z
+// (FIPS 203 section 7.1): the same that MLKEM768 makes from the same bytes.
 func CirclMLKEM768(r io.Reader) (*mlkem768.PrivateKey, error) {
 	return fromSeed(r, "ML-KEM-768", mlkem768.KeySeedSize, private(mlkem768.NewKeyFromSeed))
 }
 
-// CirclMLKEM1024 makes an ML-KEM-1024 key of circl, the same that MLKEM1024
-// makes from the same bytes.
+// CirclMLKEM1024 makes an ML-KEM-1024 key of circl from the 64-byte seed d || z
+// (FIPS 203 section 7.1): the same that MLKEM1024 makes from the same bytes.
 func CirclMLKEM1024(r io.Reader) (*mlkem1024.PrivateKey, error) {
 	return fromSeed(r, "ML-KEM-1024", mlkem1024.KeySeedSize, private(mlkem1024.NewKeyFromSeed))
 }
