@@ -22,6 +22,19 @@ type fact struct {
 	reach reach
 }
 
+// find reports which bytes a fact comes from.
+func (f fact) find(h *handshake, all []byte) (used []bool) {
+	used = make([]bool, len(all))
+	for i := range len(all) - f.size + 1 {
+		if f.from(h, all[i:i+f.size]) {
+			for j := range f.size {
+				used[i+j] = true
+			}
+		}
+	}
+	return used
+}
+
 var (
 	clientRandom    = fact{"ClientHello's random", 32, func(h *handshake, b []byte) bool { return bytes.Equal(b, h.client.random) }, always}
 	clientSessionID = fact{"ClientHello's session ID", 32, func(h *handshake, b []byte) bool { return bytes.Equal(b, h.client.sessionID) }, always}

@@ -154,14 +154,15 @@ type ticketCache struct{ session *tls.ClientSessionState }
 func (c *ticketCache) Get(string) (*tls.ClientSessionState, bool)    { return nil, false }
 func (c *ticketCache) Put(_ string, session *tls.ClientSessionState) { c.session = session }
 
-// Types of records and handshake messages (RFC 8446 appendix B).
+// Types of records, handshake messages and extensions (RFC 8446 appendix B).
 const (
-	typeHandshake         = 22
-	typeClientHello       = 1
-	typeServerHello       = 2
-	typeServerKeyExchange = 12
-	typeClientKeyExchange = 16
-	extensionKeyShare     = 51
+	recordChangeCipherSpec = 20 // TLS 1.3 sends it, too, for old middleboxes
+	recordHandshake        = 22
+	typeClientHello        = 1
+	typeServerHello        = 2
+	typeServerKeyExchange  = 12
+	typeClientKeyExchange  = 16
+	extensionKeyShare      = 51
 )
 
 // parse takes both streams apart.
@@ -188,24 +189,20 @@ func split(stream []byte) (messages map[uint8][]byte, sealed [][]byte) {
 	messages = make(map[uint8][]byte)
 	var plain cryptobyte.String
 	s := cryptobyte.String(stream)
-	encrypted := false
+	inClear := true
 	for !s.Empty() {
 		var kind uint8
-		var version uint16
 		var body cryptobyte.String
-		if !s.ReadUint8(&kind) || !s.ReadUint16(&version) || !s.ReadUint16LengthPrefixed(&body) {
+		if !s.ReadUint8(&kind) || !s.Skip(2) || !s.ReadUint16LengthPrefixed(&body) {
 			break
 		}
 		switch {
-		case kind == typeHandshake && !encrypted:
+		case kind == recordChangeCipherSpec:
+			inClear = false
+		case inClear && kind == recordHandshake:
 			plain = append(plain, body...)
-		case kind == 20 || kind == 23: // ChangeCipherSpec, application data
-			encrypted = true
-			fallthrough
-		default:
-			if kind != 20 {
-				sealed = append(sealed, body)
-			}
+		case !inClear:
+			sealed = append(sealed, body)
 		}
 	}
 	for !plain.Empty() {

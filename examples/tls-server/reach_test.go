@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/tls"
 	"go/build"
 	"io"
+	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 )
 
 // A reach says when a fact comes from a reader that is set as tls.Config.Rand, or
@@ -147,6 +150,32 @@ func testReach(t *testing.T) {
 	t.Log("every fact was looked at")
 }
 
+// TestFactsAreSeen: the facts that no reader reaches would be noticed if one did.
+// With a known generator under all that crypto/tls does, they are found in it.
+func TestFactsAreSeen(t *testing.T) {
+	if fips140.Version() == "v1.0.0" {
+		t.Skip("version 1.0.0 of the FIPS module has no generator for tests")
+	}
+	s := scenes[0]
+	ca, server, _ := newServer(t, &recorder{src: rand.Reader}, s.kind)
+	server = &tls.Config{Certificates: server.Certificates}
+	client := clientOf(ca)
+	s.shape(client)
+	s.shape(server)
+	const seed = 1
+	cryptotest.SetGlobalRandom(t, seed)
+	h := shake(t, client, server)
+
+	key := [32]byte{seed}       // the same generator: the seed is little-endian
+	stream := make([]byte, 512) // more than both sides take
+	mathrand.NewChaCha8(key).Read(stream)
+	for _, f := range slices.Concat(s.client, s.server) {
+		if !slices.Contains(f.find(h, stream), true) {
+			t.Errorf("%s is not found in what it was made from", f.what)
+		}
+	}
+}
+
 // check compares facts with what was read.
 func check(t *testing.T, reader string, h *handshake, r *recorder, facts []fact, custom bool) {
 	t.Helper()
@@ -159,14 +188,10 @@ func check(t *testing.T, reader string, h *handshake, r *recorder, facts []fact,
 	}
 	explained := make([]bool, len(all))
 	for _, f := range facts {
-		found := false
-		for i := range len(all) - f.size + 1 {
-			if f.from(h, all[i:i+f.size]) {
-				found = true
-				for j := range f.size {
-					explained[i+j] = true
-				}
-			}
+		used := f.find(h, all)
+		found := slices.Contains(used, true)
+		for i := range used {
+			explained[i] = explained[i] || used[i]
 		}
 		if want := f.reach.holds(custom); found != want {
 			t.Errorf("with %s and cryptocustomrand=1 %t, the %s comes from %s: %t; the table says %t. "+
