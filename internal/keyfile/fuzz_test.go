@@ -1,0 +1,87 @@
+package keyfile_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/asn1"
+	"encoding/pem"
+	"strings"
+	"testing"
+
+	"example.com/qrand/internal/keyfile"
+)
+
+// FuzzParse: Parse does not panic; what it takes has a name and is, written as a
+// public key, the same again; what it does not take is an error of the package.
+func FuzzParse(f *testing.F) {
+	for _, k := range testKeys {
+		if k.slow || strings.HasPrefix(k.name, "slh-") && k.name != "slh-dsa-sha2-128f" {
+			continue
+		}
+		key := keyNamed(f, k.name)
+		public := must(keyfile.Public(key))(f)
+		for _, form := range forms {
+			if strings.HasPrefix(form.name, "encrypted") {
+				continue
+			}
+			if data, err := form.make(key, public); err == nil {
+				f.Add(data)
+			}
+		}
+	}
+	for _, name := range []string{"ed25519", "ed448", "ecdsa-p256"} { // short ones
+		f.Add(must(keyfile.SelfSigned(keyNamed(f, name), template, rand.Reader))(f))
+		f.Add(must(keyfile.Request(keyNamed(f, name), requestTemplate, rand.Reader))(f))
+	}
+	f.Add(must(keyfile.PrivateSSH(keyNamed(f, "ed25519"), "", passphrase))(f))
+	block, _ := pem.Decode(must(keyfile.EncryptedPEM(make([]byte, 48), passphrase, rand.Reader))(f))
+	f.Add(block.Bytes)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := keyfile.Parse(data, nil)
+		if err != nil {
+			if file != nil || !strings.HasPrefix(err.Error(), "keyfile: ") || strings.Count(err.Error(), "keyfile: ") > 1 || len(err.Error()) > 400 {
+				t.Errorf("a file: %v, with the error: %v", file != nil, err)
+			}
+			return
+		}
+		if keyfile.Name(file.Public) == "" || file.Kind < keyfile.KindPrivate || file.Kind > keyfile.KindRequest {
+			t.Errorf("a %v of %q", file.Kind, keyfile.Name(file.Public))
+		}
+		if der := must(keyfile.PublicDER(file.Public))(t); !bytes.Equal(der, file.SPKI) {
+			t.Error("SPKI is not that of Public")
+		}
+		for _, again := range [][]byte{file.SPKI, keyfile.PEM(keyfile.KindPublic, file.SPKI)} {
+			second := must(keyfile.Parse(again, nil))(t)
+			if second.Kind != keyfile.KindPublic || !bytes.Equal(second.SPKI, file.SPKI) {
+				t.Errorf("written as a public key it is another %v", second.Kind)
+			}
+		}
+	})
+}
+
+// FuzzEncrypted: no algorithm, length or ciphertext of an encrypted private key
+// makes Parse panic. The count is left alone, for the sake of time.
+func FuzzEncrypted(f *testing.F) {
+	pkcs8 := must(keyfile.PrivateDER(keyNamed(f, "ed25519")))(f)
+	block, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, rand.Reader))(f))
+	var e encryptedInfo
+	if _, err := asn1.Unmarshal(block.Bytes, &e); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(e.Algorithm.Params.KDF.Params.Salt, 2, e.Algorithm.Params.Cipher.IV, e.Ciphertext)
+	f.Fuzz(func(t *testing.T, salt []byte, arc int, iv, ciphertext []byte) {
+		e := e
+		e.Algorithm.Params.KDF.Params.Salt = salt
+		e.Algorithm.Params.KDF.Params.Iterations = 3
+		e.Algorithm.Params.Cipher.OID = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, arc & 0xff}
+		e.Algorithm.Params.Cipher.IV = iv
+		e.Ciphertext = ciphertext
+		data, err := asn1.Marshal(e)
+		if err != nil {
+			t.Skip("not to be written")
+		}
+		if file, err := keyfile.Parse(data, passphrase); (err == nil) == (file == nil) {
+			t.Error("both or neither of a file and an error")
+		}
+	})
+}

@@ -1,0 +1,161 @@
+package keyfile
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// A File is what Parse found in one.
+type File struct {
+	Kind   Kind
+	Public any    // the public key; of a private key's file computed from its private part
+	SPKI   []byte // Public's SubjectPublicKeyInfo, by which keys in different formats compare
+}
+
+func newFile(kind Kind, public any) (*File, error) {
+	spki, err := PublicDER(public)
+	if err != nil {
+		return nil, err
+	}
+	return &File{kind, public, spki}, nil
+}
+
+// MaxSize is the most that Parse looks at.
+const MaxSize = 1 << 20
+
+var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, DER, JWK or OpenSSH's formats (for a raw key, name the algorithm)")
+
+// Parse finds the public key of a file that this package could have written: a
+// private or public key, a certificate or a certificate request, in PEM or DER, a
+// JWK, an OpenSSH private key or a line of authorized_keys. A certificate may have
+// others behind it, which are not looked at. The signatures of certificates and
+// requests are not verified.
+//
+// Without a passphrase, the error for an encrypted private key is ErrEncrypted;
+// with a wrong one, ErrPassphrase. The passphrase is not used where it is not
+// needed.
+func Parse(data, passphrase []byte) (*File, error) {
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("keyfile: the file has more than %d bytes", MaxSize)
+	}
+	if _, ok := sequence(data); ok {
+		return parseDER(data, passphrase)
+	}
+	text := bytes.TrimSpace(data)
+	switch {
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		return parsePEM(data, passphrase)
+	case bytes.HasPrefix(text, []byte("{")):
+		return parseJWK(text)
+	case bytes.HasPrefix(text, []byte("ssh-")), bytes.HasPrefix(text, []byte("ecdsa-sha2-")):
+		public, err := parsePublicSSH(text)
+		if err != nil {
+			return nil, err
+		}
+		return newFile(KindPublic, public)
+	}
+	return nil, errUnknown
+}
+
+func parsePEM(data, passphrase []byte) (*File, error) {
+	block, rest := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("keyfile: malformed PEM")
+	}
+	defer clear(block.Bytes)
+	for next, rest := pem.Decode(rest); next != nil; next, rest = pem.Decode(rest) {
+		if block.Type != pemTypes[KindCertificate] || next.Type != block.Type {
+			return nil, errors.New("keyfile: more than one key in the file: give one")
+		}
+	}
+	switch block.Type {
+	case pemTypes[KindPrivate]:
+		return parseKind(KindPrivate, block.Bytes)
+	case encryptedType:
+		return parseEncrypted(block.Bytes, passphrase)
+	case pemTypes[KindPublic]:
+		return parseKind(KindPublic, block.Bytes)
+	case pemTypes[KindCertificate]:
+		return parseKind(KindCertificate, block.Bytes)
+	case pemTypes[KindRequest]:
+		return parseKind(KindRequest, block.Bytes)
+	case "OPENSSH PRIVATE KEY":
+		public, err := parsePrivateSSH(pem.EncodeToMemory(block), passphrase)
+		if err != nil {
+			return nil, err
+		}
+		return newFile(KindPrivate, public)
+	}
+	return nil, fmt.Errorf("keyfile: PEM of type %.40q is not read (for a private key, openssl pkey converts it)", block.Type)
+}
+
+// parseDER tells the kinds of DER apart by how they begin: a private key with a
+// version; a public key with an AlgorithmIdentifier and a BIT STRING; an encrypted
+// private key with one and an OCTET STRING; a certificate and a request with what
+// is signed, in which a request has the version 0 and then a name.
+func parseDER(der, passphrase []byte) (*File, error) {
+	s, ok := sequence(der)
+	if ok && s.PeekASN1Tag(cbasn1.INTEGER) {
+		return parseKind(KindPrivate, der)
+	}
+	var first cryptobyte.String
+	if !ok || !s.ReadASN1(&first, cbasn1.SEQUENCE) {
+		return nil, errUnknown
+	}
+	switch {
+	case s.PeekASN1Tag(cbasn1.BIT_STRING):
+		return parseKind(KindPublic, der)
+	case s.PeekASN1Tag(cbasn1.OCTET_STRING):
+		return parseEncrypted(der, passphrase)
+	}
+	var version int
+	if first.ReadASN1Integer(&version) && version == 0 {
+		return parseKind(KindRequest, der)
+	}
+	return parseKind(KindCertificate, der)
+}
+
+func parseKind(kind Kind, der []byte) (*File, error) {
+	var public any
+	var err error
+	switch kind {
+	case KindPrivate:
+		public, err = parsePrivateDER(der)
+	case KindPublic:
+		public, err = parsePublicDER(der)
+	case KindCertificate:
+		var c *x509.Certificate
+		if c, err = x509.ParseCertificate(der); err != nil {
+			return nil, wrap(err)
+		}
+		public, err = parsePublicDER(c.RawSubjectPublicKeyInfo)
+	case KindRequest:
+		var r *x509.CertificateRequest
+		if r, err = x509.ParseCertificateRequest(der); err != nil {
+			return nil, wrap(err)
+		}
+		public, err = parsePublicDER(r.RawSubjectPublicKeyInfo)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newFile(kind, public)
+}
+
+func parseEncrypted(der, passphrase []byte) (*File, error) {
+	pkcs8, err := decrypt(der, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(pkcs8)
+	if _, ok := sequence(pkcs8); !ok { // the padding of a wrong passphrase is right once in 256 times
+		return nil, ErrPassphrase
+	}
+	return parseKind(KindPrivate, pkcs8)
+}

@@ -1,0 +1,312 @@
+package keyfile_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudflare/circl/sign"
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"example.com/qrand/internal/keyfile"
+)
+
+// refused checks that Parse returns an error of the package with want in it.
+func refused(t *testing.T, what string, data []byte, want string) {
+	t.Helper()
+	file, err := keyfile.Parse(data, passphrase)
+	if err == nil {
+		t.Errorf("%s: read as a %v of %s", what, file.Kind, keyfile.Name(file.Public))
+	} else if !strings.HasPrefix(err.Error(), "keyfile: ") || !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: %v, want %q", what, err, want)
+	}
+}
+
+// oneAsymmetricKey builds RFC 5958's structure.
+func oneAsymmetricKey(t *testing.T, version int64, oid asn1.ObjectIdentifier, parameters, private, rest []byte) []byte {
+	t.Helper()
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1Int64(version)
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddASN1ObjectIdentifier(oid)
+			b.AddBytes(parameters)
+		})
+		b.AddASN1OctetString(private)
+		b.AddBytes(rest)
+	})
+	return must(b.Bytes())(t)
+}
+
+// tlv is one ASN.1 value.
+func tlv(tag cbasn1.Tag, parts ...[]byte) []byte {
+	var b cryptobyte.Builder
+	b.AddASN1(tag, func(b *cryptobyte.Builder) { b.AddBytes(bytes.Join(parts, nil)) })
+	return b.BytesOrPanic()
+}
+
+// TestPrivateForms: of the forms of RFC 9881 the seed is read, and the seed with
+// the expanded key that it makes; not the expanded key alone, nor one that the
+// seed does not make, nor anything malformed.
+func TestPrivateForms(t *testing.T) {
+	key := keyNamed(t, "ml-dsa-44").(sign.PrivateKey)
+	spki := must(keyfile.PublicDER(key.Public()))(t)
+	public := must(keyfile.PublicRaw(key.Public()))(t)
+	seed := must(keyfile.PrivateRaw(key))(t)
+	expanded := must(key.MarshalBinary())(t)
+	other := bytes.Clone(expanded)
+	other[len(other)-1] ^= 1
+	oid := asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 17}
+	const seedTag = cbasn1.Tag(0x80)
+	seedForm := tlv(seedTag, seed)
+	octets := func(b []byte) []byte { return tlv(cbasn1.OCTET_STRING, b) }
+	attributes := tlv(0xa0, tlv(cbasn1.SEQUENCE))
+	copied := func(b []byte) []byte { return tlv(0x81, []byte{0}, b) }
+
+	for what, der := range map[string][]byte{
+		"seed":                       oneAsymmetricKey(t, 0, oid, nil, seedForm, nil),
+		"both":                       oneAsymmetricKey(t, 0, oid, nil, tlv(cbasn1.SEQUENCE, octets(seed), octets(expanded)), nil),
+		"attributes, the public key": oneAsymmetricKey(t, 1, oid, nil, seedForm, append(attributes, copied(public)...)),
+	} {
+		file, err := keyfile.Parse(der, nil)
+		if err != nil || file.Kind != keyfile.KindPrivate || !bytes.Equal(file.SPKI, spki) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	const malformed = "malformed PKCS #8"
+	for _, c := range []struct {
+		what string
+		der  []byte
+		want string
+	}{
+		{"expanded", oneAsymmetricKey(t, 0, oid, nil, octets(expanded), nil), "without its seed"},
+		{"both, that differ", oneAsymmetricKey(t, 0, oid, nil, tlv(cbasn1.SEQUENCE, octets(seed), octets(other)), nil), "do not belong together"},
+		{"both, and more", oneAsymmetricKey(t, 0, oid, nil, tlv(cbasn1.SEQUENCE, octets(seed), octets(expanded), octets(nil)), nil), malformed},
+		{"a short seed", oneAsymmetricKey(t, 0, oid, nil, tlv(seedTag, seed[1:]), nil), "31 bytes"},
+		{"a bare seed", oneAsymmetricKey(t, 0, oid, nil, seed, nil), malformed},
+		{"more after the seed", oneAsymmetricKey(t, 0, oid, nil, append(seedForm, 0), nil), malformed},
+		{"parameters", oneAsymmetricKey(t, 0, oid, []byte{5, 0}, seedForm, nil), "has parameters"},
+		{"version 2", oneAsymmetricKey(t, 2, oid, nil, seedForm, nil), malformed},
+		{"a version of 9 bytes", tlv(cbasn1.SEQUENCE, tlv(cbasn1.INTEGER, make([]byte, 9))), malformed},
+		{"another public key", oneAsymmetricKey(t, 1, oid, nil, seedForm, copied(public[1:])), "not that of its private key"},
+		{"more at the end", oneAsymmetricKey(t, 1, oid, nil, seedForm, append(copied(public), 5, 0)), malformed},
+		{"another algorithm", oneAsymmetricKey(t, 0, asn1.ObjectIdentifier{1, 2, 3}, nil, seedForm, nil), "unknown algorithm"},
+		{"17 kB", oneAsymmetricKey(t, 0, oid, nil, seedForm, tlv(0xa0, make([]byte, 17000))), "at most"},
+		{"more after it", append(oneAsymmetricKey(t, 0, oid, nil, seedForm, nil), 0), "not a key"},
+		{"more after it, in PEM", keyfile.PEM(keyfile.KindPrivate, append(oneAsymmetricKey(t, 0, oid, nil, seedForm, nil), 0)), malformed},
+		{"no end", oneAsymmetricKey(t, 0, oid, nil, seedForm, nil)[:20], "not a key"},
+	} {
+		refused(t, c.what, c.der, c.want)
+	}
+
+	// The root in an SLH-DSA private key is the public key's copy.
+	slh := must(keyfile.PrivateDER(keyNamed(t, "slh-dsa-sha2-128f")))(t)
+	slh[len(slh)-1] ^= 1
+	refused(t, "SLH-DSA with another root", slh, "not that of its private key")
+	// X-Wing's seed of 32 bytes where 32 bytes of ML-KEM's would be short.
+	refused(t, "a seed for another algorithm", oneAsymmetricKey(t, 0, asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 4, 2}, nil, seedForm, nil), "want 64")
+	// The coefficients of an ML-KEM public key are below 3329 (FIPS 203 section 7.2).
+	kem := must(keyfile.PublicDER(must(keyfile.Public(keyNamed(t, "ml-kem-768")))(t)))(t)
+	copy(kem[len(kem)-1184:], []byte{0xff, 0xff, 0xff})
+	refused(t, "ML-KEM with a coefficient of 4095", kem, "ml-kem-768")
+	// Ed25519 in OpenSSH's format holds the public key twice more.
+	ssh, _ := pem.Decode(must(keyfile.PrivateSSH(keyNamed(t, "ed25519"), "", nil))(t))
+	raw := must(keyfile.PublicRaw(must(keyfile.Public(keyNamed(t, "ed25519")))(t)))(t)
+	last := bytes.LastIndex(ssh.Bytes, raw)
+	ssh.Bytes[last] ^= 1
+	refused(t, "OpenSSH Ed25519 with another public half", pem.EncodeToMemory(ssh), "not that of its private key")
+}
+
+// TestFiles: what a file may and may not be.
+func TestFiles(t *testing.T) {
+	key := keyNamed(t, "ed25519")
+	spki := must(keyfile.PublicDER(must(keyfile.Public(key))(t)))(t)
+	private := keyfile.PEM(keyfile.KindPrivate, must(keyfile.PrivateDER(key))(t))
+	public := keyfile.PEM(keyfile.KindPublic, spki)
+	certificate := keyfile.PEM(keyfile.KindCertificate, must(keyfile.SelfSigned(key, template, rand.Reader))(t))
+	line := must(keyfile.PublicSSH(must(keyfile.Public(key))(t), "a comment"))(t)
+	dsaOID, small := []byte{0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1}, []byte{2, 1, 7} // 1.2.840.10040.4.1
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+	for what, data := range map[string][]byte{
+		"text before and after": join([]byte("0: a key\n\n"), public, []byte("\nthat was it\n")),
+		"CRLF":                  bytes.ReplaceAll(private, []byte("\n"), []byte("\r\n")),
+		"a chain":               join(certificate, keyfile.PEM(keyfile.KindCertificate, []byte("not looked at"))),
+		"space around a line":   join([]byte("\n\n"), line, []byte("\n")),
+	} {
+		if file, err := keyfile.Parse(data, nil); err != nil || !bytes.Equal(file.SPKI, spki) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, c := range []struct {
+		what string
+		data []byte
+		want string
+	}{
+		{"nothing", nil, "not a key"},
+		{"text", []byte("hello"), "not a key"},
+		{"too much", make([]byte, keyfile.MaxSize+1), "more than"},
+		{"a private and a public key", join(private, public), "more than one key"},
+		{"two private keys", join(private, private), "more than one key"},
+		{"a certificate and a private key", join(certificate, private), "more than one key"},
+		{"two lines", join(line, line), "more than one SSH"},
+		{"half a PEM", private[:60], "malformed PEM"},
+		{"another PEM", pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{1}}), `"EC PARAMETERS" is not read`},
+		{"a public key said to be a certificate", keyfile.PEM(keyfile.KindCertificate, spki), "x509"},
+		{"a certificate said to be a private key", bytes.ReplaceAll(certificate, []byte("CERTIFICATE"), []byte("PRIVATE KEY")), "malformed"},
+		{"a DSA key", tlv(cbasn1.SEQUENCE, tlv(cbasn1.SEQUENCE, dsaOID, tlv(cbasn1.SEQUENCE, small, small, small)), tlv(cbasn1.BIT_STRING, []byte{0}, small)), "*dsa.PublicKey"},
+		{"an SSH key of another type", []byte("ssh-dss AAAAB3NzaC1kc3M="), "ssh"},
+	} {
+		refused(t, c.what, c.data, c.want)
+	}
+}
+
+// TestJWKs: members that are missing, too short, not base64url, or of another
+// key are refused, for each type.
+func TestJWKs(t *testing.T) {
+	for _, name := range []string{"ecdsa-p256", "ecdh-p521", "x25519", "ed25519", "ed448", "rsa-2048", "ml-dsa-65"} {
+		jwk := must(keyfile.PrivateJWK(keyNamed(t, name)))(t)
+		var members map[string]string
+		if err := json.Unmarshal(jwk, &members); err != nil {
+			t.Fatal(err)
+		}
+		for member, value := range members {
+			if bytes.Count(jwk, []byte(`"`+value+`"`)) != 1 {
+				t.Errorf("%s: the value of %s is there more than once", name, member)
+			}
+			change := func(to any) []byte {
+				changed := map[string]any{}
+				for k, v := range members {
+					changed[k] = v
+				}
+				if changed[member] = to; to == nil {
+					delete(changed, member)
+				}
+				return must(json.Marshal(changed))(t)
+			}
+			switch member {
+			case "kid", "use", "dp", "dq", "qi": // not looked at
+				continue
+			case "alg":
+				if name != "ml-dsa-65" {
+					continue
+				}
+			case "d", "priv": // without it the key is a public one
+			default:
+				refused(t, name+" without "+member, change(nil), "keyfile: ")
+			}
+			for _, to := range []any{7, "", value + "=", value[:len(value)-2], value + "AA", "$", []string{value}} {
+				refused(t, name+", another "+member, change(to), "keyfile: ")
+			}
+			if len(value) > 20 { // bytes, not a word
+				b := must(base64.RawURLEncoding.DecodeString(value))(t)
+				b[len(b)/2] ^= 1
+				refused(t, name+", another "+member, change(base64.RawURLEncoding.EncodeToString(b)), "keyfile: ")
+			}
+		}
+	}
+	huge := `{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("_", 20000) + `"}`
+	refused(t, "a huge modulus", []byte(huge), "at most")
+	for what, jwk := range map[string]string{
+		"P-224":       `{"kty":"EC","crv":"P-224","x":"AA","y":"AA"}`,
+		"ML-KEM":      `{"kty":"AKP","alg":"ML-KEM-768","pub":"AA"}`,
+		"a symmetric": `{"kty":"oct","k":"AA"}`,
+		"a set":       `{"keys":[]}`,
+		"e of one":    `{"kty":"RSA","n":"-w","e":"AQ"}`,
+		"n of zero":   `{"kty":"RSA","n":"","e":"AQAB"}`,
+		"not JSON":    `{"kty":"OKP","d":"secret`,
+	} {
+		refused(t, what, []byte(jwk), "keyfile: ")
+	}
+}
+
+// encryptedInfo is an EncryptedPrivateKeyInfo with PBES2 and PBKDF2.
+type encryptedInfo struct {
+	Algorithm struct {
+		OID    asn1.ObjectIdentifier
+		Params struct {
+			KDF struct {
+				OID    asn1.ObjectIdentifier
+				Params struct {
+					Salt       []byte
+					Iterations int64
+					PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
+				}
+			}
+			Cipher struct {
+				OID asn1.ObjectIdentifier
+				IV  []byte
+			}
+		}
+	}
+	Ciphertext []byte
+}
+
+// TestEncrypted: what is not PBES2 as it is written here is refused before
+// anything is computed: other algorithms, which would be taken for these, lengths
+// that would make a cipher panic, and counts that would take years.
+func TestEncrypted(t *testing.T) {
+	pkcs8 := must(keyfile.PrivateDER(keyNamed(t, "ml-dsa-44")))(t)
+	block, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, rand.Reader))(t))
+	if file, err := keyfile.Parse(block.Bytes, passphrase); err != nil || file.Kind != keyfile.KindPrivate {
+		t.Errorf("as DER: %v", err)
+	}
+	if _, err := keyfile.Parse(block.Bytes, nil); !errors.Is(err, keyfile.ErrEncrypted) {
+		t.Errorf("as DER, without the passphrase: %v", err)
+	}
+	const other, malformed = "in a way that is not read", "malformed encrypted"
+	oid := func(n ...int) asn1.ObjectIdentifier { return n }
+	for _, c := range []struct {
+		what   string
+		change func(*encryptedInfo)
+		want   string
+	}{
+		{"PBES1", func(e *encryptedInfo) { e.Algorithm.OID = oid(1, 2, 840, 113549, 1, 5, 3) }, other},
+		{"scrypt", func(e *encryptedInfo) { e.Algorithm.Params.KDF.OID = oid(1, 3, 6, 1, 4, 1, 11591, 4, 11) }, other},
+		{"HMAC-SHA-512", func(e *encryptedInfo) {
+			e.Algorithm.Params.KDF.Params.PRF.Algorithm = oid(1, 2, 840, 113549, 2, 11)
+		}, other},
+		{"no PRF, that is HMAC-SHA-1", func(e *encryptedInfo) { e.Algorithm.Params.KDF.Params.PRF = pkix.AlgorithmIdentifier{} }, other},
+		{"DES", func(e *encryptedInfo) { e.Algorithm.Params.Cipher.OID = oid(1, 3, 14, 3, 2, 7) }, other},
+		{"a short IV", func(e *encryptedInfo) { e.Algorithm.Params.Cipher.IV = make([]byte, 15) }, other},
+		{"no iterations", func(e *encryptedInfo) { e.Algorithm.Params.KDF.Params.Iterations = 0 }, "iterations"},
+		{"minus one iterations", func(e *encryptedInfo) { e.Algorithm.Params.KDF.Params.Iterations = -1 }, "iterations"},
+		{"too many iterations", func(e *encryptedInfo) { e.Algorithm.Params.KDF.Params.Iterations = 10_000_001 }, "iterations"},
+		{"no ciphertext", func(e *encryptedInfo) { e.Ciphertext = nil }, malformed},
+		{"half a block", func(e *encryptedInfo) { e.Ciphertext = e.Ciphertext[8:] }, malformed},
+		{"20 kB", func(e *encryptedInfo) { e.Ciphertext = make([]byte, 20000) }, malformed},
+	} {
+		var e encryptedInfo
+		if rest, err := asn1.Unmarshal(block.Bytes, &e); err != nil || len(rest) > 0 {
+			t.Fatal(err)
+		}
+		c.change(&e)
+		began := time.Now()
+		refused(t, c.what, must(asn1.Marshal(e))(t), c.want)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("%s: refused after %v", c.what, took)
+		}
+	}
+	for _, bad := range []func() ([]byte, error){
+		func() ([]byte, error) { return keyfile.EncryptedPEM(pkcs8, nil, rand.Reader) },
+		func() ([]byte, error) { return keyfile.EncryptedPEM(pkcs8, passphrase, nil) },
+	} {
+		if out, err := bad(); out != nil || err == nil || !strings.HasPrefix(err.Error(), "keyfile: ") {
+			t.Error(err)
+		}
+	}
+	var c counter
+	must(keyfile.EncryptedPEM(pkcs8, passphrase, &c))(t)
+	if c.n != 32 {
+		t.Errorf("salt and IV took %d bytes of the reader, want 32", c.n)
+	}
+}
