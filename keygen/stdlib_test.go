@@ -61,6 +61,7 @@ func standardLibrary() []group {
 		{"x509.CreateCertificateRequest(r, ...) with an ECDSA key", func(r io.Reader) (any, error) {
 			return x509.CreateCertificateRequest(r, new(x509.CertificateRequest), k.ecdsa)
 		}},
+		//lint:ignore SA1019 programs still call it
 		{"rsa.EncryptPKCS1v15(r, ...)", func(r io.Reader) (any, error) { return rsa.EncryptPKCS1v15(r, &k.rsa.PublicKey, digest) }},
 	}
 	replaced := []call{
