@@ -1,0 +1,55 @@
+package ignoredreader
+
+import (
+	"go/ast"
+	"strings"
+
+	"golang.org/x/tools/go/analysis"
+)
+
+// directive begins a comment that keeps a report quiet, and says why.
+const directive = "//qrandvet:ignore"
+
+// exemptions returns the lines of the file that need no report, and the
+// directives that give no reason. A directive is about its own line, and about
+// the next if it is alone on its own.
+func exemptions(pass *analysis.Pass, file *ast.File) (lines map[int]bool, bare []*ast.Comment, err error) {
+	lines = map[int]bool{}
+	for _, group := range file.Comments {
+		for _, comment := range group.List {
+			reason, ok := strings.CutPrefix(comment.Text, directive)
+			if !ok || reason != "" && !strings.ContainsAny(reason[:1], " \t") {
+				continue
+			}
+			reason = strings.TrimSpace(reason)
+			if reason == "" || strings.HasPrefix(reason, "//") {
+				bare = append(bare, comment)
+				continue
+			}
+			alone, err := isAlone(pass, comment)
+			if err != nil {
+				return nil, nil, err
+			}
+			line := pass.Fset.PositionFor(comment.Pos(), false).Line
+			lines[line] = true
+			if alone {
+				lines[line+1] = true
+			}
+		}
+	}
+	return lines, bare, nil
+}
+
+// isAlone reports whether there is nothing before the comment on its line.
+func isAlone(pass *analysis.Pass, comment *ast.Comment) (bool, error) {
+	file := pass.Fset.File(comment.Pos())
+	content, err := pass.ReadFile(file.Name())
+	if err != nil {
+		return false, err
+	}
+	start, end := file.Offset(file.LineStart(file.Line(comment.Pos()))), file.Offset(comment.Pos())
+	if end > len(content) {
+		return false, nil // the file has changed since it was parsed
+	}
+	return strings.TrimSpace(string(content[start:end])) == "", nil
+}

@@ -1,0 +1,210 @@
+package ignoredreader
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/version"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/tools/go/analysis"
+)
+
+// A setting is what the go command decides the defaults of GODEBUG from.
+type setting struct {
+	goVersion string            // as in a go line; empty: the go command's own
+	godebug   map[string]string // what lines of files say
+}
+
+// firstIgnoring is the first Go 1.N in which readers are ignored.
+const firstIgnoring = 26
+
+// ignoresReaders reports whether a program built so ignores readers. A key of its
+// own wins over a default, wherever the two stand, and a default over a go line.
+func (s setting) ignoresReaders() bool {
+	if value, ok := s.godebug["cryptocustomrand"]; ok {
+		return value != "1"
+	}
+	v := s.goVersion
+	if value, ok := s.godebug["default"]; ok {
+		v = strings.TrimPrefix(value, "go")
+	}
+	// The go command compares the N of 1.N and 1.N.P only: a version such as
+	// 1.25rc1 counts as the newest, for it too.
+	minor, ok := strings.CutPrefix(v, "1.")
+	if !ok {
+		return true
+	}
+	minor, _, _ = strings.Cut(minor, ".")
+	n, err := strconv.Atoi(minor)
+	return err != nil || n >= firstIgnoring
+}
+
+// assumed is the flag -go.
+var assumed string
+
+func init() {
+	Analyzer.Flags.Func("go", "assume a main module with this go `version`, such as 1.26, and no godebug lines,\n"+
+		"in place of what go.mod and go.work say (for libraries, which others build)", func(s string) error {
+		s = strings.TrimPrefix(s, "go")
+		if !version.IsValid("go" + s) {
+			return errors.New("want a version of Go, such as 1.26")
+		}
+		assumed = s
+		return nil
+	})
+}
+
+// Settings describes what the go.mod and go.work files around a directory say
+// about readers. It is for the cache of a driver: go vet does not know that
+// Analyzer reads these files, so a vettool should make it part of the version
+// that it prints for -V=full.
+func Settings(dir string) string {
+	s, err := moduleSetting(dir)
+	return fmt.Sprintf("%q %q %v", s.goVersion, s.godebug, err)
+}
+
+// moduleSetting reads go.work if one is in force, or else go.mod, as the go
+// command does: with a go.work, the godebug lines of no go.mod count.
+func moduleSetting(dir string) (setting, error) {
+	if assumed != "" {
+		return setting{goVersion: assumed}, nil
+	}
+	if os.Getenv("GO111MODULE") == "off" {
+		return setting{goVersion: "1.20"}, nil
+	}
+	work := os.Getenv("GOWORK")
+	if work == "" {
+		work = above(dir, "go.work")
+	}
+	if work != "" && work != "off" {
+		data, err := os.ReadFile(work)
+		if err != nil {
+			return setting{}, err
+		}
+		file, err := modfile.ParseWork(work, data, anyVersion)
+		if err != nil {
+			return setting{}, err
+		}
+		return newSetting(file.Go, "1.18", file.Godebug), nil
+	}
+	mod := above(dir, "go.mod")
+	if mod == "" {
+		return setting{}, nil // as for go run x.go
+	}
+	data, err := os.ReadFile(mod)
+	if err != nil {
+		return setting{}, err
+	}
+	file, err := modfile.Parse(mod, data, anyVersion)
+	if err != nil {
+		return setting{}, err
+	}
+	return newSetting(file.Go, "1.16", file.Godebug), nil
+}
+
+func newSetting(line *modfile.Go, otherwise string, godebug []*modfile.Godebug) setting {
+	s := setting{otherwise, map[string]string{}}
+	if line != nil {
+		s.goVersion = line.Version
+	}
+	for _, g := range godebug {
+		s.godebug[g.Key] = g.Value
+	}
+	return s
+}
+
+// anyVersion lets a go.mod name branches, which do not matter here.
+func anyVersion(_, version string) (string, error) { return version, nil }
+
+// above finds a file in dir or the nearest directory above it.
+func above(dir, name string) string {
+	for {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return path
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
+}
+
+// settingOf is the setting of the program that the file is part of: for a file
+// of package main that program, for a _test.go file the test binary, and for
+// another package's file a program that says no more than go.mod and go.work do.
+func settingOf(pass *analysis.Pass, file *ast.File) (setting, error) {
+	name := pass.Fset.Position(file.Package).Filename
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return setting{}, fmt.Errorf("ignoredreader: %w", err)
+	}
+	dir := filepath.Dir(name)
+	s, err := moduleSetting(dir)
+	if err != nil {
+		return setting{}, fmt.Errorf("ignoredreader: reading the settings of the module: %w", err)
+	}
+	s.godebug = maps.Clone(s.godebug)
+	if s.godebug == nil {
+		s.godebug = map[string]string{}
+	}
+	test := isTest(name)
+	if test {
+		// The directives of a test binary may be in files that are not of this
+		// package: those of package p and of package p_test are the same binary's.
+		p, _ := build.ImportDir(dir, 0) // an error leaves what could be read
+		for _, list := range [][]build.Directive{p.Directives, p.TestDirectives, p.XTestDirectives} {
+			for _, d := range list {
+				s.apply(d.Text)
+			}
+		}
+	}
+	if test || pass.Pkg.Name() == "main" {
+		for _, f := range pass.Files {
+			if !test && isTest(pass.Fset.Position(f.Package).Filename) {
+				continue
+			}
+			for _, text := range directives(f) {
+				s.apply(text)
+			}
+		}
+	}
+	return s, nil
+}
+
+func isTest(name string) bool { return strings.HasSuffix(name, "_test.go") }
+
+// directives are the //go: comments before the package clause.
+func directives(file *ast.File) (texts []string) {
+	for _, group := range file.Comments {
+		if group.Pos() >= file.Package {
+			break
+		}
+		for _, comment := range group.List {
+			texts = append(texts, comment.Text)
+		}
+	}
+	return texts
+}
+
+// apply lets a //go:debug line override what was said before it, unless it is one
+// that the go command would skip.
+func (s setting) apply(text string) {
+	rest, ok := strings.CutPrefix(text, "//go:debug")
+	if !ok || rest == "" || !strings.ContainsAny(rest[:1], " \t") {
+		return
+	}
+	key, value, ok := strings.Cut(strings.TrimSpace(rest), "=")
+	if !ok || strings.ContainsAny(key+value, " \t,") || key == "default" && !version.IsValid(value) {
+		return
+	}
+	s.godebug[key] = value
+}

@@ -1,0 +1,3 @@
+module example.com/qrand
+
+go 1.26

@@ -1,0 +1,134 @@
+package ignoredreader
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"iter"
+
+	"golang.org/x/tools/go/analysis"
+)
+
+// values knows what the variables of a package can hold.
+type values struct {
+	info *types.Info
+
+	// followed are the variables of an interface type that only what is analyzed
+	// here can set: parameters, fields and exported variables are not among them.
+	followed map[*types.Var]bool
+
+	assigned map[*types.Var][]ast.Expr
+	open     map[*types.Var]bool // may hold something else too
+}
+
+func newValues(pass *analysis.Pass) *values {
+	v := &values{pass.TypesInfo, map[*types.Var]bool{}, map[*types.Var][]ast.Expr{}, map[*types.Var]bool{}}
+	for _, file := range pass.Files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for i, name := range n.Names {
+					v.declare(name)
+					switch len(n.Values) {
+					case 0: // nil, until it is assigned to
+					case len(n.Names):
+						v.assign(name, n.Values[i])
+					default:
+						v.assign(name, nil)
+					}
+				}
+			case *ast.AssignStmt:
+				for i, left := range n.Lhs {
+					if n.Tok == token.DEFINE {
+						v.declare(left)
+					}
+					if len(n.Lhs) == len(n.Rhs) {
+						v.assign(left, n.Rhs[i])
+					} else {
+						v.assign(left, nil)
+					}
+				}
+			case *ast.RangeStmt:
+				v.assign(n.Key, nil)
+				v.assign(n.Value, nil)
+			case *ast.UnaryExpr:
+				if n.Op == token.AND {
+					v.assign(n.X, nil)
+				}
+			}
+			return true
+		})
+	}
+	return v
+}
+
+func (v *values) declare(e ast.Expr) {
+	id, ok := e.(*ast.Ident)
+	if !ok {
+		return
+	}
+	x, ok := v.info.Defs[id].(*types.Var)
+	if !ok {
+		return
+	}
+	global := x.Pkg() != nil && x.Parent() == x.Pkg().Scope()
+	v.followed[x] = types.IsInterface(x.Type()) && !(global && x.Exported())
+}
+
+// assign records a value that e may have, or (nil) that it may have any.
+func (v *values) assign(e, value ast.Expr) {
+	x := variable(v.info, e)
+	if x == nil {
+		return
+	}
+	if value == nil {
+		v.open[x] = true
+	} else {
+		v.assigned[x] = append(v.assigned[x], value)
+	}
+}
+
+// variable is the variable or field that e names, or nil.
+func variable(info *types.Info, e ast.Expr) *types.Var {
+	var id *ast.Ident
+	switch e := ast.Unparen(e).(type) {
+	case *ast.Ident:
+		id = e
+	case *ast.SelectorExpr:
+		id = e.Sel
+	default:
+		return nil
+	}
+	x, _ := info.ObjectOf(id).(*types.Var)
+	return x
+}
+
+// of yields what e can be: e itself, or if it is a variable all that is assigned
+// to it. That a variable begins as nil is not mentioned.
+func (v *values) of(e ast.Expr) iter.Seq[ast.Expr] {
+	return func(yield func(ast.Expr) bool) { v.each(e, map[*types.Var]bool{}, yield) }
+}
+
+func (v *values) each(e ast.Expr, seen map[*types.Var]bool, yield func(ast.Expr) bool) bool {
+	e = ast.Unparen(e)
+	if call, ok := e.(*ast.CallExpr); ok && len(call.Args) == 1 {
+		// A conversion from one interface to another keeps the value.
+		if to := v.info.Types[call.Fun]; to.IsType() && types.IsInterface(to.Type) {
+			return v.each(call.Args[0], seen, yield)
+		}
+	}
+	x := variable(v.info, e)
+	if !v.followed[x] || v.open[x] {
+		return yield(e)
+	}
+	if seen[x] {
+		return true
+	}
+	seen[x] = true
+	for _, value := range v.assigned[x] {
+		if !v.each(value, seen, yield) {
+			return false
+		}
+	}
+	return true
+}
