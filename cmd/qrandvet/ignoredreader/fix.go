@@ -18,9 +18,6 @@ const keygenPath = "example.com/qrand/keygen"
 // fix calls package keygen instead, or is nothing where that would not be the
 // same, or not compile.
 func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.Expr) []analysis.SuggestedFix {
-	if c.pass.Pkg.Path() == keygenPath {
-		return nil
-	}
 	_, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
 	if !ok || f.keygen == "RSA" && !acceptsBits(c.pass.TypesInfo, from) {
 		return nil // the first is of a dot import
@@ -113,17 +110,16 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 // addImport adds to the last import declaration if that has parentheses, else
 // after it. The fixes of one file all make the same edit, which is applied once.
 func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit, ok bool) {
-	tf := c.pass.Fset.File(file.Package)
 	var last *ast.GenDecl
-	end, next := file.Name.End(), token.NoPos
+	end := file.Name.End()
 	for _, decl := range file.Decls {
 		imports, ok := decl.(*ast.GenDecl)
 		if !ok || imports.Tok != token.IMPORT {
-			next = decl.Pos()
 			break
 		}
 		last, end = imports, imports.End()
 	}
+	tf := c.pass.Fset.File(end)
 	switch line := tf.Line(end); {
 	case last != nil && last.Rparen.IsValid():
 		edit.Pos = last.Rparen
@@ -131,11 +127,11 @@ func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit
 		if n := len(last.Specs); n > 0 && tf.Line(last.Specs[n-1].End()) < line && isForeign(last.Specs[n-1]) {
 			edit.NewText = edit.NewText[1:] // in the same group
 		}
-	case line < tf.LineCount() && next.IsValid() && tf.Line(next) > line:
+	case line < tf.LineCount():
 		edit.Pos = tf.LineStart(line + 1)
 		edit.NewText = fmt.Appendf(nil, "import %s\n", spec)
 	default:
-		return edit, false
+		return edit, false // all of the file is on this line
 	}
 	edit.End = edit.Pos
 	return edit, true

@@ -108,12 +108,12 @@ func (own) GenerateKey(r io.Reader) error { return nil }
 
 func (own) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) { return nil, nil }
 
-type config struct{ Rand io.Reader }
+type Config struct{ Rand io.Reader }
 
 func others(src io.Reader, cfg *tls.Config) {
 	own{}.GenerateKey(src)
 	own{}.Sign(src, nil, nil)
-	c := config{Rand: src}
+	c := Config{Rand: src}
 	c.Rand = src
 	m := map[string]io.Reader{"Rand": src}
 	_ = m

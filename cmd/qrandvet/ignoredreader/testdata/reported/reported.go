@@ -95,6 +95,14 @@ func sources(s server, file *os.File, curve ecdh.Curve, more ...io.Reader) {
 	for _, each := range more {
 		curve.GenerateKey(each) // want `no byte of each`
 	}
+	var last io.Reader
+	for _, last = range more {
+	}
+	curve.GenerateKey(last) // want `no byte of last`
+
+	var typed *os.File       // not nil as a reader
+	curve.GenerateKey(typed) // want `no byte of typed`
+
 	switch kind := any(file).(type) {
 	case io.Reader:
 		curve.GenerateKey(kind) // want `no byte of kind`
