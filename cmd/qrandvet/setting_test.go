@@ -96,6 +96,7 @@ func TestSettings(t *testing.T) {
 
 		{name: "go:debug", files: go126 + program + debug("cryptocustomrand=1"), read: true},
 		{name: "go:debug with a tab", files: go126 + program + debug("\tcryptocustomrand=1 "), read: true},
+		{name: "go:debug too late", files: go126 + program + "-- debug.go --\npackage main\n\n//go:debug cryptocustomrand=1\n"},
 		{name: "go:debug over go.mod", files: go126 + "godebug cryptocustomrand=1\n" + program + debug("cryptocustomrand=0")},
 		{name: "go:debug default", files: go126 + program + debug("default=go1.24"), read: true},
 		{name: "go:debug default over go.mod's", files: go126 + "godebug default=go1.24\n" + program + debug("default=go1.26")},
@@ -115,6 +116,7 @@ func TestSettings(t *testing.T) {
 		{name: "go:debug in the other test package", files: go126 + tests("lib") + debugTest("lib_test", "cryptocustomrand=1"), test: true, read: true},
 		{name: "and in the first for the other", files: go126 + tests("lib_test") + debugTest("lib", "cryptocustomrand=1"), test: true, read: true},
 		{name: "go:debug of main for its test", files: go126 + "-- main.go --\npackage main\n\nfunc main() {}\n" + debug("cryptocustomrand=1") + tests("main"), test: true, read: true},
+		{name: "and for its other test", files: go126 + "-- main.go --\npackage main\n\nfunc main() {}\n" + debug("cryptocustomrand=1") + tests("main_test"), test: true, read: true},
 		{name: "go:debug in a test is not for the program", files: go126 + program + debugTest("main", "cryptocustomrand=1")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -177,6 +179,7 @@ func TestLibrary(t *testing.T) {
 		{"with the prefix", go125 + library, "-go=go1.27.1", 1},
 		{"go 1.26 in an older program", go126 + library, "-go=1.25", 0},
 		{"go.mod's godebug is the main module's only", go126 + "godebug cryptocustomrand=1\n" + library, "-go=1.26", 1},
+		{"a directive that is main's only", go126 + library + "-- debug.go --\n//go:debug cryptocustomrand=1\n\npackage lib\n", "", 1},
 		{"tests that say otherwise", go126 + library + debugTest("lib", "cryptocustomrand=1"), "-go=1.26", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
