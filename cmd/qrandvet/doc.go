@@ -37,7 +37,8 @@
 // line is looked at first, in the files of package main for their own package, and
 // in _test.go files for these; then the godebug lines of go.work if a workspace
 // is in force, else of go.mod; then default= and the go line, from the same places.
-// Where readers are read, nothing is reported.
+// (The go.work is the one that GOWORK names, or else the nearest in the package's
+// directory and above.) Where readers are read, nothing is reported.
 //
 // Of a package that is not main, go.work or its own go.mod is taken to be that of
 // the program. A library with an old go line is reported nothing, and yet its

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	_ "example.com/qrand/keygen" // so that what it imports is there when a module is built offline
 )
 
 // fixable is a program that tells how many bytes are read from its reader.

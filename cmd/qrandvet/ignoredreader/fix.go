@@ -62,6 +62,7 @@ func acceptsBits(info *types.Info, bits ast.Expr) bool {
 	return ok && n >= 2048 && n <= 8192 && n%16 == 0
 }
 
+// isNamed compares a type with one that is written with its whole import path.
 func isNamed(t types.Type, name string) bool {
 	return t != nil && types.TypeString(types.Unalias(t), nil) == name
 }

@@ -163,8 +163,7 @@ func (c *checker) isRandReader(e ast.Expr) bool {
 func (c *checker) isECDSA(e ast.Expr) bool {
 	found := false
 	for leaf := range c.values.of(e) {
-		t := c.pass.TypesInfo.TypeOf(leaf)
-		if t == nil || types.TypeString(types.Unalias(t), nil) != "*crypto/ecdsa.PrivateKey" {
+		if !isNamed(c.pass.TypesInfo.TypeOf(leaf), "*crypto/ecdsa.PrivateKey") {
 			return false
 		}
 		found = true

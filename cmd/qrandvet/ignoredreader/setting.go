@@ -6,7 +6,6 @@ import (
 	"go/ast"
 	"go/build"
 	"go/version"
-	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -74,10 +73,10 @@ func Settings(dir string) string {
 // command does: with a go.work, the godebug lines of no go.mod count.
 func moduleSetting(dir string) (setting, error) {
 	if assumed != "" {
-		return setting{goVersion: assumed}, nil
+		return newSetting(assumed, nil), nil
 	}
 	if os.Getenv("GO111MODULE") == "off" {
-		return setting{goVersion: "1.20"}, nil
+		return newSetting("1.20", nil), nil
 	}
 	work := os.Getenv("GOWORK")
 	if work == "" {
@@ -92,11 +91,11 @@ func moduleSetting(dir string) (setting, error) {
 		if err != nil {
 			return setting{}, err
 		}
-		return newSetting(file.Go, "1.18", file.Godebug), nil
+		return newSetting(goLine(file.Go, "1.18"), file.Godebug), nil
 	}
 	mod := above(dir, "go.mod")
 	if mod == "" {
-		return setting{}, nil // as for go run x.go
+		return newSetting("", nil), nil // as for go run x.go
 	}
 	data, err := os.ReadFile(mod)
 	if err != nil {
@@ -106,18 +105,22 @@ func moduleSetting(dir string) (setting, error) {
 	if err != nil {
 		return setting{}, err
 	}
-	return newSetting(file.Go, "1.16", file.Godebug), nil
+	return newSetting(goLine(file.Go, "1.16"), file.Godebug), nil
 }
 
-func newSetting(line *modfile.Go, otherwise string, godebug []*modfile.Godebug) setting {
-	s := setting{otherwise, map[string]string{}}
-	if line != nil {
-		s.goVersion = line.Version
-	}
+func newSetting(goVersion string, godebug []*modfile.Godebug) setting {
+	s := setting{goVersion, map[string]string{}}
 	for _, g := range godebug {
 		s.godebug[g.Key] = g.Value
 	}
 	return s
+}
+
+func goLine(line *modfile.Go, otherwise string) string {
+	if line == nil {
+		return otherwise
+	}
+	return line.Version
 }
 
 // anyVersion lets a go.mod name branches, which do not matter here.
@@ -151,10 +154,6 @@ func settingOf(pass *analysis.Pass, file *ast.File) (setting, error) {
 	s, err := moduleSetting(dir)
 	if err != nil {
 		return setting{}, fmt.Errorf("ignoredreader: reading the settings of the module: %w", err)
-	}
-	s.godebug = maps.Clone(s.godebug)
-	if s.godebug == nil {
-		s.godebug = map[string]string{}
 	}
 	test := isTest(name)
 	if test {
