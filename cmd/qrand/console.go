@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,10 +19,21 @@ type console struct {
 	outTTY, errTTY bool
 	width          int // of the terminal; zero: lines are as long as they are
 	getenv         func(string) string
+
+	// askSecret asks on the terminal for what is not to be shown.
+	askSecret func(prompt string) ([]byte, error)
 }
 
 func newConsole(out, err *os.File) *console {
 	c := &console{out: out, err: err, getenv: os.Getenv}
+	c.askSecret = func(prompt string) ([]byte, error) {
+		if !term.IsTerminal(int(os.Stdin.Fd())) {
+			return nil, errors.New("stdin is no terminal to ask for a passphrase on: use --passphrase-file")
+		}
+		io.WriteString(c.err, prompt)
+		defer io.WriteString(c.err, "\n")
+		return term.ReadPassword(int(os.Stdin.Fd()))
+	}
 	c.outTTY = term.IsTerminal(int(out.Fd()))
 	c.errTTY = term.IsTerminal(int(err.Fd()))
 	for _, f := range []*os.File{err, out} {

@@ -4,6 +4,8 @@
 //
 //	qrand demo      the whole story in a few seconds, on an emulated service
 //	qrand read      random bytes, as openssl rand prints them
+//	qrand keygen    a key, and a record of where its entropy came from
+//	qrand verify    whether a record is a key's, and what it says
 //	qrand doctor    what works here and what does not, with advice
 //	qrand emulate   the emulated service, for the tests of other programs
 //
@@ -123,7 +125,7 @@ func (c *console) complain(err error) {
 func plain(text string) string {
 	for {
 		was := text
-		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: "} {
+		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: "} {
 			text = strings.TrimPrefix(text, name)
 		}
 		if text == was {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/qrand/provenance"
 )
 
 func TestMain(m *testing.M) {
@@ -41,7 +43,8 @@ func TestScripts(t *testing.T) {
 			"file":     file,
 			"named":    named,
 
-			"terminate": terminate,
+			"terminate":    terminate,
+			"fingerprints": fingerprints,
 		},
 	})
 }
@@ -180,6 +183,25 @@ func named(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: named NAME")
 	}
 	ts.Setenv("QRYPT_ENDPOINTS", strings.ReplaceAll(ts.Getenv("QRYPT_ENDPOINTS"), "127.0.0.1", args[0]))
+}
+
+// fingerprints FILE FILE same-key|other-key compares two records: their blocks
+// differ, and the keys of the fingerprints are the same or not.
+func fingerprints(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: fingerprints FILE FILE same-key|other-key")
+	}
+	var found [2]string
+	for i := range found {
+		record, err := provenance.Parse([]byte(ts.ReadFile(args[i])))
+		ts.Check(err)
+		found[i] = record.Fingerprints[0]
+	}
+	id1, block1, _ := strings.Cut(found[0], ":")
+	id2, block2, _ := strings.Cut(found[1], ":")
+	if (id1 == id2) != (args[2] == "same-key") || block1 == block2 {
+		ts.Fatalf("fingerprints %v", found)
+	}
 }
 
 // screen is a console whose output can be read, and which is a terminal if a

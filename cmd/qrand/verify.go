@@ -1,0 +1,262 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/qrand"
+	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/provenance"
+)
+
+// recordSuffix is what the record of a key's provenance is called, after the key.
+const recordSuffix = ".provenance.json"
+
+func encodeRecord(r provenance.Record) []byte {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		panic(err) // it has nothing in it that cannot be JSON
+	}
+	return append(data, '\n')
+}
+
+// verifyOptions are the flags of qrand verify.
+type verifyOptions struct {
+	record  string
+	quantum bool
+	asJSON  bool
+	secret  passphraseOptions
+}
+
+func newVerifyCommand(c *console) *cobra.Command {
+	var o verifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify FILE [flags]",
+		Short: "Check a record of provenance against its key",
+		Long: `Checks that a record of provenance is that of the key in FILE, and prints
+what it says. FILE is the key, its public key, its certificate or its
+request, as qrand keygen writes them; the record is beside it, or --provenance
+says where. Of a private key the public one is computed anew.
+
+A record is the word of the program that wrote it, and of the service: it is
+not signed. Keep records where nobody can change them, or sign them.
+
+The exit status is 0 if the record is the key's, 1 if not. With --quantum it
+is 0 only if the record also says that quantum entropy, not emulated, was in
+the key.`,
+		Example: `  qrand verify root.pem.pub
+  qrand verify root.pem --passphrase --quantum
+  qrand verify kem.pem.pub --json | jq .record.fingerprints`,
+		Args: oneArgument,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return misused(cmd, "which file? Name a key that qrand keygen wrote")
+			}
+			return runVerify(c, args[0], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.record, "provenance", "", "the record is in this `FILE`")
+	f.BoolVar(&o.quantum, "quantum", false, "fail if no quantum entropy was in the key")
+	f.BoolVar(&o.asJSON, "json", false, "print the outcome as JSON")
+	o.secret.addTo(cmd, "open the private key")
+	return cmd
+}
+
+func runVerify(c *console, path string, o verifyOptions) error {
+	recordPath := o.record
+	if recordPath == "" {
+		var err error
+		if recordPath, err = findRecord(path); err != nil {
+			return err
+		}
+	}
+	data, err := os.ReadFile(recordPath)
+	if err != nil {
+		return err
+	}
+	record, err := provenance.Parse(data)
+	if err != nil {
+		return fmt.Errorf("%s: %s", recordPath, plain(err.Error()))
+	}
+	key, data, err := o.readKey(c, path, record.Algorithm)
+	defer clear(data)
+	if err != nil {
+		return err
+	}
+	err = checkRecord(record, key, data)
+	if err == nil && o.quantum && record.Entropy != provenance.Quantum {
+		err = fmt.Errorf("the record says that the entropy was %s", entropyText(record))
+	}
+	if o.asJSON {
+		outcome := struct {
+			OK      bool              `json:"ok"`
+			Problem string            `json:"problem,omitempty"`
+			Record  provenance.Record `json:"record"`
+		}{err == nil, "", record}
+		if err != nil {
+			outcome.Problem = plain(err.Error())
+		}
+		enc := json.NewEncoder(c.out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(outcome); err != nil {
+			return err
+		}
+		if !outcome.OK {
+			return errReported
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %s", path, plain(err.Error()))
+	}
+	return printRecord(c, path, key.Kind, record)
+}
+
+// findRecord finds the record beside a file of a key.
+func findRecord(path string) (string, error) {
+	stem := path
+	for _, suffix := range []string{".pub", ".crt", ".csr"} {
+		stem = strings.TrimSuffix(stem, suffix)
+	}
+	tried := slices.Compact([]string{path + recordSuffix, stem + recordSuffix})
+	for _, candidate := range tried {
+		if _, err := os.Stat(candidate); err == nil {
+			return candidate, nil
+		}
+	}
+	return "", fmt.Errorf("there is no %s: name the record with --provenance", strings.Join(tried, " and no "))
+}
+
+// readKey finds the public key of a file, and returns the file's content, too. A
+// raw key tells nothing of itself, so the record has to say which algorithm's it is.
+func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfile.File, data []byte, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.Size() > keyfile.MaxSize {
+		return nil, nil, fmt.Errorf("%s has %d bytes, which no key has", path, info.Size())
+	}
+	if data, err = os.ReadFile(path); err != nil {
+		return nil, nil, err
+	}
+	key, err = keyfile.Parse(data, nil)
+	if errors.Is(err, keyfile.ErrEncrypted) {
+		if !o.secret.wanted() {
+			return nil, data, fmt.Errorf("%s is encrypted: verify %s.pub, or give --passphrase", path, filepath.Base(path))
+		}
+		passphrase, err := o.secret.read(c, false)
+		if err != nil {
+			return nil, data, err
+		}
+		defer clear(passphrase)
+		if key, err = keyfile.Parse(data, passphrase); err != nil {
+			return nil, data, fmt.Errorf("%s: %s", path, plain(err.Error()))
+		}
+		return key, data, nil
+	}
+	if err != nil {
+		kind := keyfile.KindPrivate
+		if strings.HasSuffix(path, ".pub") {
+			kind = keyfile.KindPublic
+		}
+		if raw, rawErr := keyfile.ParseRaw(algorithm, kind, data); rawErr == nil {
+			return raw, data, nil
+		}
+		return nil, data, fmt.Errorf("%s: %s", path, plain(err.Error()))
+	}
+	return key, data, nil
+}
+
+// checkRecord compares a record with a key, whose file holds data: the public
+// key, the algorithm, how many bytes such keys take, and the certificate.
+func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
+	if err := r.Check(key.SPKI); err != nil {
+		return err
+	}
+	a, err := findAlgorithm(r.Algorithm)
+	if err != nil {
+		return fmt.Errorf("the record names an algorithm unknown here: %w", err)
+	}
+	found := keyfile.Name(key.Public)
+	if a.name != found && strings.Replace(a.name, "ecdh-", "ecdsa-", 1) != found { // a file does not tell these apart
+		return fmt.Errorf("it is a key for %s, and the record says %s", found, a.name)
+	}
+	if r.Bytes < a.bytes || r.Bytes%a.bytes != 0 {
+		return fmt.Errorf("the record says that %d bytes went into the key, and %s keys take %d", r.Bytes, a.name, a.bytes)
+	}
+	if key.Kind != keyfile.KindCertificate && key.Kind != keyfile.KindRequest {
+		return nil
+	}
+	der := data
+	if block, _ := pem.Decode(data); block != nil {
+		der = block.Bytes
+	}
+	switch sum := provenance.Digest(der); {
+	case r.Certificate == nil:
+		return fmt.Errorf("the key is the record's, but the record knows of no %v", key.Kind)
+	case r.Certificate.SHA256 != sum:
+		return fmt.Errorf("the key is the record's, but this %v is not the one made with it: its SHA-256 is %s, the record's %s", key.Kind, sum, r.Certificate.SHA256)
+	}
+	return nil
+}
+
+func entropyText(r provenance.Record) string {
+	switch r.Entropy {
+	case provenance.Quantum:
+		return "quantum, XORed over crypto/rand"
+	case provenance.Emulated:
+		return "EMULATED, not quantum"
+	}
+	return "crypto/rand alone"
+}
+
+// printRecord prints what a record says, for a person.
+func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record) error {
+	p, m := c.onOut(), c.marks()
+	var lines []string
+	add := func(name, format string, args ...any) {
+		lines = append(lines, fmt.Sprintf("  %-11s %s", name, fmt.Sprintf(format, args...)))
+	}
+	entropy := p.green(entropyText(r))
+	if r.Entropy != provenance.Quantum {
+		entropy = p.yellow(entropyText(r))
+	}
+	add("algorithm", "%s", r.Algorithm)
+	add("public key", "SHA-256 %s", r.PublicKey)
+	add("made", "%s by %s with %s", r.Time.UTC().Format(time.RFC3339), r.Software, r.GoVersion)
+	add("entropy", "%s; %d bytes", entropy, r.Bytes)
+	state := r.State.String()
+	if r.State == qrand.Degraded {
+		state = p.yellow(stateText(r.State, r.Reason))
+	}
+	add("source", "%s; %v, %v", state, r.Mix, r.Policy)
+	if r.Blocks > 0 {
+		age := time.Duration(r.AgeSeconds * float64(time.Second)).Round(10 * time.Microsecond)
+		add("last block", "%v old, from %s; %s in all", age, r.Endpoint, count(r.Blocks, "block"))
+		for _, f := range r.Fingerprints {
+			add("", "%s", f)
+		}
+	}
+	if r.Certificate != nil {
+		add(r.Certificate.Kind, "SHA-256 %s; %s of the Source in serial number and signature", r.Certificate.SHA256, count(r.Certificate.Bytes, "byte"))
+	}
+	_, err := fmt.Fprintf(c.out, "%s %s: the record is that of this %v\n\n%s\n", p.green(m.ok), path, kind, strings.Join(lines, "\n"))
+	return err
+}
