@@ -21,9 +21,8 @@ import (
 // set. Config.Rand adds nothing secret to that (Go 1.27 deprecates it): ephemeral
 // keys come from Go's own generator. The programs in examples are longer.
 func Example_tlsServer() {
-	client, stop := emulated()
-	defer stop()
-	src, err := qrand.New(qrand.Config{Blocks: client})
+	defer onEmulator()()
+	src, err := qrand.New(qrand.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

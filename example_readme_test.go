@@ -1,0 +1,164 @@
+package qrand_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"log"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"example.com/qrand"
+	"example.com/qrand/keygen"
+	"example.com/qrand/qrypttest"
+)
+
+// The programs of the README, each on an emulated service that the environment
+// names.
+
+// onEmulator lets the environment name an emulator until the returned function
+// is called.
+func onEmulator() (stop func()) {
+	server := qrypttest.NewServer(qrypttest.Config{})
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		panic(err)
+	}
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
+		panic(err)
+	}
+	var restore []func()
+	for name, value := range map[string]string{
+		"QRYPT_ENDPOINTS": strings.Join(server.Endpoints(), ","), "QRYPT_CA_FILE": ca, "QRYPT_TOKEN": server.Token(), "QRYPT_TOKEN_FILE": "", "QRYPT_DIALECT": "",
+	} {
+		old, was := os.LookupEnv(name)
+		os.Setenv(name, value)
+		restore = append(restore, func() {
+			os.Unsetenv(name)
+			if was {
+				os.Setenv(name, old)
+			}
+		})
+	}
+	logger := slog.Default() // a Source says that its entropy is emulated
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	return func() {
+		slog.SetDefault(logger)
+		for _, f := range restore {
+			f()
+		}
+		os.RemoveAll(dir)
+		server.Close()
+	}
+}
+
+func Example() {
+	defer onEmulator()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	src, err := qrand.New(qrand.Config{}) // QRYPT_TOKEN; ready at once, seeded from crypto/rand
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.WaitSeeded(ctx); err != nil { // optional: until a block is in the key
+		log.Print(err) // Reads work all the same
+	}
+	public, _, err := ed25519.GenerateKey(src)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(public), src.Status().State)
+	// Output: 32 Seeded
+}
+
+func Example_caKey() {
+	defer onEmulator()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	// RequireFresh: no key without a block that came in the last ten minutes.
+	src, err := qrand.New(qrand.Config{Policy: qrand.RequireFresh})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.WaitSeeded(ctx); err != nil {
+		log.Fatal(err)
+	}
+	key, err := keygen.ECDSA(elliptic.P384(), src) // not ecdsa.GenerateKey: it would ignore src
+	if err != nil {
+		log.Fatal(err)
+	}
+	serial := make([]byte, 16)
+	if _, err := src.Read(serial); err != nil {
+		log.Fatal(err)
+	}
+	ca := &x509.Certificate{
+		SerialNumber:          new(big.Int).SetBytes(serial),
+		Subject:               pkix.Name{CommonName: "Root CA"},
+		NotBefore:             time.Now(),
+		NotAfter:              time.Now().AddDate(10, 0, 0),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+	// The nonce of this signature is Go's own: ECDSA signatures ignore their reader.
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	cert, err := x509.ParseCertificate(der)
+	fmt.Println(cert.Subject, cert.IsCA, cert.PublicKeyAlgorithm, err)
+	// Output: CN=Root CA true ECDSA <nil>
+}
+
+func Example_mlkemKeyPair() {
+	defer onEmulator()()
+	src, err := qrand.New(qrand.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+
+	private, err := keygen.MLKEM768(src) // mlkem.GenerateKey768 takes no reader
+	if err != nil {
+		log.Fatal(err)
+	}
+	public := private.EncapsulationKey()
+
+	shared, ciphertext := public.Encapsulate() // on the other side
+	again, err := private.Decapsulate(ciphertext)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(public.Bytes()), string(shared) == string(again))
+	// Output: 1184 true
+}
+
+func Example_randReader() {
+	defer onEmulator()()
+	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
+
+	src, err := qrand.New(qrand.Config{}) // Augment: a Read never fails
+	if err != nil {
+		log.Fatal(err)
+	}
+	rand.Reader = src // at the very start of main, before anything reads it
+
+	sum := sha256.Sum256([]byte(rand.Text())) // rand.Text, rand.Read, rand.Int: our bytes
+	fmt.Println(len(sum), src.Status().Bytes > 0)
+	// Output: 32 true
+}
