@@ -19,7 +19,7 @@ import (
 	"testing"
 )
 
-//go:generate go test -count=1 -run=^TestREADME$ -update .
+//go:generate go test -count=1 -run=^TestStandardLibraryInREADME$ -update .
 
 var update = flag.Bool("update", false, "write the table of stdlib_test.go into the README")
 
@@ -229,9 +229,9 @@ const (
 	tableEnd   = "\n<!-- end -->\n"
 )
 
-// TestREADME: the README shows the table as it is in stdlib_test.go, whatever
+// TestStandardLibraryInREADME: the README shows the table as it is in stdlib_test.go, whatever
 // version of Go this is.
-func TestREADME(t *testing.T) {
+func TestStandardLibraryInREADME(t *testing.T) {
 	const path = "../README.md"
 	readme, err := os.ReadFile(path)
 	if err != nil {
