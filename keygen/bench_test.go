@@ -25,6 +25,8 @@ import (
 //
 //	go test -run='^$' -bench=Keys -cpu=1 -count=10 ./keygen >new
 //	go run golang.org/x/perf/cmd/benchstat@latest -col /by new
+//
+//qrandvet:ignore compares with functions that ignore it
 func BenchmarkKeys(b *testing.B) {
 	src, err := qrand.New(qrand.Config{Blocks: blocks{newStream(1)}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -65,7 +65,7 @@
 // # Suppression
 //
 // Where a reader is ignored on purpose, say why at the end of the line, or alone
-// on the line before:
+// on the line before, or for a whole function or variable in its comment:
 //
 //	key, err := ecdsa.GenerateKey(curve, src) //qrandvet:ignore shows that src is not read
 //

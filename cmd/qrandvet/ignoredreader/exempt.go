@@ -12,9 +12,19 @@ const directive = "//qrandvet:ignore"
 
 // exemptions returns the lines of the file that need no report, and the
 // directives that give no reason. A directive is about its own line, and about
-// the next if it is alone on its own.
+// the next if it is alone on its own; in the comment of a function or of another
+// declaration at top level it is about all of that.
 func exemptions(pass *analysis.Pass, file *ast.File) (lines map[int]bool, bare []*ast.Comment, err error) {
 	lines = map[int]bool{}
+	declared := map[*ast.CommentGroup]ast.Decl{}
+	for _, decl := range file.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			declared[d.Doc] = d
+		case *ast.GenDecl:
+			declared[d.Doc] = d
+		}
+	}
 	for _, group := range file.Comments {
 		for _, comment := range group.List {
 			reason, ok := strings.CutPrefix(comment.Text, directive)
@@ -34,6 +44,12 @@ func exemptions(pass *analysis.Pass, file *ast.File) (lines map[int]bool, bare [
 			lines[line] = true
 			if alone {
 				lines[line+1] = true
+			}
+			if decl := declared[group]; decl != nil {
+				last := pass.Fset.PositionFor(decl.End(), false).Line
+				for ; line <= last; line++ {
+					lines[line] = true
+				}
 			}
 		}
 	}

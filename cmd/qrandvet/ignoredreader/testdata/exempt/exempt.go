@@ -31,3 +31,30 @@ func calls(src io.Reader, curve ecdh.Curve) {
 	curve.GenerateKey(src) /* want `no byte of src` */                                                //qrandvet:ignored by another name
 	curve.GenerateKey(src) /* want `no byte of src` */                                                // qrandvet:ignore is no directive with a space
 }
+
+// all is exempt as a whole.
+//
+//qrandvet:ignore a declaration
+func all(src io.Reader, curve ecdh.Curve) {
+	curve.GenerateKey(src)
+
+	curve.GenerateKey(src)
+}
+
+func next(src io.Reader, curve ecdh.Curve) {
+	curve.GenerateKey(src) // want `no byte of src`
+}
+
+// table is exempt, too.
+//
+//qrandvet:ignore a declaration of variables
+var table = []func(io.Reader, ecdh.Curve){
+
+	func(src io.Reader, curve ecdh.Curve) { curve.GenerateKey(src) },
+}
+
+//qrandvet:ignore a comment apart from what follows
+
+func apart(src io.Reader, curve ecdh.Curve) {
+	curve.GenerateKey(src) // want `no byte of src`
+}
