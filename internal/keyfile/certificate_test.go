@@ -144,6 +144,34 @@ func checkSigned(t *testing.T, key any, tbs, signature, whole []byte, checked er
 	}
 }
 
+// TestTemplates: of a template, such as a certificate of another key, the key and
+// its identifier are not taken; nor is the signature's algorithm, where the key has
+// one only. For RSA it is.
+func TestTemplates(t *testing.T) {
+	other := *template
+	other.PublicKey = must(keyfile.Public(keyNamed(t, "ecdsa-p256")))(t)
+	for _, name := range []string{"ed25519", "ed448", "ml-dsa-44"} {
+		if name != "ed25519" {
+			other.SignatureAlgorithm = x509.ECDSAWithSHA256
+		}
+		key := keyNamed(t, name)
+		file := must(keyfile.Parse(must(keyfile.SelfSigned(key, &other, rand.Reader))(t), nil))(t)
+		if keyfile.Name(file.Public) != name {
+			t.Errorf("a certificate of %s", keyfile.Name(file.Public))
+		}
+		request := *requestTemplate
+		request.SignatureAlgorithm = other.SignatureAlgorithm
+		must(keyfile.Request(key, &request, rand.Reader))(t)
+	}
+	pss := *template
+	pss.SignatureAlgorithm = x509.SHA256WithRSAPSS
+	var c counter
+	der := must(keyfile.SelfSigned(keyNamed(t, "rsa-2048"), &pss, &c))(t)
+	if got := must(x509.ParseCertificate(der))(t); got.SignatureAlgorithm != x509.SHA256WithRSAPSS || c.n != 32 {
+		t.Errorf("signed with %v, which took %d bytes, want 32", got.SignatureAlgorithm, c.n)
+	}
+}
+
 // TestNoSignature: keys that do not sign say so, and what to do.
 func TestNoSignature(t *testing.T) {
 	forEach(t, []string{"ecdh", "x", "ml-kem"}, func(t *testing.T, name string, key any) {

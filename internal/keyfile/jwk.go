@@ -119,7 +119,10 @@ func publicMembers(public any) ([]member, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s == nil || !s.isMLDSA() {
+		if s == nil {
+			return nil, errType(public)
+		}
+		if !s.isMLDSA() {
 			return nil, errNoJWK(public)
 		}
 		required = []member{word("kty", "AKP"), word("alg", strings.ToUpper(s.name)), octets("pub", b)}
@@ -142,9 +145,6 @@ func (s *scheme) isMLDSA() bool { return strings.HasPrefix(s.name, "ml-dsa-") }
 // errNoJWK is said of P-224, and of ML-KEM, SLH-DSA and X-Wing, for which there
 // are drafts.
 func errNoJWK(key any) error {
-	if Name(key) == "" {
-		return errType(key)
-	}
 	return fmt.Errorf("keyfile: no JWK form is standardised for %s: use pem or der", Name(key))
 }
 

@@ -42,8 +42,7 @@ func (r *jwkReader) octets(name string) []byte {
 	return b
 }
 
-// maxRSA is the longest RSA modulus read, in bits: checking longer ones takes
-// minutes.
+// maxRSA is the longest RSA modulus read, in bits, which is OpenSSL's limit, too.
 const maxRSA = 16384
 
 func (r *jwkReader) integer(name string) *big.Int {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	mathrand "math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,7 @@ func TestFiles(t *testing.T) {
 // TestJWKs: members that are missing, too short, not base64url, or of another
 // key are refused, for each type.
 func TestJWKs(t *testing.T) {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for _, name := range []string{"ecdsa-p256", "ecdh-p521", "x25519", "ed25519", "ed448", "rsa-2048", "ml-dsa-65"} {
 		jwk := must(keyfile.PrivateJWK(keyNamed(t, name)))(t)
 		var members map[string]string
@@ -211,9 +213,16 @@ func TestJWKs(t *testing.T) {
 				b := must(base64.RawURLEncoding.DecodeString(value))(t)
 				b[len(b)/2] ^= 1
 				refused(t, name+", another "+member, change(base64.RawURLEncoding.EncodeToString(b)), "keyfile: ")
+				if last := value[len(value)-1]; len(b)%3 != 0 { // some of its bits are none of a byte's
+					refused(t, name+", loose bits in "+member, change(value[:len(value)-1]+string(digits[strings.IndexByte(digits, last)+1])), "base64url")
+				}
 			}
 		}
 	}
+	// The same point, if x and y were not looked at one by one.
+	point := must(keyfile.PublicRaw(must(keyfile.Public(keyNamed(t, "ecdsa-p256")))(t)))(t)
+	encode := base64.RawURLEncoding.EncodeToString
+	refused(t, "x of 31 bytes and y of 33", []byte(`{"kty":"EC","crv":"P-256","x":"`+encode(point[1:32])+`","y":"`+encode(point[32:])+`"}`), "32 bytes")
 	huge := `{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("_", 20000) + `"}`
 	refused(t, "a huge modulus", []byte(huge), "at most")
 	for what, jwk := range map[string]string{
@@ -226,6 +235,50 @@ func TestJWKs(t *testing.T) {
 		"not JSON":    `{"kty":"OKP","d":"secret`,
 	} {
 		refused(t, what, []byte(jwk), "keyfile: ")
+	}
+}
+
+// TestJWKMembers: each type of key has the members that its RFC names (RFC 7518
+// sections 6.2 and 6.3, RFC 8037 section 2, RFC 9964 section 3), alg where one goes
+// with the key (RFC 7518 section 3.4, RFC 9964 section 4), and no secret if public.
+func TestJWKMembers(t *testing.T) {
+	for name, want := range map[string]string{
+		"ecdsa-p256": `crv="P-256" kty="EC" use="sig" alg="ES256" kid x y | d`,
+		"ecdsa-p384": `crv="P-384" kty="EC" use="sig" alg="ES384" kid x y | d`,
+		"ecdsa-p521": `crv="P-521" kty="EC" use="sig" alg="ES512" kid x y | d`,
+		"ecdh-p384":  `crv="P-384" kty="EC" use="enc" kid x y | d`,
+		"x25519":     `crv="X25519" kty="OKP" use="enc" kid x | d`,
+		"ed25519":    `crv="Ed25519" kty="OKP" use="sig" kid x | d`,
+		"ed448":      `crv="Ed448" kty="OKP" use="sig" kid x | d`,
+		"rsa-2048":   `kty="RSA" kid n e | d p q dp dq qi`,
+		"ml-dsa-44":  `kty="AKP" alg="ML-DSA-44" use="sig" kid pub | priv`,
+		"ml-dsa-65":  `kty="AKP" alg="ML-DSA-65" use="sig" kid pub | priv`,
+		"ml-dsa-87":  `kty="AKP" alg="ML-DSA-87" use="sig" kid pub | priv`,
+	} {
+		key := keyNamed(t, name)
+		inPublic, inPrivate, _ := strings.Cut(want, " | ")
+		for _, c := range []struct {
+			jwk  []byte
+			want string
+		}{
+			{must(keyfile.PublicJWK(must(keyfile.Public(key))(t)))(t), inPublic},
+			{must(keyfile.PrivateJWK(key))(t), inPublic + " " + inPrivate},
+		} {
+			var members map[string]string
+			if err := json.Unmarshal(c.jwk, &members); err != nil {
+				t.Fatal(err)
+			}
+			fields := strings.Fields(c.want)
+			for _, field := range fields {
+				member, value, fixed := strings.Cut(field, "=")
+				if got := members[member]; got == "" || fixed && value != `"`+got+`"` {
+					t.Errorf("%s: %s is %q", name, field, got)
+				}
+			}
+			if len(members) != len(fields) {
+				t.Errorf("%s: %d members, want %d", name, len(members), len(fields))
+			}
+		}
 	}
 }
 
@@ -294,6 +347,20 @@ func TestEncrypted(t *testing.T) {
 		refused(t, c.what, must(asn1.Marshal(e))(t), c.want)
 		if took := time.Since(began); took > time.Minute {
 			t.Errorf("%s: refused after %v", c.what, took)
+		}
+	}
+	// The padding of a wrong passphrase is right once in 256 times. (With one
+	// iteration, to have many; with a fixed salt, so that they are always the same.)
+	fixed, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, mathrand.NewChaCha8([32]byte{})))(t))
+	var quick encryptedInfo
+	if _, err := asn1.Unmarshal(fixed.Bytes, &quick); err != nil {
+		t.Fatal(err)
+	}
+	quick.Algorithm.Params.KDF.Params.Iterations = 1
+	der := must(asn1.Marshal(quick))(t)
+	for i := range 2000 {
+		if _, err := keyfile.Parse(der, []byte{1, byte(i), byte(i >> 8)}); !errors.Is(err, keyfile.ErrPassphrase) {
+			t.Fatalf("wrong passphrase number %d: %v", i, err)
 		}
 	}
 	for _, bad := range []func() ([]byte, error){

@@ -70,7 +70,7 @@ func decrypt(der, passphrase []byte) ([]byte, error) {
 	return pkcs8, nil
 }
 
-// What PBES2 is made of (RFC 8018 appendix A, RFC 8018 appendix C).
+// What PBES2 is made of (RFC 8018 appendices A and B).
 var (
 	oidPBES2      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
 	oidPBKDF2     = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
@@ -90,16 +90,15 @@ const aesBlock = 16
 // an IV or a ciphertext of a wrong length, takes any PRF it does not know for
 // HMAC-SHA-1, and counts as far as the file tells it.
 func checkEncrypted(der []byte) error {
-	var pbes2, kdf, kdfParams, prf, cipher, salt, iv, ciphertext cryptobyte.String
-	var scheme, kdfOID, prfOID, cipherOID asn1.ObjectIdentifier
+	var algorithm, pbes2, kdf, kdfParams, prf, cipher, salt, iv, ciphertext cryptobyte.String
+	var algorithmOID, kdfOID, prfOID, cipherOID asn1.ObjectIdentifier
 	var iterations int64
-	var algorithm cryptobyte.String
 	input, whole := sequence(der)
 	if !whole || !input.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
-		!input.ReadASN1(&ciphertext, cbasn1.OCTET_STRING) || !input.Empty() || !algorithm.ReadASN1ObjectIdentifier(&scheme) {
+		!input.ReadASN1(&ciphertext, cbasn1.OCTET_STRING) || !input.Empty() || !algorithm.ReadASN1ObjectIdentifier(&algorithmOID) {
 		return errors.New("keyfile: malformed encrypted private key")
 	}
-	ok := scheme.Equal(oidPBES2) && algorithm.ReadASN1(&pbes2, cbasn1.SEQUENCE) &&
+	ok := algorithmOID.Equal(oidPBES2) && algorithm.ReadASN1(&pbes2, cbasn1.SEQUENCE) &&
 		pbes2.ReadASN1(&kdf, cbasn1.SEQUENCE) && pbes2.ReadASN1(&cipher, cbasn1.SEQUENCE) &&
 		kdf.ReadASN1ObjectIdentifier(&kdfOID) && kdfOID.Equal(oidPBKDF2) && kdf.ReadASN1(&kdfParams, cbasn1.SEQUENCE) &&
 		kdfParams.ReadASN1(&salt, cbasn1.OCTET_STRING) && kdfParams.ReadASN1Integer(&iterations) &&
