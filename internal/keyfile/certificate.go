@@ -28,9 +28,9 @@ import (
 //
 // From rand come 20 bytes if the template has no SerialNumber, and those of the
 // signature: for SLH-DSA 16, 24 or 32 (its n; FIPS 205 section 9.2), for RSA-PSS
-// the salt, otherwise none: ECDSA (by default, on Go 1.26) and ML-DSA, in its hedged variant
-// (FIPS 204 section 3.4), take theirs from crypto/rand whatever they are passed,
-// and the others take none.
+// the salt, otherwise none. ECDSA (by default, on Go 1.26) and ML-DSA, in its
+// hedged variant (FIPS 204 section 3.4), take theirs from crypto/rand whatever
+// they are passed; the others need none.
 func SelfSigned(key any, template *x509.Certificate, rand io.Reader) ([]byte, error) {
 	public, identifier, err := checkSigner(key, rand)
 	if err != nil {
