@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,21 +22,35 @@ import (
 
 // A supply is a BlockSource in memory.
 type supply struct {
+	mu      sync.Mutex
+	given   byte
+	weather weather
+}
+
+// A weather is how a supply is doing.
+type weather struct {
 	err      error
 	emulated bool
-	given    byte
 	age      time.Duration // of the blocks, when they come
 }
 
 func (s *supply) Blocks(context.Context, int) ([]qrypt.Block, error) {
-	if s.err != nil {
-		return nil, s.err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.weather.err != nil {
+		return nil, s.weather.err
 	}
 	s.given++
 	p := make([]byte, qrypt.BlockSize)
 	mathrand.NewChaCha8([32]byte{s.given}).Read(p)
-	b, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: "https://blocks.example", Emulated: s.emulated, Received: time.Now().Add(-s.age)})
+	b, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: "https://blocks.example", Emulated: s.weather.emulated, Received: time.Now().Add(-s.weather.age)})
 	return []qrypt.Block{b}, err
+}
+
+func (s *supply) turn(w weather) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.weather = w
 }
 
 var errDown = errors.New("down")
@@ -72,7 +87,7 @@ func record(t *testing.T, r *provenance.Recorder) provenance.Record {
 // TestRecord: a Record says what was true of the Source when the bytes were
 // read, and is the same after a trip through JSON.
 func TestRecord(t *testing.T) {
-	bubble(t, &supply{age: time.Second}, qrand.RequireFresh, func(t *testing.T, src *qrand.Source) {
+	bubble(t, &supply{weather: weather{age: time.Second}}, qrand.RequireFresh, func(t *testing.T, src *qrand.Source) {
 		time.Sleep(time.Minute) // of age
 		st := src.Status()      // the first byte after a minute brings a reseed
 		rec := provenance.NewRecorder(src)
@@ -128,25 +143,25 @@ func wantJSON(t *testing.T, got, want provenance.Record) {
 func TestEntropy(t *testing.T) {
 	for _, test := range []struct {
 		name          string
-		before, after supply
+		before, after weather
 		want          provenance.Entropy
 		state         qrand.State
 		blocks        int64
 	}{
-		{"a block", supply{}, supply{}, provenance.Quantum, qrand.Seeded, 1},
-		{"no block", supply{err: errDown}, supply{err: errDown}, provenance.OSOnly, qrand.Degraded, 0},
-		{"a block too late", supply{err: errDown}, supply{}, provenance.OSOnly, qrand.Degraded, 0},
-		{"no block any more", supply{}, supply{err: errDown}, provenance.Quantum, qrand.Degraded, 1},
-		{"an emulated block", supply{emulated: true}, supply{}, provenance.Emulated, qrand.Seeded, 1},
-		{"an emulated block in between", supply{}, supply{emulated: true}, provenance.Emulated, qrand.Seeded, 1},
-		{"an emulated block too late", supply{err: errDown}, supply{emulated: true}, provenance.Emulated, qrand.Degraded, 0},
+		{"a block", weather{}, weather{}, provenance.Quantum, qrand.Seeded, 1},
+		{"no block", weather{err: errDown}, weather{err: errDown}, provenance.OSOnly, qrand.Degraded, 0},
+		{"a block too late", weather{err: errDown}, weather{}, provenance.OSOnly, qrand.Degraded, 0},
+		{"no block any more", weather{}, weather{err: errDown}, provenance.Quantum, qrand.Degraded, 1},
+		{"an emulated block", weather{emulated: true}, weather{}, provenance.Emulated, qrand.Seeded, 1},
+		{"an emulated block in between", weather{}, weather{emulated: true}, provenance.Emulated, qrand.Seeded, 1},
+		{"an emulated block too late", weather{err: errDown}, weather{emulated: true}, provenance.Emulated, qrand.Degraded, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			blocks := test.before
-			bubble(t, &blocks, qrand.Augment, func(t *testing.T, src *qrand.Source) {
+			blocks := &supply{weather: test.before}
+			bubble(t, blocks, qrand.Augment, func(t *testing.T, src *qrand.Source) {
 				rec := provenance.NewRecorder(src)
 				read(t, rec, 1)
-				blocks.err, blocks.emulated = test.after.err, test.after.emulated
+				blocks.turn(test.after)
 				time.Sleep(time.Hour)
 				src.Reseed(t.Context()) // may fail
 				synctest.Wait()
@@ -187,7 +202,7 @@ func TestClosed(t *testing.T) {
 
 // TestNothingRead: a key that is not made of the Source's bytes gets no Record.
 func TestNothingRead(t *testing.T) {
-	bubble(t, &supply{err: errDown}, qrand.RequireInitial, func(t *testing.T, src *qrand.Source) {
+	bubble(t, &supply{weather: weather{err: errDown}}, qrand.RequireInitial, func(t *testing.T, src *qrand.Source) {
 		rec := provenance.NewRecorder(src)
 		for range 2 {
 			if r, err := rec.Record("ecdsa-p256", nil); err == nil || !strings.Contains(err.Error(), "package keygen") || !reflect.ValueOf(r).IsZero() {
