@@ -1,0 +1,5 @@
+//go:build !purego
+
+package qrand
+
+const pureGo = false
