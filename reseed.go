@@ -183,18 +183,20 @@ func (r *reseeder) tooOld(block qrypt.Block, now time.Time) bool {
 
 // mix feeds a block to the generators.
 func (r *reseeder) mix(block qrypt.Block, now time.Time) {
+	origin := block.Origin()
+	var firstEmulated, changed bool
+	r.note(func(st *Status) { // before it is in any key, so that no byte of it goes unsaid
+		firstEmulated = origin.Emulated && !st.Emulated
+		st.Emulated = st.Emulated || origin.Emulated
+	})
 	r.s.rekeyAll(block.Bytes())
 	named := fingerprint(r.memory, block.Bytes())
 	block.Wipe()
 	r.lastReseed, r.wanting = now, false
-	origin := block.Origin()
-	var firstEmulated, changed bool
 	r.note(func(st *Status) {
 		st.Blocks++
 		st.LastBlock, st.LastReceived, st.LastEndpoint = now, origin.Received, origin.Endpoint
 		st.Fingerprints = append(st.Fingerprints[max(0, len(st.Fingerprints)-fingerprintsKept+1):], named)
-		firstEmulated = origin.Emulated && !st.Emulated
-		st.Emulated = st.Emulated || origin.Emulated
 		if r.failing == nil {
 			changed = st.enter(Seeded, "", now)
 		}

@@ -501,6 +501,9 @@ func (s *Source) Status() Status {
 		}
 		sh.mu.Unlock()
 	}
+	if s.closed.Load() { // after the shards: what a Read got from a closed one is known as such
+		st.State, st.Reason = Closed, ""
+	}
 	st.Time = time.Now()
 	return st
 }

@@ -363,3 +363,41 @@ func TestReadFull(t *testing.T) {
 		t.Errorf("Read of nothing returned %d, %v", n, err)
 	}
 }
+
+// TestStatusOfClosing: what a Read got from a shard that Close has shut is not
+// taken for a seeded one's, while Close is still at the next shard.
+func TestStatusOfClosing(t *testing.T) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
+	waitSeeded(t, s)
+	s.closed.Store(true) // as Close begins
+	s.shards[0].mu.Lock()
+	s.shards[0].closed = true
+	s.shards[0].mu.Unlock()
+	if st := s.Status(); st.State != Closed || st.Reason != "" {
+		t.Errorf("status: %v", st)
+	}
+}
+
+// TestEmulatedBeforeItIsIn: no byte with an emulated block in it is read before
+// Status says so.
+func TestEmulatedBeforeItIsIn(t *testing.T) {
+	real := extract
+	defer func() { extract = real }()
+	var s *Source
+	told := false
+	extract = func(os *[keySize]byte, shard byte, block []byte) [keySize]byte {
+		told = s.Status().Emulated
+		return real(os, shard, block)
+	}
+	made := make(chan struct{})
+	s = newTestSource(t, Config{Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+		<-made
+		block, err := qrypt.NewBlock(newTestBlock(1).Bytes(), qrypt.Origin{Endpoint: "fake", Emulated: true})
+		return []qrypt.Block{block}, err
+	}), BatchBlocks: 1}, 1)
+	close(made)
+	waitSeeded(t, s)
+	if !told {
+		t.Error("the block was mixed in before it was said that it is emulated")
+	}
+}

@@ -21,7 +21,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"example.com/qrand"
 )
@@ -57,7 +61,7 @@ type Record struct {
 	Fingerprints []string  `json:"fingerprints,omitempty"` // keyed, of the last 16 of them, the newest last: see qrand.FingerprintKey
 	LastBlock    time.Time `json:"last_block,omitzero"`    // when the newest went in
 	LastReceived time.Time `json:"last_received,omitzero"` // when it had come from the service
-	AgeSeconds   float64   `json:"age_seconds,omitempty"`  // from LastReceived to Time
+	AgeSeconds   float64   `json:"age_seconds,omitempty"`  // from LastReceived to Time, by the wall clock or the one that nobody sets, whichever says more
 	Endpoint     string    `json:"endpoint,omitempty"`     // where it had come from
 
 	Certificate *Certificate `json:"certificate,omitempty"` // made with the key, if one was
@@ -121,10 +125,30 @@ func Parse(data []byte) (Record, error) {
 	return r, nil
 }
 
+const (
+	maxText = 1 << 10
+	maxAge  = 1e10 // seconds: centuries
+)
+
+var (
+	digestPattern      = regexp.MustCompile("^[0-9a-f]{64}$")
+	fingerprintPattern = regexp.MustCompile("^[0-9a-f]{8}:[0-9a-f]{32}$")
+)
+
 func (r Record) validate() error {
-	sum, err := hex.DecodeString(r.PublicKey)
+	// Whoever prints it, prints nothing but text in one line.
+	for _, text := range []string{r.Algorithm, r.Endpoint, r.Software, r.GoVersion, string(r.Reason)} {
+		if len(text) > maxText || !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+			return fmt.Errorf("%.100q is no text of one line", text)
+		}
+	}
+	for _, f := range r.Fingerprints {
+		if !fingerprintPattern.MatchString(f) {
+			return fmt.Errorf("%.100q is no fingerprint", f)
+		}
+	}
 	switch {
-	case err != nil || len(sum) != sha256.Size:
+	case !digestPattern.MatchString(r.PublicKey):
 		return errors.New("public_key_sha256 is no SHA-256 in hex")
 	case r.Algorithm == "":
 		return errors.New("it names no algorithm")
@@ -136,7 +160,17 @@ func (r Record) validate() error {
 		return fmt.Errorf("%d blocks were in the key, and entropy is %q", r.Blocks, r.Entropy)
 	case r.Entropy == Quantum && r.Blocks < 1:
 		return fmt.Errorf("no block was in the key, and entropy is %q", r.Entropy)
-	case (r.Blocks > 0) == r.LastBlock.IsZero(), (r.Blocks > 0) != (len(r.Fingerprints) > 0), int64(len(r.Fingerprints)) > r.Blocks:
+	case r.Blocks > 0 && (r.State == qrand.Starting || r.State == qrand.Closed):
+		return fmt.Errorf("blocks were in the key of a Source that was %v", r.State)
+	case r.Time.IsZero():
+		return errors.New("it has no time")
+	case !(r.AgeSeconds >= 0 && r.AgeSeconds < maxAge):
+		return fmt.Errorf("no block is %g seconds old", r.AgeSeconds)
+	case r.Certificate != nil && r.Certificate.Kind != "certificate" && r.Certificate.Kind != "request":
+		return fmt.Errorf("unknown kind of certificate %q", r.Certificate.Kind)
+	case r.Certificate != nil && (!digestPattern.MatchString(r.Certificate.SHA256) || r.Certificate.Bytes < 0):
+		return errors.New("what it says of the certificate cannot be")
+	case (r.Blocks > 0) == r.LastReceived.IsZero(), (r.Blocks > 0) == r.LastBlock.IsZero(), (r.Blocks > 0) != (len(r.Fingerprints) > 0), int64(len(r.Fingerprints)) > r.Blocks:
 		return fmt.Errorf("what it says of the last block does not fit the number of blocks, %d", r.Blocks)
 	}
 	return nil

@@ -72,12 +72,18 @@ func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 	}
 	if before.Blocks > 0 {
 		record.Entropy = Quantum
-		record.AgeSeconds = before.Time.Sub(before.LastReceived).Seconds()
+		record.AgeSeconds = age(before.Time, before.LastReceived).Seconds()
 	}
 	if r.after.Emulated {
 		record.Entropy = Emulated
 	}
 	return record, nil
+}
+
+// age is by whichever clock says more: the monotonic one stands still while a
+// machine sleeps, and the wall clock can be set back.
+func age(now, then time.Time) time.Duration {
+	return max(0, now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }
 
 // modulePath is this module's.

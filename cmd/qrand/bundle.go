@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 )
 
 // A bundle is files that belong together, such as a key and its record: they
@@ -15,7 +17,7 @@ type bundle struct {
 }
 
 type bundled struct {
-	temp *os.File
+	temp *tempFile
 	path string
 }
 
@@ -31,33 +33,56 @@ func (b *bundle) add(path string, data []byte, mode fs.FileMode) error {
 }
 
 // place names the files, in the order they were added. If one cannot be named,
-// those that were are removed again.
+// or the process is interrupted, those that were are removed again.
 func (b *bundle) place() error {
 	for i, f := range b.files {
-		if err := place(f.temp.Name(), f.path, false); err != nil {
+		if err := f.temp.place(f.path, false); err != nil {
 			for _, placed := range b.files[:i] {
 				err = errors.Join(err, os.Remove(placed.path))
 			}
 			b.files = b.files[i:]
 			return err
 		}
+		defer atExit.add(func() { os.Remove(f.path) })()
+	}
+	var err error
+	for _, f := range b.files {
+		err = errors.Join(err, syncFolder(filepath.Dir(f.path)))
 	}
 	b.files = nil
+	return err
+}
+
+// syncFolder makes the names in a folder outlive a power cut, where folders can be
+// synced.
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
 	return nil
 }
 
 // discard removes what was not placed.
 func (b *bundle) discard() {
 	for _, f := range b.files {
-		f.temp.Close()
-		os.Remove(f.temp.Name())
+		f.temp.remove()
 	}
 }
 
 // free reports an error if any of the paths is taken, or cannot be written.
 func free(paths ...string) error {
 	for _, path := range paths {
-		if _, err := os.Lstat(path); err == nil {
+		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("%s is not a regular file", path)
+		} else if err == nil {
 			return fmt.Errorf("%s: %w: keys are never overwritten, choose another name or move it away", path, errExists)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -3,14 +3,18 @@ package main
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/mail"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +94,7 @@ func (o *certificateOptions) make(key *keyPair, r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	t := &x509.Certificate{
-		Subject:               subject,
+		RawSubject:            subject,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  o.ca,
@@ -100,7 +104,7 @@ func (o *certificateOptions) make(key *keyPair, r io.Reader) ([]byte, error) {
 	}
 	if o.csr {
 		request := &x509.CertificateRequest{
-			Subject: t.Subject, DNSNames: t.DNSNames, IPAddresses: t.IPAddresses, EmailAddresses: t.EmailAddresses, URIs: t.URIs,
+			RawSubject: t.RawSubject, DNSNames: t.DNSNames, IPAddresses: t.IPAddresses, EmailAddresses: t.EmailAddresses, URIs: t.URIs,
 		}
 		if o.ca {
 			// What is asked for, which the signer may grant: basicConstraints with
@@ -119,6 +123,10 @@ func (o *certificateOptions) make(key *keyPair, r io.Reader) ([]byte, error) {
 	return keyfile.SelfSigned(key.private, t, r)
 }
 
+// hostPattern is RFC 1123's section 2.1, with an asterisk for the first label (RFC
+// 9525 section 6.3). What is not ASCII is written in its xn-- form.
+var hostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
 // addNames sorts the names into their kinds.
 func (o *certificateOptions) addNames(t *x509.Certificate) error {
 	for _, name := range o.names {
@@ -128,7 +136,7 @@ func (o *certificateOptions) addNames(t *x509.Certificate) error {
 			t.URIs = append(t.URIs, u)
 		} else if a, err := mail.ParseAddress(name); err == nil && a.Address == name {
 			t.EmailAddresses = append(t.EmailAddresses, name)
-		} else if name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/:@,"\`, r) }) {
+		} else if len(name) <= 253 && hostPattern.MatchString(name) {
 			t.DNSNames = append(t.DNSNames, name)
 		} else {
 			return fmt.Errorf("--san: %q is no host, address, mailbox or URI", name)
@@ -137,44 +145,45 @@ func (o *certificateOptions) addNames(t *x509.Certificate) error {
 	return nil
 }
 
-// parseSubject reads a distinguished name in the form of RFC 4514, but in the
-// order of X.509: attributes with commas between, a backslash before a comma or
-// a backslash that is meant.
-func parseSubject(text string) (name pkix.Name, err error) {
-	if text == "" {
-		return name, nil
-	}
-	for _, part := range splitSubject(text) {
-		key, value, found := strings.Cut(part, "=")
-		if value = strings.TrimSpace(value); !found || value == "" {
-			return name, fmt.Errorf("--subject: %q: write it like \"CN=Root CA,O=Example,C=DE\"", text)
-		}
-		lists := map[string]*[]string{
-			"C": &name.Country, "O": &name.Organization, "OU": &name.OrganizationalUnit, "L": &name.Locality,
-			"ST": &name.Province, "STREET": &name.StreetAddress, "POSTALCODE": &name.PostalCode,
-		}
-		switch key := strings.ToUpper(strings.TrimSpace(key)); {
-		case key == "CN" && name.CommonName == "":
-			name.CommonName = value
-		case key == "SERIALNUMBER" && name.SerialNumber == "":
-			name.SerialNumber = value
-		case lists[key] != nil:
-			*lists[key] = append(*lists[key], value)
-		case key == "CN", key == "SERIALNUMBER":
-			return name, fmt.Errorf("--subject: %s comes twice", key)
-		default:
-			return name, fmt.Errorf("--subject: no attribute %q: use CN, O, OU, L, ST, STREET, POSTALCODE, C or SERIALNUMBER", key)
-		}
-	}
-	for _, country := range name.Country {
-		if len(country) != 2 {
-			return name, fmt.Errorf("--subject: C=%s: a country has two letters", country)
-		}
-	}
-	return name, nil
+// attributes are those of X.520 that a name may have.
+var attributes = map[string]asn1.ObjectIdentifier{
+	"CN": {2, 5, 4, 3}, "SERIALNUMBER": {2, 5, 4, 5}, "C": {2, 5, 4, 6}, "L": {2, 5, 4, 7}, "ST": {2, 5, 4, 8},
+	"STREET": {2, 5, 4, 9}, "O": {2, 5, 4, 10}, "OU": {2, 5, 4, 11}, "POSTALCODE": {2, 5, 4, 17},
 }
 
-func splitSubject(text string) (parts []string) {
+var countryPattern = regexp.MustCompile("^[A-Za-z]{2}$")
+
+// parseSubject reads a distinguished name: attributes with commas between, in the
+// order in which the certificate has them, with a backslash before a comma or a
+// backslash that is meant. It returns the name in DER.
+func parseSubject(text string) ([]byte, error) {
+	var name pkix.RDNSequence
+	parts, err := splitSubject(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range parts {
+		key, value, found := strings.Cut(part, "=")
+		key = strings.ToUpper(strings.TrimSpace(key))
+		value = strings.TrimSpace(value)
+		id := attributes[key]
+		switch {
+		case !found || value == "":
+			return nil, fmt.Errorf("--subject: %q: write it like \"CN=Root CA,O=Example,C=DE\"", text)
+		case id == nil:
+			return nil, fmt.Errorf("--subject: no attribute %q: use CN, O, OU, L, ST, STREET, POSTALCODE, C or SERIALNUMBER", key)
+		case key == "C" && !countryPattern.MatchString(value):
+			return nil, fmt.Errorf("--subject: C=%s: a country has two letters", value)
+		case strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value):
+			return nil, fmt.Errorf("--subject: %s has characters that are none", key)
+		}
+		name = append(name, pkix.RelativeDistinguishedNameSET{{Type: id, Value: value}})
+	}
+	return asn1.Marshal(name)
+}
+
+// splitSubject splits at the commas; nothing has no parts.
+func splitSubject(text string) (parts []string, err error) {
 	var part strings.Builder
 	escaped := false
 	for _, r := range text {
@@ -191,7 +200,13 @@ func splitSubject(text string) (parts []string) {
 			part.WriteRune(r)
 		}
 	}
-	return append(parts, part.String())
+	if escaped {
+		return nil, errors.New("--subject ends in a backslash: write two if one is meant")
+	}
+	if text != "" {
+		parts = append(parts, part.String())
+	}
+	return parts, nil
 }
 
 func certificatePEM(kind string, der []byte) []byte {

@@ -27,12 +27,16 @@ type console struct {
 func newConsole(out, err *os.File) *console {
 	c := &console{out: out, err: err, getenv: os.Getenv}
 	c.askSecret = func(prompt string) ([]byte, error) {
-		if !term.IsTerminal(int(os.Stdin.Fd())) {
+		stdin := int(os.Stdin.Fd())
+		if !term.IsTerminal(stdin) {
 			return nil, errors.New("stdin is no terminal to ask for a passphrase on: use --passphrase-file")
 		}
 		io.WriteString(c.err, prompt)
 		defer io.WriteString(c.err, "\n")
-		return term.ReadPassword(int(os.Stdin.Fd()))
+		if shown, err := term.GetState(stdin); err == nil {
+			defer atExit.add(func() { term.Restore(stdin, shown) })()
+		}
+		return term.ReadPassword(stdin)
 	}
 	c.outTTY = term.IsTerminal(int(out.Fd()))
 	c.errTTY = term.IsTerminal(int(err.Fd()))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +58,8 @@ key. Without -o the private key is printed. If the service does not answer,
 the key comes all the same, as good as crypto/rand makes it; a note on stderr
 and the record say that there is no quantum entropy in it.
 
-For a key ceremony, --require fresh asks the service for a block now, and
-makes no key without it, nor while the service fails. --require initial wants
+For a key ceremony, --require fresh asks the service for a block now, for each
+key one of its own, and makes no key without it, nor while the service fails. --require initial wants
 any block. --fingerprint-key names a file with 32 secret bytes or more, with
 which fingerprints in records of several ceremonies can be compared.
 
@@ -92,6 +93,9 @@ how many bytes that was.`,
 			}
 			if o.algorithm, err = findAlgorithm(strings.Join(args, "")); err != nil {
 				return misused(cmd, "%w", err)
+			}
+			if cmd.Flags().Changed("output") && (o.file == "" || o.file == "-") {
+				return misused(cmd, "-o names no file: leave it out to print the key")
 			}
 			if err := o.check(c); err != nil {
 				return misused(cmd, "%w", err)
@@ -137,7 +141,18 @@ func (o *keygenOptions) check(c *console) error {
 	case o.file == "" && o.cert.wanted() && format != "pem":
 		return fmt.Errorf("a %s key and a certificate do not go into one stream: use -o FILE", format)
 	}
-	return o.cert.check(o.algorithm)
+	if err := o.secret.check(); err != nil {
+		return err
+	}
+	if err := o.cert.check(o.algorithm); err != nil {
+		return err
+	}
+	all := o.names(0).all()
+	slices.Sort(all)
+	if len(slices.Compact(slices.Clone(all))) < len(all) {
+		return errors.New("the record and the key cannot be one file: give --provenance another name")
+	}
+	return nil
 }
 
 // names are the files of one key.
@@ -209,6 +224,11 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 		c.note("no quantum entropy in what follows, it is as good as crypto/rand: %s", why(src.Status(), o.wait))
 	}
 	for i := range o.count {
+		if i > 0 && o.require.value == "fresh" {
+			if err := reseed(ctx, src, o.wait); err != nil {
+				return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s (after %s, which are complete)", plain(err.Error()), count(int64(i), "key"))
+			}
+		}
 		if err := o.makeKey(ctx, c, src, passphrase, i); err != nil {
 			if i > 0 {
 				err = fmt.Errorf("%w (after %s, which are complete)", err, count(int64(i), "key"))
@@ -218,6 +238,13 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	}
 	tellKeys(c, src.Status(), seeded, o.file != "" || o.record != "")
 	return nil
+}
+
+// reseed asks for a block of the next key's own.
+func reseed(ctx context.Context, src *qrand.Source, wait waitFlag) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait))
+	defer cancel()
+	return src.Reseed(ctx)
 }
 
 // tellKeys notes what a person must know about keys that were made.
@@ -269,7 +296,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	// made while the service failed.
 	if o.require.value == "fresh" {
 		if st := src.Status(); record.State != qrand.Seeded || st.State != qrand.Seeded {
-			return fmt.Errorf("no key: the service fails, which --require fresh does not allow: %s", plain(st.LastError))
+			return fmt.Errorf("no key: the service fails, which --require fresh does not allow: %s", cmp.Or(plain(st.LastError), record.Reason.String(), st.State.String()))
 		}
 	}
 	private, public, err := key.encode(o.format.value, passphrase, o.comment)
@@ -281,6 +308,9 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 		cert = certificatePEM(o.cert.kind(), cert)
 	}
 	recorded := encodeRecord(record)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 
 	names := o.names(i)
 	var b bundle
@@ -301,11 +331,18 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 			}
 		}
 	}
-	if err := b.place(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return errInterrupted
 	}
-	if names.private == "" {
-		_, err = c.out.Write(slices.Concat(private, cert))
+	if names.private == "" { // before its record, so that there is none of a key that nobody has
+		for _, text := range [][]byte{private, cert} {
+			if _, err := c.out.Write(text); err != nil {
+				return fmt.Errorf("writing the key: %w", err)
+			}
+		}
+		return b.place()
+	}
+	if err := b.place(); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.out, "%s: %s, public key SHA-256 %s, entropy %s\n", names.private, record.Algorithm, record.PublicKey, record.Entropy)

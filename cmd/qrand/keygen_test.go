@@ -2,7 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/qrand"
 	"example.com/qrand/internal/keyfile"
@@ -175,7 +180,7 @@ func TestOpenSSLReadsMore(t *testing.T) {
 			t.Errorf("%s: %s", name, out)
 		}
 		text := openssl("x509", "-in", dir+"/ca.pem.crt", "-noout", "-text")
-		for _, want := range []string{`O = "Comma, Inc."`, "CA:TRUE", "Certificate Sign"} {
+		for _, want := range []string{`CN = Root CA, O = "Comma, Inc.", C = DE`, "CA:TRUE", "Certificate Sign"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %s in %s", name, want, text)
 			}
@@ -473,24 +478,221 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// TestParseSubject: what a certificate's name may be, and what not.
+// TestNoHardLinks: on a file system without them a key gets its name all the same,
+// with its content, and takes nobody else's.
+func TestNoHardLinks(t *testing.T) {
+	defer func(was func(string, string) error) { link = was }(link)
+	link = func(string, string) error { return errors.ErrUnsupported }
+	dir := t.TempDir()
+	for i, want := range []error{nil, errExists} {
+		temp, err := createBeside(filepath.Join(dir, fmt.Sprint("other", i)), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(temp, "content ", i)
+		temp.Close()
+		if err := temp.place(filepath.Join(dir, "key"), false); !errors.Is(err, want) {
+			t.Errorf("place: %v, want %v", err, want)
+		}
+		temp.remove()
+		if data, err := os.ReadFile(filepath.Join(dir, "key")); err != nil || string(data) != "content 0" {
+			t.Errorf("the key is %q, %v", data, err)
+		}
+	}
+}
+
+// TestInterrupted: what is half done is undone if the process must end, also files
+// that have their names while others of the bundle have not.
+func TestInterrupted(t *testing.T) {
+	defer func() { atExit = chores{} }()
+	dir := t.TempDir()
+	var b bundle
+	for _, name := range []string{"a", "b"} {
+		if err := b.add(filepath.Join(dir, name), []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func(was func(string, string) error) { link = was }(link)
+	links := 0
+	link = func(from, to string) error {
+		if links++; links == 2 {
+			atExit.do()
+			atExit.mu.Unlock() // which the end of the process needs not
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+				t.Errorf("left behind: %v, %v", entries, err)
+			}
+		}
+		return os.Link(from, to)
+	}
+	if err := b.place(); err == nil {
+		t.Error("placed what was taken away")
+	}
+	b.discard()
+	if len(atExit.left) > 0 {
+		t.Errorf("%d chores are left", len(atExit.left))
+	}
+}
+
+// TestCeremonyOfSeveral: each key of a ceremony has a block of its own, and there
+// is no second key where there is no second block.
+func TestCeremonyOfSeveral(t *testing.T) {
+	server := serve(t, qrypttest.Config{})
+	dir := keygenIn(t, "ed25519", "-o", "DIR/key", "--count", "3", "--require", "fresh")
+	seen := map[string]bool{}
+	for i := range 3 {
+		data, err := os.ReadFile(fmt.Sprintf("%s/key-%d%s", dir, i+1, recordSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := provenance.Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[record.Fingerprints[len(record.Fingerprints)-1]] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("3 keys of %d blocks", len(seen))
+	}
+	server.Script(qrypttest.Fault{Kind: qrypttest.OK}, qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
+	dir = t.TempDir()
+	c, _, errs := screen(false, nil)
+	status := execute(t.Context(), []string{"keygen", "ed25519", "-o", dir + "/key", "--count", "3", "--require", "fresh"}, c)
+	if files, _ := filepath.Glob(dir + "/*"); status != exitFailure || len(files) != 3 || !strings.Contains(errs.String(), "(after 1 key, which are complete)") {
+		t.Errorf("status %d, files %v: %s", status, files, errs)
+	}
+}
+
+// TestCertificateOptions: what is asked for is what is signed.
+func TestCertificateOptions(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	read := func(path string) []byte {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(data)
+		return block.Bytes
+	}
+	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", "CN=x", "--days", "30")
+	cert, err := x509.ParseCertificate(read(dir + "/key.crt"))
+	if err != nil || cert.NotAfter.Sub(cert.NotBefore) != 30*24*time.Hour || cert.IsCA {
+		t.Errorf("%v: from %v to %v, a CA's: %t", err, cert.NotBefore, cert.NotAfter, cert.IsCA)
+	}
+	for _, ca := range []bool{false, true} {
+		dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--csr", "--subject", "CN=x", fmt.Sprintf("--ca=%t", ca))
+		request, err := x509.ParseCertificateRequest(read(dir + "/key.csr"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := false
+		for _, e := range request.Extensions {
+			var constraints struct {
+				CA bool `asn1:"optional"` // RFC 5280 section 4.2.1.9
+			}
+			if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19}) {
+				if _, err := asn1.Unmarshal(e.Value, &constraints); err != nil {
+					t.Fatal(err)
+				}
+				asked = constraints.CA
+			}
+		}
+		if asked != ca {
+			t.Errorf("--ca=%t: the request asks for a CA's certificate: %t", ca, asked)
+		}
+	}
+}
+
+// TestPassphraseFile: the first line, however it ends.
+func TestPassphraseFile(t *testing.T) {
+	c, _, _ := screen(false, nil)
+	path := filepath.Join(t.TempDir(), "pass")
+	for content, want := range map[string]string{"a b": "a b", "a\n": "a", "a\r\nb": "a", " a\nb\n": " a"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := passphraseOptions{file: path}
+		if got, err := o.read(c, true); err != nil || string(got) != want {
+			t.Errorf("%q: %q, %v", content, got, err)
+		}
+	}
+}
+
+// TestReadBounded: neither a large file nor an endless one is read.
+func TestReadBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "large")
+	for size, ok := range map[int]bool{keyfile.MaxSize: true, keyfile.MaxSize + 1: false} {
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := readBounded(path); (err == nil) != ok || ok && len(data) != size {
+			t.Errorf("%d bytes: %d, %v", size, len(data), err)
+		}
+	}
+	for _, path := range []string{filepath.Dir(path), os.DevNull} {
+		if _, err := readBounded(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestParseSubject: what a certificate's name may be, and what not. Its attributes
+// keep their order, each a relative distinguished name of its own.
 func TestParseSubject(t *testing.T) {
 	for text, want := range map[string]string{
-		"CN=Root CA,O=Example,C=DE":      "CN=Root CA,O=Example,C=DE",
-		" cn = a , ou=x,ou=y":            "CN=a,OU=x+OU=y",
-		`CN=Comma\, Inc.\\`:              `CN=Comma\, Inc.\\`,
-		"CN=a=b,serialNumber=7,L=x,ST=y": "SERIALNUMBER=7,CN=a=b,L=x,ST=y",
+		"CN=Root CA,O=Example,C=DE":      "CN=Root CA|O=Example|C=DE",
+		" cn = a , ou=x,ou=y":            "CN=a|OU=x|OU=y",
+		`CN=Comma\, Inc.\\`:              `CN=Comma, Inc.\`,
+		"CN=a=b,serialNumber=7,L=x,ST=y": "CN=a=b|SERIALNUMBER=7|L=x|ST=y",
 		"":                               "",
 	} {
-		if name, err := parseSubject(text); err != nil || name.String() != want {
-			t.Errorf("%s: %q, %v", text, name.String(), err)
+		der, err := parseSubject(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		var name pkix.RDNSequence
+		if rest, err := asn1.Unmarshal(der, &name); err != nil || len(rest) > 0 {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, rdn := range name {
+			for key, id := range attributes {
+				if id.Equal(rdn[0].Type) && len(rdn) == 1 {
+					got = append(got, fmt.Sprint(key, "=", rdn[0].Value))
+				}
+			}
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%s: %q, want %s", text, got, want)
 		}
 	}
 	for text, want := range map[string]string{
-		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "CN=a,CN=b": "comes twice", "X=y": "no attribute", "C=Germany": "two letters",
+		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "X=y": "no attribute", "C=Germany": "two letters", "C=ü": "two letters",
+		`CN=a\`: "ends in a backslash", "CN=a\x00b": "characters that are none",
 	} {
 		if _, err := parseSubject(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestNames: what is a name in a certificate, and of which kind.
+func TestNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"db.example": "DNS", "*.example": "DNS", "localhost": "DNS", "xn--bcher-kva.example": "DNS", "10.0.0.1": "IP", "::1": "IP",
+		"me@example.com": "email", "https://example.com/x": "URI", "spiffe://example/db": "URI",
+		"foo!bar#": "", "CN=evil": "", "a..b": "", "-a": "", "a-": "", "a.*": "", "*": "", "": "", "a b": "", "bücher.example": "", "a.": "", strings.Repeat("a.", 130) + "a": "",
+	} {
+		var cert x509.Certificate
+		err := (&certificateOptions{names: []string{name}}).addNames(&cert)
+		kinds := ""
+		for kind, n := range map[string]int{"DNS": len(cert.DNSNames), "IP": len(cert.IPAddresses), "email": len(cert.EmailAddresses), "URI": len(cert.URIs)} {
+			if n > 0 {
+				kinds += kind
+			}
+		}
+		if kinds != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v, want %q", name, kinds, err, want)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func run(args []string, c *console) int {
 	// A broken pipe is then an error of the write, which execute keeps quiet
 	// about, and temporary files are removed.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	status := make(chan int, 1)
 	go func() { status <- execute(ctx, args, c) }()
@@ -63,6 +63,7 @@ func run(args []string, c *console) int {
 	case s := <-status:
 		return s
 	case <-time.After(grace):
+		atExit.do()
 		c.complain(errInterrupted)
 		return exitFailure
 	}

@@ -13,7 +13,7 @@ import (
 // under its name only when it is complete.
 type output struct {
 	io.Writer
-	temp  *os.File // nil: stdout
+	temp  *tempFile // nil: stdout
 	path  string
 	force bool
 }
@@ -32,8 +32,7 @@ func openOutput(c *console, path string, force bool) (*output, error) {
 // discard removes what is not complete. After keep there is nothing.
 func (o *output) discard() {
 	if o.temp != nil {
-		o.temp.Close()
-		os.Remove(o.temp.Name())
+		o.temp.remove()
 	}
 }
 
@@ -44,7 +43,7 @@ func (o *output) keep() error {
 	}
 	err := errors.Join(o.temp.Sync(), o.temp.Close())
 	if err == nil {
-		err = place(o.temp.Name(), o.path, o.force)
+		err = o.temp.place(o.path, o.force)
 	}
 	if err != nil {
 		return offerForce(err)
@@ -63,9 +62,15 @@ func offerForce(err error) error {
 	return err
 }
 
+// A tempFile is taken away if the process is interrupted before it has its name.
+type tempFile struct {
+	*os.File
+	done func() // nothing is to be taken away any more
+}
+
 // createBeside makes a temporary file, readable by its owner only, in the
 // folder where path will be.
-func createBeside(path string, force bool) (*os.File, error) {
+func createBeside(path string, force bool) (*tempFile, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -77,8 +82,31 @@ func createBeside(path string, force bool) (*os.File, error) {
 	case !force:
 		return nil, fmt.Errorf("%s: %w", path, errExists)
 	}
-	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	return &tempFile{f, atExit.add(func() { os.Remove(f.Name()) })}, nil
 }
+
+// remove takes the file away.
+func (t *tempFile) remove() {
+	t.Close()
+	os.Remove(t.Name())
+	t.done()
+}
+
+// place gives the file, which is closed, its name.
+func (t *tempFile) place(path string, force bool) error {
+	err := place(t.Name(), path, force)
+	if err == nil {
+		t.done()
+	}
+	return err
+}
+
+// link is os.Link; a test puts a file system without hard links in its place.
+var link = os.Link
 
 // place renames temp to path. Without force it does not replace a file that
 // came there in the meantime.
@@ -86,7 +114,7 @@ func place(temp, path string, force bool) error {
 	if force {
 		return os.Rename(temp, path)
 	}
-	err := os.Link(temp, path)
+	err := link(temp, path)
 	if err == nil {
 		return os.Remove(temp)
 	}
@@ -114,10 +142,10 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	_, err = temp.Write(data)
 	err = errors.Join(err, temp.Chmod(mode), temp.Close())
 	if err == nil {
-		err = place(temp.Name(), path, true)
+		err = temp.place(path, true)
 	}
 	if err != nil {
-		os.Remove(temp.Name())
+		temp.remove()
 	}
 	return err
 }

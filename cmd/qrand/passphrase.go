@@ -24,11 +24,16 @@ func (o *passphraseOptions) addTo(cmd *cobra.Command, what string) {
 
 func (o *passphraseOptions) wanted() bool { return o.ask || o.file != "" }
 
+func (o *passphraseOptions) check() error {
+	if o.ask && o.file != "" {
+		return errors.New("--passphrase and --passphrase-file: which?")
+	}
+	return nil
+}
+
 // read gets the passphrase, asking twice for a new one; nil if none is wanted.
 func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err error) {
 	switch {
-	case o.ask && o.file != "":
-		return nil, errors.New("--passphrase and --passphrase-file: which?")
 	case o.file != "":
 		data, err := os.ReadFile(o.file)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,9 @@ the key.`,
 			if len(args) == 0 {
 				return misused(cmd, "which file? Name a key that qrand keygen wrote")
 			}
+			if err := o.secret.check(); err != nil {
+				return misused(cmd, "%w", err)
+			}
 			return runVerify(c, args[0], o)
 		},
 	}
@@ -86,7 +90,7 @@ func runVerify(c *console, path string, o verifyOptions) error {
 			return err
 		}
 	}
-	data, err := os.ReadFile(recordPath)
+	data, err := readBounded(recordPath)
 	if err != nil {
 		return err
 	}
@@ -146,14 +150,7 @@ func findRecord(path string) (string, error) {
 // readKey finds the public key of a file, and returns the file's content, too. A
 // raw key tells nothing of itself, so the record has to say which algorithm's it is.
 func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfile.File, data []byte, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	if info.Size() > keyfile.MaxSize {
-		return nil, nil, fmt.Errorf("%s has %d bytes, which no key has", path, info.Size())
-	}
-	if data, err = os.ReadFile(path); err != nil {
+	if data, err = readBounded(path); err != nil {
 		return nil, nil, err
 	}
 	key, err = keyfile.Parse(data, nil)
@@ -184,6 +181,30 @@ func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfil
 	return key, data, nil
 }
 
+// readBounded reads a file that is no larger than any key or record.
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: a pipe would keep us waiting
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, keyfile.MaxSize+1))
+	if err == nil && len(data) > keyfile.MaxSize {
+		return nil, fmt.Errorf("%s has more than %d bytes, which no key and no record has", path, keyfile.MaxSize)
+	}
+	return data, err
+}
+
+// maxCandidates is how many candidates package keygen tries at the most.
+const maxCandidates = 100
+
 // checkRecord compares a record with a key, whose file holds data: the public
 // key, the algorithm, how many bytes such keys take, and the certificate.
 func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
@@ -198,7 +219,7 @@ func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
 	if a.name != found && strings.Replace(a.name, "ecdh-", "ecdsa-", 1) != found { // a file does not tell these apart
 		return fmt.Errorf("it is a key for %s, and the record says %s", found, a.name)
 	}
-	if r.Bytes < a.bytes || r.Bytes%a.bytes != 0 {
+	if r.Bytes < a.bytes || r.Bytes%a.bytes != 0 || r.Bytes > maxCandidates*a.bytes {
 		return fmt.Errorf("the record says that %d bytes went into the key, and %s keys take %d", r.Bytes, a.name, a.bytes)
 	}
 	if key.Kind != keyfile.KindCertificate && key.Kind != keyfile.KindRequest {

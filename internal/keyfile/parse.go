@@ -33,8 +33,8 @@ var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, 
 
 // Parse finds the public key of a file that this package could have written: a
 // private or public key, a certificate or a certificate request, in PEM or DER, a
-// JWK, an OpenSSH private key or a line of authorized_keys. A certificate may have
-// others behind it, which are not looked at. The signatures of certificates and
+// JWK, an OpenSSH private key or a line of authorized_keys. Behind a
+// certificate or a private key there may be certificates, which are not looked at. The signatures of certificates and
 // requests are not verified.
 //
 // Without a passphrase, the error for an encrypted private key is ErrEncrypted;
@@ -70,7 +70,8 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 	}
 	defer clear(block.Bytes)
 	for next, rest := pem.Decode(rest); next != nil; next, rest = pem.Decode(rest) {
-		if block.Type != pemTypes[KindCertificate] || next.Type != block.Type {
+		behind := next.Type == pemTypes[KindCertificate] || next.Type == pemTypes[KindRequest]
+		if block.Type == pemTypes[KindPublic] || !behind {
 			return nil, errors.New("keyfile: more than one key in the file: give one")
 		}
 	}
