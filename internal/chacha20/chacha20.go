@@ -1,23 +1,43 @@
-// Package chacha20 writes the keystream of ChaCha20 as the generator needs it.
+// Package chacha20 writes the keystream of ChaCha20 as the generator needs it:
+// whole blocks, from any block on, with a zero nonce, since a key is used once.
 package chacha20
 
-import "golang.org/x/crypto/chacha20"
-
 const (
-	KeySize   = chacha20.KeySize // 32 bytes
-	BlockSize = 64               // RFC 8439 section 2.3: the state is 16 words of 4 bytes
+	KeySize   = 32 // RFC 8439 section 2.3
+	BlockSize = 64 // the same: the state is 16 words of 4 bytes
+	nonceSize = 12
 )
 
-var zeroNonce [chacha20.NonceSize]byte
-
 // KeyStream fills dst with the keystream of key: ChaCha20 with 20 rounds, zero
-// nonce, counter from 0 (RFC 8439 section 2.4). dst is whole blocks, and may
-// hold anything before.
+// nonce, counter from 0 (RFC 8439 section 2.4). dst is whole blocks, does not
+// overlap key, and may hold anything before.
 func KeyStream(dst []byte, key *[KeySize]byte) {
-	c, err := chacha20.NewUnauthenticatedCipher(key[:], zeroNonce[:])
-	if err != nil {
-		panic(err) // only for other lengths of key and nonce
+	Blocks(dst, key, 0)
+}
+
+// Blocks is KeyStream with the counter from counter on.
+//
+// It panics if dst is not whole blocks, or if the counter, which has 32 bits,
+// would wrap: a caller cannot come to either by what it reads, only by a mistake
+// of its own.
+func Blocks(dst []byte, key *[KeySize]byte, counter uint32) {
+	check(dst, counter)
+	stream(dst, key, &zeroNonce, counter, false)
+}
+
+// XORBlocks XORs onto dst what Blocks would write.
+func XORBlocks(dst []byte, key *[KeySize]byte, counter uint32) {
+	check(dst, counter)
+	stream(dst, key, &zeroNonce, counter, true)
+}
+
+var zeroNonce [nonceSize]byte
+
+func check(dst []byte, counter uint32) {
+	if len(dst)%BlockSize != 0 {
+		panic("chacha20: dst is not whole blocks")
 	}
-	clear(dst)
-	c.XORKeyStream(dst, dst)
+	if uint64(counter)+uint64(len(dst)/BlockSize) > 1<<32 {
+		panic("chacha20: the counter would wrap")
+	}
 }

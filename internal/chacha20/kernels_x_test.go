@@ -1,0 +1,3 @@
+package chacha20
+
+var kernels = []kernel{{"x/crypto", true, stream}}
