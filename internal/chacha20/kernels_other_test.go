@@ -1,3 +1,5 @@
+//go:build !amd64 || purego
+
 package chacha20
 
 var kernels = []kernel{{"x/crypto", true, stream}}

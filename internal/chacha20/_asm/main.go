@@ -1,0 +1,19 @@
+// This program writes the assembly of package chacha20: kernels_amd64.s, and the
+// declarations that go with it. It is a module of its own, so that who depends on
+// the package does not depend on what its generator needs.
+//
+//	chacha.go   the cipher: quarter rounds, columns, diagonals (RFC 8439 section 2)
+//	block.go    one block, a word in each general register
+//	kernel.go   what kernels have in common
+//
+// All kernels have one signature and take any number of blocks from one on. A
+// kernel's name says how many it makes in a pass; it stops after the last.
+package main
+
+import . "github.com/mmcloughlin/avo/build"
+
+func main() {
+	ConstraintExpr("!purego")
+	block()
+	Generate()
+}
