@@ -1,9 +1,9 @@
 // Package chacha20 writes the keystream of ChaCha20 as the generator needs it:
 // whole blocks, from any block on, with a zero nonce, since a key is used once.
 //
-// On amd64 it has a kernel of its own, which leaves nothing of the key, of a state
-// or of the keystream in registers or on the stack. Elsewhere, and with the purego
-// tag, it is golang.org/x/crypto/chacha20.
+// On amd64 it has kernels of its own, for AVX2 and for single blocks.
+// They leave nothing of the key, of a state or of the keystream in registers or on
+// the stack. Elsewhere, and with the purego tag, it is golang.org/x/crypto/chacha20.
 package chacha20
 
 const (

@@ -8,3 +8,18 @@ package chacha20
 //
 //go:noescape
 func block(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+
+// rows2AVX2 makes 2 blocks in a pass, a row of 2 blocks in each register.
+//
+//go:noescape
+func rows2AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+
+// rows4AVX2 makes 4 blocks in a pass, a row of 2 blocks in each register.
+//
+//go:noescape
+func rows4AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+
+// words8AVX2 makes 8 blocks in a pass, a word of 8 blocks in each register.
+//
+//go:noescape
+func words8AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)

@@ -4,6 +4,100 @@
 
 #include "textflag.h"
 
+DATA sigma<>+0(SB)/4, $0x61707865
+DATA sigma<>+4(SB)/4, $0x3320646e
+DATA sigma<>+8(SB)/4, $0x79622d32
+DATA sigma<>+12(SB)/4, $0x6b206574
+GLOBL sigma<>(SB), RODATA|NOPTR, $16
+
+DATA lanes<>+0(SB)/4, $0x00000000
+DATA lanes<>+4(SB)/4, $0x00000001
+DATA lanes<>+8(SB)/4, $0x00000002
+DATA lanes<>+12(SB)/4, $0x00000003
+DATA lanes<>+16(SB)/4, $0x00000004
+DATA lanes<>+20(SB)/4, $0x00000005
+DATA lanes<>+24(SB)/4, $0x00000006
+DATA lanes<>+28(SB)/4, $0x00000007
+DATA lanes<>+32(SB)/4, $0x00000008
+DATA lanes<>+36(SB)/4, $0x00000009
+DATA lanes<>+40(SB)/4, $0x0000000a
+DATA lanes<>+44(SB)/4, $0x0000000b
+DATA lanes<>+48(SB)/4, $0x0000000c
+DATA lanes<>+52(SB)/4, $0x0000000d
+DATA lanes<>+56(SB)/4, $0x0000000e
+DATA lanes<>+60(SB)/4, $0x0000000f
+DATA lanes<>+64(SB)/4, $0x00000010
+DATA lanes<>+68(SB)/4, $0x00000011
+DATA lanes<>+72(SB)/4, $0x00000012
+DATA lanes<>+76(SB)/4, $0x00000013
+DATA lanes<>+80(SB)/4, $0x00000014
+DATA lanes<>+84(SB)/4, $0x00000015
+DATA lanes<>+88(SB)/4, $0x00000016
+DATA lanes<>+92(SB)/4, $0x00000017
+DATA lanes<>+96(SB)/4, $0x00000018
+DATA lanes<>+100(SB)/4, $0x00000019
+DATA lanes<>+104(SB)/4, $0x0000001a
+DATA lanes<>+108(SB)/4, $0x0000001b
+DATA lanes<>+112(SB)/4, $0x0000001c
+DATA lanes<>+116(SB)/4, $0x0000001d
+DATA lanes<>+120(SB)/4, $0x0000001e
+DATA lanes<>+124(SB)/4, $0x0000001f
+GLOBL lanes<>(SB), RODATA|NOPTR, $128
+
+DATA rowLanes<>+0(SB)/4, $0x00000000
+DATA rowLanes<>+4(SB)/4, $0x00000000
+DATA rowLanes<>+8(SB)/4, $0x00000000
+DATA rowLanes<>+12(SB)/4, $0x00000000
+DATA rowLanes<>+16(SB)/4, $0x00000001
+DATA rowLanes<>+20(SB)/4, $0x00000000
+DATA rowLanes<>+24(SB)/4, $0x00000000
+DATA rowLanes<>+28(SB)/4, $0x00000000
+DATA rowLanes<>+32(SB)/4, $0x00000002
+DATA rowLanes<>+36(SB)/4, $0x00000000
+DATA rowLanes<>+40(SB)/4, $0x00000000
+DATA rowLanes<>+44(SB)/4, $0x00000000
+DATA rowLanes<>+48(SB)/4, $0x00000003
+DATA rowLanes<>+52(SB)/4, $0x00000000
+DATA rowLanes<>+56(SB)/4, $0x00000000
+DATA rowLanes<>+60(SB)/4, $0x00000000
+DATA rowLanes<>+64(SB)/4, $0x00000004
+DATA rowLanes<>+68(SB)/4, $0x00000000
+DATA rowLanes<>+72(SB)/4, $0x00000000
+DATA rowLanes<>+76(SB)/4, $0x00000000
+DATA rowLanes<>+80(SB)/4, $0x00000005
+DATA rowLanes<>+84(SB)/4, $0x00000000
+DATA rowLanes<>+88(SB)/4, $0x00000000
+DATA rowLanes<>+92(SB)/4, $0x00000000
+DATA rowLanes<>+96(SB)/4, $0x00000006
+DATA rowLanes<>+100(SB)/4, $0x00000000
+DATA rowLanes<>+104(SB)/4, $0x00000000
+DATA rowLanes<>+108(SB)/4, $0x00000000
+DATA rowLanes<>+112(SB)/4, $0x00000007
+DATA rowLanes<>+116(SB)/4, $0x00000000
+DATA rowLanes<>+120(SB)/4, $0x00000000
+DATA rowLanes<>+124(SB)/4, $0x00000000
+GLOBL rowLanes<>(SB), RODATA|NOPTR, $128
+
+DATA rotateBy16<>+0(SB)/4, $0x01000302
+DATA rotateBy16<>+4(SB)/4, $0x05040706
+DATA rotateBy16<>+8(SB)/4, $0x09080b0a
+DATA rotateBy16<>+12(SB)/4, $0x0d0c0f0e
+DATA rotateBy16<>+16(SB)/4, $0x01000302
+DATA rotateBy16<>+20(SB)/4, $0x05040706
+DATA rotateBy16<>+24(SB)/4, $0x09080b0a
+DATA rotateBy16<>+28(SB)/4, $0x0d0c0f0e
+GLOBL rotateBy16<>(SB), RODATA|NOPTR, $32
+
+DATA rotateBy8<>+0(SB)/4, $0x02010003
+DATA rotateBy8<>+4(SB)/4, $0x06050407
+DATA rotateBy8<>+8(SB)/4, $0x0a09080b
+DATA rotateBy8<>+12(SB)/4, $0x0e0d0c0f
+DATA rotateBy8<>+16(SB)/4, $0x02010003
+DATA rotateBy8<>+20(SB)/4, $0x06050407
+DATA rotateBy8<>+24(SB)/4, $0x0a09080b
+DATA rotateBy8<>+28(SB)/4, $0x0e0d0c0f
+GLOBL rotateBy8<>(SB), RODATA|NOPTR, $32
+
 // func block(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
 TEXT ·block(SB), NOSPLIT, $16-37
 pass:
@@ -259,4 +353,699 @@ writeNext:
 	XORL R14, R14
 	XORL R15, R15
 	MOVQ AX, (SP)
+	RET
+
+// func rows2AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+// Requires: AVX, AVX2
+TEXT ·rows2AVX2(SB), NOSPLIT, $0-37
+	MOVQ    dst+0(FP), DI
+	MOVQ    blocks+8(FP), CX
+	MOVQ    key+16(FP), SI
+	MOVQ    nonce+24(FP), DX
+	MOVL    counter+32(FP), R8
+	MOVBLZX xor+36(FP), R9
+
+pass:
+	VBROADCASTI128 sigma<>+0(SB), Y0
+	VBROADCASTI128 (SI), Y1
+	VBROADCASTI128 16(SI), Y2
+	VMOVD          R8, X3
+	VPINSRD        $0x01, (DX), X3, X3
+	VPINSRD        $0x02, 4(DX), X3, X3
+	VPINSRD        $0x03, 8(DX), X3, X3
+	VINSERTI128    $0x01, X3, Y3, Y3
+	VPADDD         rowLanes<>+0(SB), Y3, Y3
+	MOVL           $0x0000000a, AX
+
+round:
+	// columns
+	VPADDD  Y1, Y0, Y0
+	VPXOR   Y0, Y3, Y3
+	VPSHUFB rotateBy16<>+0(SB), Y3, Y3
+	VPADDD  Y3, Y2, Y2
+	VPXOR   Y2, Y1, Y1
+	VPSLLD  $0x0c, Y1, Y15
+	VPSRLD  $0x14, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPADDD  Y1, Y0, Y0
+	VPXOR   Y0, Y3, Y3
+	VPSHUFB rotateBy8<>+0(SB), Y3, Y3
+	VPADDD  Y3, Y2, Y2
+	VPXOR   Y2, Y1, Y1
+	VPSLLD  $0x07, Y1, Y15
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+
+	// diagonals, made columns by turning the rows
+	VPSHUFD $0x93, Y0, Y0
+	VPSHUFD $0x4e, Y3, Y3
+	VPSHUFD $0x39, Y2, Y2
+	VPADDD  Y1, Y0, Y0
+	VPXOR   Y0, Y3, Y3
+	VPSHUFB rotateBy16<>+0(SB), Y3, Y3
+	VPADDD  Y3, Y2, Y2
+	VPXOR   Y2, Y1, Y1
+	VPSLLD  $0x0c, Y1, Y15
+	VPSRLD  $0x14, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPADDD  Y1, Y0, Y0
+	VPXOR   Y0, Y3, Y3
+	VPSHUFB rotateBy8<>+0(SB), Y3, Y3
+	VPADDD  Y3, Y2, Y2
+	VPXOR   Y2, Y1, Y1
+	VPSLLD  $0x07, Y1, Y15
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPSHUFD $0x39, Y0, Y0
+	VPSHUFD $0x4e, Y3, Y3
+	VPSHUFD $0x93, Y2, Y2
+	DECL    AX
+	JNZ     round
+
+	// add the initial state
+	VBROADCASTI128 sigma<>+0(SB), Y4
+	VPADDD         Y4, Y0, Y0
+	VBROADCASTI128 (SI), Y4
+	VPADDD         Y4, Y1, Y1
+	VBROADCASTI128 16(SI), Y4
+	VPADDD         Y4, Y2, Y2
+	VMOVD          R8, X4
+	VPINSRD        $0x01, (DX), X4, X4
+	VPINSRD        $0x02, 4(DX), X4, X4
+	VPINSRD        $0x03, 8(DX), X4, X4
+	VINSERTI128    $0x01, X4, Y4, Y4
+	VPADDD         Y4, Y3, Y3
+	VPADDD         rowLanes<>+0(SB), Y3, Y3
+
+	// rows to blocks
+	VPERM2I128 $0x20, Y1, Y0, Y4
+	VPERM2I128 $0x31, Y1, Y0, Y1
+	VPERM2I128 $0x20, Y3, Y2, Y0
+	VPERM2I128 $0x31, Y3, Y2, Y3
+	TESTL      R9, R9
+	JNZ        writeXOR
+	VMOVDQU    Y4, (DI)
+	VMOVDQU    Y0, 32(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU    Y1, 64(DI)
+	VMOVDQU    Y3, 96(DI)
+	DECQ       CX
+	JZ         done
+	JMP        writeNext
+
+writeXOR:
+	VPXOR   (DI), Y4, Y4
+	VMOVDQU Y4, (DI)
+	VPXOR   32(DI), Y0, Y0
+	VMOVDQU Y0, 32(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   64(DI), Y1, Y1
+	VMOVDQU Y1, 64(DI)
+	VPXOR   96(DI), Y3, Y3
+	VMOVDQU Y3, 96(DI)
+	DECQ    CX
+	JZ      done
+
+writeNext:
+	ADDQ $0x00000080, DI
+	ADDL $0x00000002, R8
+	JMP  pass
+
+done:
+	VZEROALL
+	RET
+
+// func rows4AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+// Requires: AVX, AVX2
+TEXT ·rows4AVX2(SB), NOSPLIT, $0-37
+	MOVQ    dst+0(FP), DI
+	MOVQ    blocks+8(FP), CX
+	MOVQ    key+16(FP), SI
+	MOVQ    nonce+24(FP), DX
+	MOVL    counter+32(FP), R8
+	MOVBLZX xor+36(FP), R9
+
+pass:
+	VBROADCASTI128 sigma<>+0(SB), Y0
+	VBROADCASTI128 (SI), Y1
+	VBROADCASTI128 16(SI), Y2
+	VMOVD          R8, X3
+	VPINSRD        $0x01, (DX), X3, X3
+	VPINSRD        $0x02, 4(DX), X3, X3
+	VPINSRD        $0x03, 8(DX), X3, X3
+	VINSERTI128    $0x01, X3, Y3, Y3
+	VBROADCASTI128 sigma<>+0(SB), Y4
+	VBROADCASTI128 (SI), Y5
+	VBROADCASTI128 16(SI), Y6
+	VMOVDQU        Y3, Y7
+	VPADDD         rowLanes<>+0(SB), Y3, Y3
+	VPADDD         rowLanes<>+32(SB), Y7, Y7
+	MOVL           $0x0000000a, AX
+
+round:
+	// columns
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPSHUFB rotateBy16<>+0(SB), Y3, Y3
+	VPSHUFB rotateBy16<>+0(SB), Y7, Y7
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPSLLD  $0x0c, Y1, Y15
+	VPSRLD  $0x14, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPSLLD  $0x0c, Y5, Y15
+	VPSRLD  $0x14, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPSHUFB rotateBy8<>+0(SB), Y3, Y3
+	VPSHUFB rotateBy8<>+0(SB), Y7, Y7
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPSLLD  $0x07, Y1, Y15
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPSLLD  $0x07, Y5, Y15
+	VPSRLD  $0x19, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+
+	// diagonals, made columns by turning the rows
+	VPSHUFD $0x93, Y0, Y0
+	VPSHUFD $0x93, Y4, Y4
+	VPSHUFD $0x4e, Y3, Y3
+	VPSHUFD $0x4e, Y7, Y7
+	VPSHUFD $0x39, Y2, Y2
+	VPSHUFD $0x39, Y6, Y6
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPSHUFB rotateBy16<>+0(SB), Y3, Y3
+	VPSHUFB rotateBy16<>+0(SB), Y7, Y7
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPSLLD  $0x0c, Y1, Y15
+	VPSRLD  $0x14, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPSLLD  $0x0c, Y5, Y15
+	VPSRLD  $0x14, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+	VPADDD  Y1, Y0, Y0
+	VPADDD  Y5, Y4, Y4
+	VPXOR   Y0, Y3, Y3
+	VPXOR   Y4, Y7, Y7
+	VPSHUFB rotateBy8<>+0(SB), Y3, Y3
+	VPSHUFB rotateBy8<>+0(SB), Y7, Y7
+	VPADDD  Y3, Y2, Y2
+	VPADDD  Y7, Y6, Y6
+	VPXOR   Y2, Y1, Y1
+	VPXOR   Y6, Y5, Y5
+	VPSLLD  $0x07, Y1, Y15
+	VPSRLD  $0x19, Y1, Y1
+	VPXOR   Y15, Y1, Y1
+	VPSLLD  $0x07, Y5, Y15
+	VPSRLD  $0x19, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+	VPSHUFD $0x39, Y0, Y0
+	VPSHUFD $0x39, Y4, Y4
+	VPSHUFD $0x4e, Y3, Y3
+	VPSHUFD $0x4e, Y7, Y7
+	VPSHUFD $0x93, Y2, Y2
+	VPSHUFD $0x93, Y6, Y6
+	DECL    AX
+	JNZ     round
+
+	// add the initial state
+	VBROADCASTI128 sigma<>+0(SB), Y8
+	VPADDD         Y8, Y0, Y0
+	VPADDD         Y8, Y4, Y4
+	VBROADCASTI128 (SI), Y8
+	VPADDD         Y8, Y1, Y1
+	VPADDD         Y8, Y5, Y5
+	VBROADCASTI128 16(SI), Y8
+	VPADDD         Y8, Y2, Y2
+	VPADDD         Y8, Y6, Y6
+	VMOVD          R8, X8
+	VPINSRD        $0x01, (DX), X8, X8
+	VPINSRD        $0x02, 4(DX), X8, X8
+	VPINSRD        $0x03, 8(DX), X8, X8
+	VINSERTI128    $0x01, X8, Y8, Y8
+	VPADDD         Y8, Y3, Y3
+	VPADDD         rowLanes<>+0(SB), Y3, Y3
+	VPADDD         Y8, Y7, Y7
+	VPADDD         rowLanes<>+32(SB), Y7, Y7
+
+	// rows to blocks
+	VPERM2I128 $0x20, Y1, Y0, Y8
+	VPERM2I128 $0x31, Y1, Y0, Y1
+	VPERM2I128 $0x20, Y3, Y2, Y0
+	VPERM2I128 $0x31, Y3, Y2, Y3
+	VPERM2I128 $0x20, Y5, Y4, Y2
+	VPERM2I128 $0x31, Y5, Y4, Y5
+	VPERM2I128 $0x20, Y7, Y6, Y4
+	VPERM2I128 $0x31, Y7, Y6, Y7
+	TESTL      R9, R9
+	JNZ        writeXOR
+	VMOVDQU    Y8, (DI)
+	VMOVDQU    Y0, 32(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU    Y1, 64(DI)
+	VMOVDQU    Y3, 96(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU    Y2, 128(DI)
+	VMOVDQU    Y4, 160(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU    Y5, 192(DI)
+	VMOVDQU    Y7, 224(DI)
+	DECQ       CX
+	JZ         done
+	JMP        writeNext
+
+writeXOR:
+	VPXOR   (DI), Y8, Y8
+	VMOVDQU Y8, (DI)
+	VPXOR   32(DI), Y0, Y0
+	VMOVDQU Y0, 32(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   64(DI), Y1, Y1
+	VMOVDQU Y1, 64(DI)
+	VPXOR   96(DI), Y3, Y3
+	VMOVDQU Y3, 96(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   128(DI), Y2, Y2
+	VMOVDQU Y2, 128(DI)
+	VPXOR   160(DI), Y4, Y4
+	VMOVDQU Y4, 160(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   192(DI), Y5, Y5
+	VMOVDQU Y5, 192(DI)
+	VPXOR   224(DI), Y7, Y7
+	VMOVDQU Y7, 224(DI)
+	DECQ    CX
+	JZ      done
+
+writeNext:
+	ADDQ $0x00000100, DI
+	ADDL $0x00000004, R8
+	JMP  pass
+
+done:
+	VZEROALL
+	RET
+
+// func words8AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+// Requires: AVX, AVX2
+TEXT ·words8AVX2(SB), NOSPLIT, $96-37
+	MOVQ    dst+0(FP), DI
+	MOVQ    blocks+8(FP), CX
+	MOVQ    key+16(FP), SI
+	MOVQ    nonce+24(FP), DX
+	MOVL    counter+32(FP), R8
+	MOVBLZX xor+36(FP), R9
+
+pass:
+	VPBROADCASTD sigma<>+0(SB), Y0
+	VPBROADCASTD sigma<>+4(SB), Y1
+	VPBROADCASTD sigma<>+8(SB), Y2
+	VPBROADCASTD sigma<>+12(SB), Y3
+	VPBROADCASTD (SI), Y4
+	VPBROADCASTD 4(SI), Y5
+	VPBROADCASTD 8(SI), Y6
+	VPBROADCASTD 12(SI), Y7
+	VPBROADCASTD 16(SI), Y8
+	VPBROADCASTD 20(SI), Y9
+	VPBROADCASTD 24(SI), Y10
+	VMOVDQU      Y10, (SP)
+	VPBROADCASTD 28(SI), Y10
+	VMOVDQU      Y10, 32(SP)
+	VMOVD        R8, X11
+	VPBROADCASTD X11, Y11
+	VPADDD       lanes<>+0(SB), Y11, Y11
+	VPBROADCASTD (DX), Y12
+	VPBROADCASTD 4(DX), Y13
+	VPBROADCASTD 8(DX), Y14
+	MOVL         $0x0000000a, AX
+
+round:
+	// words 0, 4, 8, 12
+	VPADDD  Y4, Y0, Y0
+	VPXOR   Y0, Y11, Y11
+	VPSHUFB rotateBy16<>+0(SB), Y11, Y11
+	VPADDD  Y11, Y8, Y8
+	VPXOR   Y8, Y4, Y4
+	VPSLLD  $0x0c, Y4, Y15
+	VPSRLD  $0x14, Y4, Y4
+	VPXOR   Y15, Y4, Y4
+	VPADDD  Y4, Y0, Y0
+	VPXOR   Y0, Y11, Y11
+	VPSHUFB rotateBy8<>+0(SB), Y11, Y11
+	VPADDD  Y11, Y8, Y8
+	VPXOR   Y8, Y4, Y4
+	VPSLLD  $0x07, Y4, Y15
+	VPSRLD  $0x19, Y4, Y4
+	VPXOR   Y15, Y4, Y4
+
+	// words 1, 5, 9, 13
+	VPADDD  Y5, Y1, Y1
+	VPXOR   Y1, Y12, Y12
+	VPSHUFB rotateBy16<>+0(SB), Y12, Y12
+	VPADDD  Y12, Y9, Y9
+	VPXOR   Y9, Y5, Y5
+	VPSLLD  $0x0c, Y5, Y15
+	VPSRLD  $0x14, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+	VPADDD  Y5, Y1, Y1
+	VPXOR   Y1, Y12, Y12
+	VPSHUFB rotateBy8<>+0(SB), Y12, Y12
+	VPADDD  Y12, Y9, Y9
+	VPXOR   Y9, Y5, Y5
+	VPSLLD  $0x07, Y5, Y15
+	VPSRLD  $0x19, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+
+	// words 2, 6, 10, 14
+	VMOVDQU (SP), Y10
+	VPADDD  Y6, Y2, Y2
+	VPXOR   Y2, Y13, Y13
+	VPSHUFB rotateBy16<>+0(SB), Y13, Y13
+	VPADDD  Y13, Y10, Y10
+	VPXOR   Y10, Y6, Y6
+	VPSLLD  $0x0c, Y6, Y15
+	VPSRLD  $0x14, Y6, Y6
+	VPXOR   Y15, Y6, Y6
+	VPADDD  Y6, Y2, Y2
+	VPXOR   Y2, Y13, Y13
+	VPSHUFB rotateBy8<>+0(SB), Y13, Y13
+	VPADDD  Y13, Y10, Y10
+	VPXOR   Y10, Y6, Y6
+	VPSLLD  $0x07, Y6, Y15
+	VPSRLD  $0x19, Y6, Y6
+	VPXOR   Y15, Y6, Y6
+	VMOVDQU Y10, (SP)
+
+	// words 3, 7, 11, 15
+	VMOVDQU 32(SP), Y10
+	VPADDD  Y7, Y3, Y3
+	VPXOR   Y3, Y14, Y14
+	VPSHUFB rotateBy16<>+0(SB), Y14, Y14
+	VPADDD  Y14, Y10, Y10
+	VPXOR   Y10, Y7, Y7
+	VPSLLD  $0x0c, Y7, Y15
+	VPSRLD  $0x14, Y7, Y7
+	VPXOR   Y15, Y7, Y7
+	VPADDD  Y7, Y3, Y3
+	VPXOR   Y3, Y14, Y14
+	VPSHUFB rotateBy8<>+0(SB), Y14, Y14
+	VPADDD  Y14, Y10, Y10
+	VPXOR   Y10, Y7, Y7
+	VPSLLD  $0x07, Y7, Y15
+	VPSRLD  $0x19, Y7, Y7
+	VPXOR   Y15, Y7, Y7
+	VMOVDQU Y10, 32(SP)
+
+	// words 0, 5, 10, 15
+	VMOVDQU (SP), Y10
+	VPADDD  Y5, Y0, Y0
+	VPXOR   Y0, Y14, Y14
+	VPSHUFB rotateBy16<>+0(SB), Y14, Y14
+	VPADDD  Y14, Y10, Y10
+	VPXOR   Y10, Y5, Y5
+	VPSLLD  $0x0c, Y5, Y15
+	VPSRLD  $0x14, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+	VPADDD  Y5, Y0, Y0
+	VPXOR   Y0, Y14, Y14
+	VPSHUFB rotateBy8<>+0(SB), Y14, Y14
+	VPADDD  Y14, Y10, Y10
+	VPXOR   Y10, Y5, Y5
+	VPSLLD  $0x07, Y5, Y15
+	VPSRLD  $0x19, Y5, Y5
+	VPXOR   Y15, Y5, Y5
+	VMOVDQU Y10, (SP)
+
+	// words 1, 6, 11, 12
+	VMOVDQU 32(SP), Y10
+	VPADDD  Y6, Y1, Y1
+	VPXOR   Y1, Y11, Y11
+	VPSHUFB rotateBy16<>+0(SB), Y11, Y11
+	VPADDD  Y11, Y10, Y10
+	VPXOR   Y10, Y6, Y6
+	VPSLLD  $0x0c, Y6, Y15
+	VPSRLD  $0x14, Y6, Y6
+	VPXOR   Y15, Y6, Y6
+	VPADDD  Y6, Y1, Y1
+	VPXOR   Y1, Y11, Y11
+	VPSHUFB rotateBy8<>+0(SB), Y11, Y11
+	VPADDD  Y11, Y10, Y10
+	VPXOR   Y10, Y6, Y6
+	VPSLLD  $0x07, Y6, Y15
+	VPSRLD  $0x19, Y6, Y6
+	VPXOR   Y15, Y6, Y6
+	VMOVDQU Y10, 32(SP)
+
+	// words 2, 7, 8, 13
+	VPADDD  Y7, Y2, Y2
+	VPXOR   Y2, Y12, Y12
+	VPSHUFB rotateBy16<>+0(SB), Y12, Y12
+	VPADDD  Y12, Y8, Y8
+	VPXOR   Y8, Y7, Y7
+	VPSLLD  $0x0c, Y7, Y15
+	VPSRLD  $0x14, Y7, Y7
+	VPXOR   Y15, Y7, Y7
+	VPADDD  Y7, Y2, Y2
+	VPXOR   Y2, Y12, Y12
+	VPSHUFB rotateBy8<>+0(SB), Y12, Y12
+	VPADDD  Y12, Y8, Y8
+	VPXOR   Y8, Y7, Y7
+	VPSLLD  $0x07, Y7, Y15
+	VPSRLD  $0x19, Y7, Y7
+	VPXOR   Y15, Y7, Y7
+
+	// words 3, 4, 9, 14
+	VPADDD  Y4, Y3, Y3
+	VPXOR   Y3, Y13, Y13
+	VPSHUFB rotateBy16<>+0(SB), Y13, Y13
+	VPADDD  Y13, Y9, Y9
+	VPXOR   Y9, Y4, Y4
+	VPSLLD  $0x0c, Y4, Y15
+	VPSRLD  $0x14, Y4, Y4
+	VPXOR   Y15, Y4, Y4
+	VPADDD  Y4, Y3, Y3
+	VPXOR   Y3, Y13, Y13
+	VPSHUFB rotateBy8<>+0(SB), Y13, Y13
+	VPADDD  Y13, Y9, Y9
+	VPXOR   Y9, Y4, Y4
+	VPSLLD  $0x07, Y4, Y15
+	VPSRLD  $0x19, Y4, Y4
+	VPXOR   Y15, Y4, Y4
+	DECL    AX
+	JNZ     round
+
+	// add the initial state
+	VPBROADCASTD sigma<>+0(SB), Y15
+	VPADDD       Y15, Y0, Y0
+	VPBROADCASTD sigma<>+4(SB), Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD sigma<>+8(SB), Y15
+	VPADDD       Y15, Y2, Y2
+	VPBROADCASTD sigma<>+12(SB), Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD (SI), Y15
+	VPADDD       Y15, Y4, Y4
+	VPBROADCASTD 4(SI), Y15
+	VPADDD       Y15, Y5, Y5
+	VPBROADCASTD 8(SI), Y15
+	VPADDD       Y15, Y6, Y6
+	VPBROADCASTD 12(SI), Y15
+	VPADDD       Y15, Y7, Y7
+	VPBROADCASTD 16(SI), Y15
+	VPADDD       Y15, Y8, Y8
+	VPBROADCASTD 20(SI), Y15
+	VPADDD       Y15, Y9, Y9
+	VPBROADCASTD 24(SI), Y15
+	VPADDD       (SP), Y15, Y15
+	VMOVDQU      Y15, (SP)
+	VPBROADCASTD 28(SI), Y15
+	VPADDD       32(SP), Y15, Y15
+	VMOVDQU      Y15, 32(SP)
+	VMOVD        R8, X15
+	VPBROADCASTD X15, Y15
+	VPADDD       lanes<>+0(SB), Y15, Y15
+	VPADDD       Y15, Y11, Y11
+	VPBROADCASTD (DX), Y15
+	VPADDD       Y15, Y12, Y12
+	VPBROADCASTD 4(DX), Y15
+	VPADDD       Y15, Y13, Y13
+	VPBROADCASTD 8(DX), Y15
+	VPADDD       Y15, Y14, Y14
+
+	// words 0 to 7 to rows, rows to the first halves of blocks
+	VPUNPCKLDQ  Y1, Y0, Y15
+	VPUNPCKHDQ  Y1, Y0, Y1
+	VPUNPCKLDQ  Y3, Y2, Y0
+	VPUNPCKHDQ  Y3, Y2, Y3
+	VPUNPCKLQDQ Y0, Y15, Y2
+	VPUNPCKHQDQ Y0, Y15, Y0
+	VPUNPCKLQDQ Y3, Y1, Y15
+	VPUNPCKHQDQ Y3, Y1, Y3
+	VPUNPCKLDQ  Y5, Y4, Y1
+	VPUNPCKHDQ  Y5, Y4, Y5
+	VPUNPCKLDQ  Y7, Y6, Y4
+	VPUNPCKHDQ  Y7, Y6, Y7
+	VPUNPCKLQDQ Y4, Y1, Y6
+	VPUNPCKHQDQ Y4, Y1, Y4
+	VPUNPCKLQDQ Y7, Y5, Y1
+	VPUNPCKHQDQ Y7, Y5, Y7
+	VPERM2I128  $0x20, Y6, Y2, Y5
+	VPERM2I128  $0x31, Y6, Y2, Y6
+	VPERM2I128  $0x20, Y4, Y0, Y2
+	VPERM2I128  $0x31, Y4, Y0, Y4
+	VPERM2I128  $0x20, Y1, Y15, Y0
+	VPERM2I128  $0x31, Y1, Y15, Y1
+	VPERM2I128  $0x20, Y7, Y3, Y15
+	VPERM2I128  $0x31, Y7, Y3, Y7
+
+	// words 8 to 15 to the second halves
+	VMOVDQU     Y7, 64(SP)
+	VMOVDQU     (SP), Y7
+	VMOVDQU     32(SP), Y10
+	VPUNPCKLDQ  Y9, Y8, Y3
+	VPUNPCKHDQ  Y9, Y8, Y9
+	VPUNPCKLDQ  Y10, Y7, Y8
+	VPUNPCKHDQ  Y10, Y7, Y10
+	VPUNPCKLQDQ Y8, Y3, Y7
+	VPUNPCKHQDQ Y8, Y3, Y8
+	VPUNPCKLQDQ Y10, Y9, Y3
+	VPUNPCKHQDQ Y10, Y9, Y10
+	VPUNPCKLDQ  Y12, Y11, Y9
+	VPUNPCKHDQ  Y12, Y11, Y12
+	VPUNPCKLDQ  Y14, Y13, Y11
+	VPUNPCKHDQ  Y14, Y13, Y14
+	VPUNPCKLQDQ Y11, Y9, Y13
+	VPUNPCKHQDQ Y11, Y9, Y11
+	VPUNPCKLQDQ Y14, Y12, Y9
+	VPUNPCKHQDQ Y14, Y12, Y14
+	VPERM2I128  $0x20, Y13, Y7, Y12
+	VPERM2I128  $0x31, Y13, Y7, Y13
+	VPERM2I128  $0x20, Y11, Y8, Y7
+	VPERM2I128  $0x31, Y11, Y8, Y11
+	VPERM2I128  $0x20, Y9, Y3, Y8
+	VPERM2I128  $0x31, Y9, Y3, Y9
+	VPERM2I128  $0x20, Y14, Y10, Y3
+	VPERM2I128  $0x31, Y14, Y10, Y14
+	VMOVDQU     64(SP), Y10
+	TESTL       R9, R9
+	JNZ         writeXOR
+	VMOVDQU     Y5, (DI)
+	VMOVDQU     Y12, 32(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y2, 64(DI)
+	VMOVDQU     Y7, 96(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y0, 128(DI)
+	VMOVDQU     Y8, 160(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y15, 192(DI)
+	VMOVDQU     Y3, 224(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y6, 256(DI)
+	VMOVDQU     Y13, 288(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y4, 320(DI)
+	VMOVDQU     Y11, 352(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y1, 384(DI)
+	VMOVDQU     Y9, 416(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU     Y10, 448(DI)
+	VMOVDQU     Y14, 480(DI)
+	DECQ        CX
+	JZ          done
+	JMP         writeNext
+
+writeXOR:
+	VPXOR   (DI), Y5, Y5
+	VMOVDQU Y5, (DI)
+	VPXOR   32(DI), Y12, Y12
+	VMOVDQU Y12, 32(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   64(DI), Y2, Y2
+	VMOVDQU Y2, 64(DI)
+	VPXOR   96(DI), Y7, Y7
+	VMOVDQU Y7, 96(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   128(DI), Y0, Y0
+	VMOVDQU Y0, 128(DI)
+	VPXOR   160(DI), Y8, Y8
+	VMOVDQU Y8, 160(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   192(DI), Y15, Y15
+	VMOVDQU Y15, 192(DI)
+	VPXOR   224(DI), Y3, Y3
+	VMOVDQU Y3, 224(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   256(DI), Y6, Y6
+	VMOVDQU Y6, 256(DI)
+	VPXOR   288(DI), Y13, Y13
+	VMOVDQU Y13, 288(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   320(DI), Y4, Y4
+	VMOVDQU Y4, 320(DI)
+	VPXOR   352(DI), Y11, Y11
+	VMOVDQU Y11, 352(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   384(DI), Y1, Y1
+	VMOVDQU Y1, 384(DI)
+	VPXOR   416(DI), Y9, Y9
+	VMOVDQU Y9, 416(DI)
+	DECQ    CX
+	JZ      done
+	VPXOR   448(DI), Y10, Y10
+	VMOVDQU Y10, 448(DI)
+	VPXOR   480(DI), Y14, Y14
+	VMOVDQU Y14, 480(DI)
+	DECQ    CX
+	JZ      done
+
+writeNext:
+	ADDQ $0x00000200, DI
+	ADDL $0x00000008, R8
+	JMP  pass
+
+done:
+	VZEROALL
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
 	RET

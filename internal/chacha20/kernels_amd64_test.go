@@ -3,7 +3,11 @@
 package chacha20
 
 var kernels = []kernel{
+	{"AVX2", hasAVX2, streamAVX2},
 	{"block", true, alone(block)},
+	{"rows2AVX2", hasAVX2, alone(rows2AVX2)},
+	{"rows4AVX2", hasAVX2, alone(rows4AVX2)},
+	{"words8AVX2", hasAVX2, alone(words8AVX2)},
 }
 
 // alone is a stream by one assembly function.

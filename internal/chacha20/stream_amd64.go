@@ -2,10 +2,39 @@
 
 package chacha20
 
+import "golang.org/x/sys/cpu"
+
 //go:generate go run -C _asm . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg chacha20
 
+// x/sys/cpu says no where the operating system does not save the wide registers.
+var hasAVX2 = cpu.X86.HasAVX2
+
 func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
-	if len(dst) > 0 {
+	switch {
+	case hasAVX2:
+		streamAVX2(dst, key, nonce, counter, xor)
+	case len(dst) > 0:
 		block(&dst[0], len(dst)/BlockSize, key, nonce, counter, xor)
+	}
+}
+
+// streamAVX2 takes the smallest kernel that makes all that is left in one pass, or
+// else as many full passes of the largest as there are.
+func streamAVX2(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
+	for n := len(dst) / BlockSize; n > 0; n = len(dst) / BlockSize {
+		switch {
+		case n == 1:
+			block(&dst[0], n, key, nonce, counter, xor)
+		case n == 2:
+			rows2AVX2(&dst[0], n, key, nonce, counter, xor)
+		case n <= 4:
+			rows4AVX2(&dst[0], n, key, nonce, counter, xor)
+		default:
+			if n > 8 {
+				n -= n % 8
+			}
+			words8AVX2(&dst[0], n, key, nonce, counter, xor)
+		}
+		dst, counter = dst[n*BlockSize:], counter+uint32(n)
 	}
 }

@@ -4,7 +4,10 @@
 //
 //	chacha.go   the cipher: quarter rounds, columns, diagonals (RFC 8439 section 2)
 //	block.go    one block, a word in each general register
-//	kernel.go   what kernels have in common
+//	rows.go     few blocks, a row of several of them in each vector register
+//	words.go    many blocks, a word of several of them in each vector register
+//	vectors.go  an instruction set, and moving words between registers
+//	kernel.go   what kernels have in common: arguments, constants, output, erasure
 //
 // All kernels have one signature and take any number of blocks from one on. A
 // kernel's name says how many it makes in a pass; it stops after the last.
@@ -14,6 +17,11 @@ import . "github.com/mmcloughlin/avo/build"
 
 func main() {
 	ConstraintExpr("!purego")
+	constants()
+
 	block()
+	rows(avx2, 1)
+	rows(avx2, 2)
+	words8()
 	Generate()
 }
