@@ -1,7 +1,7 @@
 // Package chacha20 writes the keystream of ChaCha20 as the generator needs it:
 // whole blocks, from any block on, with a zero nonce, since a key is used once.
 //
-// On amd64 it has kernels of its own, for AVX2 and for single blocks.
+// On amd64 it has kernels of its own, for AVX-512, for AVX2 and for single blocks.
 // They leave nothing of the key, of a state or of the keystream in registers or on
 // the stack. Elsewhere, and with the purego tag, it is golang.org/x/crypto/chacha20.
 package chacha20

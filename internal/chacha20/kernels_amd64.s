@@ -1049,3 +1049,679 @@ done:
 	VMOVDQU Y0, 32(SP)
 	VMOVDQU Y0, 64(SP)
 	RET
+
+// func rows4AVX512(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+// Requires: AVX, AVX512F
+TEXT ·rows4AVX512(SB), NOSPLIT, $0-37
+	MOVQ    dst+0(FP), DI
+	MOVQ    blocks+8(FP), CX
+	MOVQ    key+16(FP), SI
+	MOVQ    nonce+24(FP), DX
+	MOVL    counter+32(FP), R8
+	MOVBLZX xor+36(FP), R9
+
+pass:
+	VBROADCASTI32X4 sigma<>+0(SB), Z0
+	VBROADCASTI32X4 (SI), Z1
+	VBROADCASTI32X4 16(SI), Z2
+	VMOVD           R8, X3
+	VPINSRD         $0x01, (DX), X3, X3
+	VPINSRD         $0x02, 4(DX), X3, X3
+	VPINSRD         $0x03, 8(DX), X3, X3
+	VSHUFI32X4      $0x00, Z3, Z3, Z3
+	VPADDD          rowLanes<>+0(SB), Z3, Z3
+	MOVL            $0x0000000a, AX
+
+round:
+	// columns
+	VPADDD Z1, Z0, Z0
+	VPXORD Z0, Z3, Z3
+	VPROLD $0x10, Z3, Z3
+	VPADDD Z3, Z2, Z2
+	VPXORD Z2, Z1, Z1
+	VPROLD $0x0c, Z1, Z1
+	VPADDD Z1, Z0, Z0
+	VPXORD Z0, Z3, Z3
+	VPROLD $0x08, Z3, Z3
+	VPADDD Z3, Z2, Z2
+	VPXORD Z2, Z1, Z1
+	VPROLD $0x07, Z1, Z1
+
+	// diagonals, made columns by turning the rows
+	VPSHUFD $0x93, Z0, Z0
+	VPSHUFD $0x4e, Z3, Z3
+	VPSHUFD $0x39, Z2, Z2
+	VPADDD  Z1, Z0, Z0
+	VPXORD  Z0, Z3, Z3
+	VPROLD  $0x10, Z3, Z3
+	VPADDD  Z3, Z2, Z2
+	VPXORD  Z2, Z1, Z1
+	VPROLD  $0x0c, Z1, Z1
+	VPADDD  Z1, Z0, Z0
+	VPXORD  Z0, Z3, Z3
+	VPROLD  $0x08, Z3, Z3
+	VPADDD  Z3, Z2, Z2
+	VPXORD  Z2, Z1, Z1
+	VPROLD  $0x07, Z1, Z1
+	VPSHUFD $0x39, Z0, Z0
+	VPSHUFD $0x4e, Z3, Z3
+	VPSHUFD $0x93, Z2, Z2
+	DECL    AX
+	JNZ     round
+
+	// add the initial state
+	VBROADCASTI32X4 sigma<>+0(SB), Z4
+	VPADDD          Z4, Z0, Z0
+	VBROADCASTI32X4 (SI), Z4
+	VPADDD          Z4, Z1, Z1
+	VBROADCASTI32X4 16(SI), Z4
+	VPADDD          Z4, Z2, Z2
+	VMOVD           R8, X4
+	VPINSRD         $0x01, (DX), X4, X4
+	VPINSRD         $0x02, 4(DX), X4, X4
+	VPINSRD         $0x03, 8(DX), X4, X4
+	VSHUFI32X4      $0x00, Z4, Z4, Z4
+	VPADDD          Z4, Z3, Z3
+	VPADDD          rowLanes<>+0(SB), Z3, Z3
+
+	// rows to blocks
+	VSHUFI32X4 $0x88, Z1, Z0, Z4
+	VSHUFI32X4 $0xdd, Z1, Z0, Z1
+	VSHUFI32X4 $0x88, Z3, Z2, Z0
+	VSHUFI32X4 $0xdd, Z3, Z2, Z3
+	VSHUFI32X4 $0x88, Z0, Z4, Z2
+	VSHUFI32X4 $0xdd, Z0, Z4, Z0
+	VSHUFI32X4 $0x88, Z3, Z1, Z4
+	VSHUFI32X4 $0xdd, Z3, Z1, Z3
+	TESTL      R9, R9
+	JNZ        writeXOR
+	VMOVDQU32  Z2, (DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z4, 64(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z0, 128(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z3, 192(DI)
+	DECQ       CX
+	JZ         done
+	JMP        writeNext
+
+writeXOR:
+	VPXORD    (DI), Z2, Z2
+	VMOVDQU32 Z2, (DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    64(DI), Z4, Z4
+	VMOVDQU32 Z4, 64(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    128(DI), Z0, Z0
+	VMOVDQU32 Z0, 128(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    192(DI), Z3, Z3
+	VMOVDQU32 Z3, 192(DI)
+	DECQ      CX
+	JZ        done
+
+writeNext:
+	ADDQ $0x00000100, DI
+	ADDL $0x00000004, R8
+	JMP  pass
+
+done:
+	VZEROALL
+	RET
+
+// func rows8AVX512(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+// Requires: AVX, AVX512F
+TEXT ·rows8AVX512(SB), NOSPLIT, $0-37
+	MOVQ    dst+0(FP), DI
+	MOVQ    blocks+8(FP), CX
+	MOVQ    key+16(FP), SI
+	MOVQ    nonce+24(FP), DX
+	MOVL    counter+32(FP), R8
+	MOVBLZX xor+36(FP), R9
+
+pass:
+	VBROADCASTI32X4 sigma<>+0(SB), Z0
+	VBROADCASTI32X4 (SI), Z1
+	VBROADCASTI32X4 16(SI), Z2
+	VMOVD           R8, X3
+	VPINSRD         $0x01, (DX), X3, X3
+	VPINSRD         $0x02, 4(DX), X3, X3
+	VPINSRD         $0x03, 8(DX), X3, X3
+	VSHUFI32X4      $0x00, Z3, Z3, Z3
+	VBROADCASTI32X4 sigma<>+0(SB), Z4
+	VBROADCASTI32X4 (SI), Z5
+	VBROADCASTI32X4 16(SI), Z6
+	VMOVDQU32       Z3, Z7
+	VPADDD          rowLanes<>+0(SB), Z3, Z3
+	VPADDD          rowLanes<>+64(SB), Z7, Z7
+	MOVL            $0x0000000a, AX
+
+round:
+	// columns
+	VPADDD Z1, Z0, Z0
+	VPADDD Z5, Z4, Z4
+	VPXORD Z0, Z3, Z3
+	VPXORD Z4, Z7, Z7
+	VPROLD $0x10, Z3, Z3
+	VPROLD $0x10, Z7, Z7
+	VPADDD Z3, Z2, Z2
+	VPADDD Z7, Z6, Z6
+	VPXORD Z2, Z1, Z1
+	VPXORD Z6, Z5, Z5
+	VPROLD $0x0c, Z1, Z1
+	VPROLD $0x0c, Z5, Z5
+	VPADDD Z1, Z0, Z0
+	VPADDD Z5, Z4, Z4
+	VPXORD Z0, Z3, Z3
+	VPXORD Z4, Z7, Z7
+	VPROLD $0x08, Z3, Z3
+	VPROLD $0x08, Z7, Z7
+	VPADDD Z3, Z2, Z2
+	VPADDD Z7, Z6, Z6
+	VPXORD Z2, Z1, Z1
+	VPXORD Z6, Z5, Z5
+	VPROLD $0x07, Z1, Z1
+	VPROLD $0x07, Z5, Z5
+
+	// diagonals, made columns by turning the rows
+	VPSHUFD $0x93, Z0, Z0
+	VPSHUFD $0x93, Z4, Z4
+	VPSHUFD $0x4e, Z3, Z3
+	VPSHUFD $0x4e, Z7, Z7
+	VPSHUFD $0x39, Z2, Z2
+	VPSHUFD $0x39, Z6, Z6
+	VPADDD  Z1, Z0, Z0
+	VPADDD  Z5, Z4, Z4
+	VPXORD  Z0, Z3, Z3
+	VPXORD  Z4, Z7, Z7
+	VPROLD  $0x10, Z3, Z3
+	VPROLD  $0x10, Z7, Z7
+	VPADDD  Z3, Z2, Z2
+	VPADDD  Z7, Z6, Z6
+	VPXORD  Z2, Z1, Z1
+	VPXORD  Z6, Z5, Z5
+	VPROLD  $0x0c, Z1, Z1
+	VPROLD  $0x0c, Z5, Z5
+	VPADDD  Z1, Z0, Z0
+	VPADDD  Z5, Z4, Z4
+	VPXORD  Z0, Z3, Z3
+	VPXORD  Z4, Z7, Z7
+	VPROLD  $0x08, Z3, Z3
+	VPROLD  $0x08, Z7, Z7
+	VPADDD  Z3, Z2, Z2
+	VPADDD  Z7, Z6, Z6
+	VPXORD  Z2, Z1, Z1
+	VPXORD  Z6, Z5, Z5
+	VPROLD  $0x07, Z1, Z1
+	VPROLD  $0x07, Z5, Z5
+	VPSHUFD $0x39, Z0, Z0
+	VPSHUFD $0x39, Z4, Z4
+	VPSHUFD $0x4e, Z3, Z3
+	VPSHUFD $0x4e, Z7, Z7
+	VPSHUFD $0x93, Z2, Z2
+	VPSHUFD $0x93, Z6, Z6
+	DECL    AX
+	JNZ     round
+
+	// add the initial state
+	VBROADCASTI32X4 sigma<>+0(SB), Z8
+	VPADDD          Z8, Z0, Z0
+	VPADDD          Z8, Z4, Z4
+	VBROADCASTI32X4 (SI), Z8
+	VPADDD          Z8, Z1, Z1
+	VPADDD          Z8, Z5, Z5
+	VBROADCASTI32X4 16(SI), Z8
+	VPADDD          Z8, Z2, Z2
+	VPADDD          Z8, Z6, Z6
+	VMOVD           R8, X8
+	VPINSRD         $0x01, (DX), X8, X8
+	VPINSRD         $0x02, 4(DX), X8, X8
+	VPINSRD         $0x03, 8(DX), X8, X8
+	VSHUFI32X4      $0x00, Z8, Z8, Z8
+	VPADDD          Z8, Z3, Z3
+	VPADDD          rowLanes<>+0(SB), Z3, Z3
+	VPADDD          Z8, Z7, Z7
+	VPADDD          rowLanes<>+64(SB), Z7, Z7
+
+	// rows to blocks
+	VSHUFI32X4 $0x88, Z1, Z0, Z8
+	VSHUFI32X4 $0xdd, Z1, Z0, Z1
+	VSHUFI32X4 $0x88, Z3, Z2, Z0
+	VSHUFI32X4 $0xdd, Z3, Z2, Z3
+	VSHUFI32X4 $0x88, Z0, Z8, Z2
+	VSHUFI32X4 $0xdd, Z0, Z8, Z0
+	VSHUFI32X4 $0x88, Z3, Z1, Z8
+	VSHUFI32X4 $0xdd, Z3, Z1, Z3
+	VSHUFI32X4 $0x88, Z5, Z4, Z1
+	VSHUFI32X4 $0xdd, Z5, Z4, Z5
+	VSHUFI32X4 $0x88, Z7, Z6, Z4
+	VSHUFI32X4 $0xdd, Z7, Z6, Z7
+	VSHUFI32X4 $0x88, Z4, Z1, Z6
+	VSHUFI32X4 $0xdd, Z4, Z1, Z4
+	VSHUFI32X4 $0x88, Z7, Z5, Z1
+	VSHUFI32X4 $0xdd, Z7, Z5, Z7
+	TESTL      R9, R9
+	JNZ        writeXOR
+	VMOVDQU32  Z2, (DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z8, 64(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z0, 128(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z3, 192(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z6, 256(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z1, 320(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z4, 384(DI)
+	DECQ       CX
+	JZ         done
+	VMOVDQU32  Z7, 448(DI)
+	DECQ       CX
+	JZ         done
+	JMP        writeNext
+
+writeXOR:
+	VPXORD    (DI), Z2, Z2
+	VMOVDQU32 Z2, (DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    64(DI), Z8, Z8
+	VMOVDQU32 Z8, 64(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    128(DI), Z0, Z0
+	VMOVDQU32 Z0, 128(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    192(DI), Z3, Z3
+	VMOVDQU32 Z3, 192(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    256(DI), Z6, Z6
+	VMOVDQU32 Z6, 256(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    320(DI), Z1, Z1
+	VMOVDQU32 Z1, 320(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    384(DI), Z4, Z4
+	VMOVDQU32 Z4, 384(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    448(DI), Z7, Z7
+	VMOVDQU32 Z7, 448(DI)
+	DECQ      CX
+	JZ        done
+
+writeNext:
+	ADDQ $0x00000200, DI
+	ADDL $0x00000008, R8
+	JMP  pass
+
+done:
+	VZEROALL
+	RET
+
+// func words16AVX512(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+// Requires: AVX, AVX512F
+TEXT ·words16AVX512(SB), NOSPLIT, $0-37
+	MOVQ    dst+0(FP), DI
+	MOVQ    blocks+8(FP), CX
+	MOVQ    key+16(FP), SI
+	MOVQ    nonce+24(FP), DX
+	MOVL    counter+32(FP), R8
+	MOVBLZX xor+36(FP), R9
+
+pass:
+	VPBROADCASTD sigma<>+0(SB), Z0
+	VPBROADCASTD sigma<>+4(SB), Z1
+	VPBROADCASTD sigma<>+8(SB), Z2
+	VPBROADCASTD sigma<>+12(SB), Z3
+	VPBROADCASTD (SI), Z4
+	VPBROADCASTD 4(SI), Z5
+	VPBROADCASTD 8(SI), Z6
+	VPBROADCASTD 12(SI), Z7
+	VPBROADCASTD 16(SI), Z8
+	VPBROADCASTD 20(SI), Z9
+	VPBROADCASTD 24(SI), Z10
+	VPBROADCASTD 28(SI), Z11
+	VMOVD        R8, X12
+	VPBROADCASTD X12, Z12
+	VPADDD       lanes<>+0(SB), Z12, Z12
+	VPBROADCASTD (DX), Z13
+	VPBROADCASTD 4(DX), Z14
+	VPBROADCASTD 8(DX), Z15
+	MOVL         $0x0000000a, AX
+
+round:
+	// columns of set 0
+	VPADDD Z4, Z0, Z0
+	VPADDD Z5, Z1, Z1
+	VPADDD Z6, Z2, Z2
+	VPADDD Z7, Z3, Z3
+	VPXORD Z0, Z12, Z12
+	VPXORD Z1, Z13, Z13
+	VPXORD Z2, Z14, Z14
+	VPXORD Z3, Z15, Z15
+	VPROLD $0x10, Z12, Z12
+	VPROLD $0x10, Z13, Z13
+	VPROLD $0x10, Z14, Z14
+	VPROLD $0x10, Z15, Z15
+	VPADDD Z12, Z8, Z8
+	VPADDD Z13, Z9, Z9
+	VPADDD Z14, Z10, Z10
+	VPADDD Z15, Z11, Z11
+	VPXORD Z8, Z4, Z4
+	VPXORD Z9, Z5, Z5
+	VPXORD Z10, Z6, Z6
+	VPXORD Z11, Z7, Z7
+	VPROLD $0x0c, Z4, Z4
+	VPROLD $0x0c, Z5, Z5
+	VPROLD $0x0c, Z6, Z6
+	VPROLD $0x0c, Z7, Z7
+	VPADDD Z4, Z0, Z0
+	VPADDD Z5, Z1, Z1
+	VPADDD Z6, Z2, Z2
+	VPADDD Z7, Z3, Z3
+	VPXORD Z0, Z12, Z12
+	VPXORD Z1, Z13, Z13
+	VPXORD Z2, Z14, Z14
+	VPXORD Z3, Z15, Z15
+	VPROLD $0x08, Z12, Z12
+	VPROLD $0x08, Z13, Z13
+	VPROLD $0x08, Z14, Z14
+	VPROLD $0x08, Z15, Z15
+	VPADDD Z12, Z8, Z8
+	VPADDD Z13, Z9, Z9
+	VPADDD Z14, Z10, Z10
+	VPADDD Z15, Z11, Z11
+	VPXORD Z8, Z4, Z4
+	VPXORD Z9, Z5, Z5
+	VPXORD Z10, Z6, Z6
+	VPXORD Z11, Z7, Z7
+	VPROLD $0x07, Z4, Z4
+	VPROLD $0x07, Z5, Z5
+	VPROLD $0x07, Z6, Z6
+	VPROLD $0x07, Z7, Z7
+
+	// diagonals of set 0
+	VPADDD Z5, Z0, Z0
+	VPADDD Z6, Z1, Z1
+	VPADDD Z7, Z2, Z2
+	VPADDD Z4, Z3, Z3
+	VPXORD Z0, Z15, Z15
+	VPXORD Z1, Z12, Z12
+	VPXORD Z2, Z13, Z13
+	VPXORD Z3, Z14, Z14
+	VPROLD $0x10, Z15, Z15
+	VPROLD $0x10, Z12, Z12
+	VPROLD $0x10, Z13, Z13
+	VPROLD $0x10, Z14, Z14
+	VPADDD Z15, Z10, Z10
+	VPADDD Z12, Z11, Z11
+	VPADDD Z13, Z8, Z8
+	VPADDD Z14, Z9, Z9
+	VPXORD Z10, Z5, Z5
+	VPXORD Z11, Z6, Z6
+	VPXORD Z8, Z7, Z7
+	VPXORD Z9, Z4, Z4
+	VPROLD $0x0c, Z5, Z5
+	VPROLD $0x0c, Z6, Z6
+	VPROLD $0x0c, Z7, Z7
+	VPROLD $0x0c, Z4, Z4
+	VPADDD Z5, Z0, Z0
+	VPADDD Z6, Z1, Z1
+	VPADDD Z7, Z2, Z2
+	VPADDD Z4, Z3, Z3
+	VPXORD Z0, Z15, Z15
+	VPXORD Z1, Z12, Z12
+	VPXORD Z2, Z13, Z13
+	VPXORD Z3, Z14, Z14
+	VPROLD $0x08, Z15, Z15
+	VPROLD $0x08, Z12, Z12
+	VPROLD $0x08, Z13, Z13
+	VPROLD $0x08, Z14, Z14
+	VPADDD Z15, Z10, Z10
+	VPADDD Z12, Z11, Z11
+	VPADDD Z13, Z8, Z8
+	VPADDD Z14, Z9, Z9
+	VPXORD Z10, Z5, Z5
+	VPXORD Z11, Z6, Z6
+	VPXORD Z8, Z7, Z7
+	VPXORD Z9, Z4, Z4
+	VPROLD $0x07, Z5, Z5
+	VPROLD $0x07, Z6, Z6
+	VPROLD $0x07, Z7, Z7
+	VPROLD $0x07, Z4, Z4
+	DECL   AX
+	JNZ    round
+
+	// set 0: add the initial state
+	VPADDD.BCST  sigma<>+0(SB), Z0, Z0
+	VPADDD.BCST  sigma<>+4(SB), Z1, Z1
+	VPADDD.BCST  sigma<>+8(SB), Z2, Z2
+	VPADDD.BCST  sigma<>+12(SB), Z3, Z3
+	VPADDD.BCST  (SI), Z4, Z4
+	VPADDD.BCST  4(SI), Z5, Z5
+	VPADDD.BCST  8(SI), Z6, Z6
+	VPADDD.BCST  12(SI), Z7, Z7
+	VPADDD.BCST  16(SI), Z8, Z8
+	VPADDD.BCST  20(SI), Z9, Z9
+	VPADDD.BCST  24(SI), Z10, Z10
+	VPADDD.BCST  28(SI), Z11, Z11
+	VMOVD        R8, X16
+	VPBROADCASTD X16, Z16
+	VPADDD       lanes<>+0(SB), Z16, Z16
+	VPADDD       Z16, Z12, Z12
+	VPADDD.BCST  (DX), Z13, Z13
+	VPADDD.BCST  4(DX), Z14, Z14
+	VPADDD.BCST  8(DX), Z15, Z15
+
+	// words to rows, and rows to blocks
+	VPUNPCKLDQ  Z1, Z0, Z16
+	VPUNPCKHDQ  Z1, Z0, Z1
+	VPUNPCKLDQ  Z3, Z2, Z0
+	VPUNPCKHDQ  Z3, Z2, Z3
+	VPUNPCKLQDQ Z0, Z16, Z2
+	VPUNPCKHQDQ Z0, Z16, Z0
+	VPUNPCKLQDQ Z3, Z1, Z16
+	VPUNPCKHQDQ Z3, Z1, Z3
+	VPUNPCKLDQ  Z5, Z4, Z1
+	VPUNPCKHDQ  Z5, Z4, Z5
+	VPUNPCKLDQ  Z7, Z6, Z4
+	VPUNPCKHDQ  Z7, Z6, Z7
+	VPUNPCKLQDQ Z4, Z1, Z6
+	VPUNPCKHQDQ Z4, Z1, Z4
+	VPUNPCKLQDQ Z7, Z5, Z1
+	VPUNPCKHQDQ Z7, Z5, Z7
+	VPUNPCKLDQ  Z9, Z8, Z5
+	VPUNPCKHDQ  Z9, Z8, Z9
+	VPUNPCKLDQ  Z11, Z10, Z8
+	VPUNPCKHDQ  Z11, Z10, Z11
+	VPUNPCKLQDQ Z8, Z5, Z10
+	VPUNPCKHQDQ Z8, Z5, Z8
+	VPUNPCKLQDQ Z11, Z9, Z5
+	VPUNPCKHQDQ Z11, Z9, Z11
+	VPUNPCKLDQ  Z13, Z12, Z9
+	VPUNPCKHDQ  Z13, Z12, Z13
+	VPUNPCKLDQ  Z15, Z14, Z12
+	VPUNPCKHDQ  Z15, Z14, Z15
+	VPUNPCKLQDQ Z12, Z9, Z14
+	VPUNPCKHQDQ Z12, Z9, Z12
+	VPUNPCKLQDQ Z15, Z13, Z9
+	VPUNPCKHQDQ Z15, Z13, Z15
+	VSHUFI32X4  $0x88, Z6, Z2, Z13
+	VSHUFI32X4  $0xdd, Z6, Z2, Z6
+	VSHUFI32X4  $0x88, Z14, Z10, Z2
+	VSHUFI32X4  $0xdd, Z14, Z10, Z14
+	VSHUFI32X4  $0x88, Z2, Z13, Z10
+	VSHUFI32X4  $0xdd, Z2, Z13, Z2
+	VSHUFI32X4  $0x88, Z14, Z6, Z13
+	VSHUFI32X4  $0xdd, Z14, Z6, Z14
+	VSHUFI32X4  $0x88, Z4, Z0, Z6
+	VSHUFI32X4  $0xdd, Z4, Z0, Z4
+	VSHUFI32X4  $0x88, Z12, Z8, Z0
+	VSHUFI32X4  $0xdd, Z12, Z8, Z12
+	VSHUFI32X4  $0x88, Z0, Z6, Z8
+	VSHUFI32X4  $0xdd, Z0, Z6, Z0
+	VSHUFI32X4  $0x88, Z12, Z4, Z6
+	VSHUFI32X4  $0xdd, Z12, Z4, Z12
+	VSHUFI32X4  $0x88, Z1, Z16, Z4
+	VSHUFI32X4  $0xdd, Z1, Z16, Z1
+	VSHUFI32X4  $0x88, Z9, Z5, Z16
+	VSHUFI32X4  $0xdd, Z9, Z5, Z9
+	VSHUFI32X4  $0x88, Z16, Z4, Z5
+	VSHUFI32X4  $0xdd, Z16, Z4, Z16
+	VSHUFI32X4  $0x88, Z9, Z1, Z4
+	VSHUFI32X4  $0xdd, Z9, Z1, Z9
+	VSHUFI32X4  $0x88, Z7, Z3, Z1
+	VSHUFI32X4  $0xdd, Z7, Z3, Z7
+	VSHUFI32X4  $0x88, Z15, Z11, Z3
+	VSHUFI32X4  $0xdd, Z15, Z11, Z15
+	VSHUFI32X4  $0x88, Z3, Z1, Z11
+	VSHUFI32X4  $0xdd, Z3, Z1, Z3
+	VSHUFI32X4  $0x88, Z15, Z7, Z1
+	VSHUFI32X4  $0xdd, Z15, Z7, Z15
+	TESTL       R9, R9
+	JNZ         write0XOR
+	VMOVDQU32   Z10, (DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z8, 64(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z5, 128(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z11, 192(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z13, 256(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z6, 320(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z4, 384(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z1, 448(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z2, 512(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z0, 576(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z16, 640(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z3, 704(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z14, 768(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z12, 832(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z9, 896(DI)
+	DECQ        CX
+	JZ          done
+	VMOVDQU32   Z15, 960(DI)
+	DECQ        CX
+	JZ          done
+	JMP         write0Next
+
+write0XOR:
+	VPXORD    (DI), Z10, Z10
+	VMOVDQU32 Z10, (DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    64(DI), Z8, Z8
+	VMOVDQU32 Z8, 64(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    128(DI), Z5, Z5
+	VMOVDQU32 Z5, 128(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    192(DI), Z11, Z11
+	VMOVDQU32 Z11, 192(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    256(DI), Z13, Z13
+	VMOVDQU32 Z13, 256(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    320(DI), Z6, Z6
+	VMOVDQU32 Z6, 320(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    384(DI), Z4, Z4
+	VMOVDQU32 Z4, 384(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    448(DI), Z1, Z1
+	VMOVDQU32 Z1, 448(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    512(DI), Z2, Z2
+	VMOVDQU32 Z2, 512(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    576(DI), Z0, Z0
+	VMOVDQU32 Z0, 576(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    640(DI), Z16, Z16
+	VMOVDQU32 Z16, 640(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    704(DI), Z3, Z3
+	VMOVDQU32 Z3, 704(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    768(DI), Z14, Z14
+	VMOVDQU32 Z14, 768(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    832(DI), Z12, Z12
+	VMOVDQU32 Z12, 832(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    896(DI), Z9, Z9
+	VMOVDQU32 Z9, 896(DI)
+	DECQ      CX
+	JZ        done
+	VPXORD    960(DI), Z15, Z15
+	VMOVDQU32 Z15, 960(DI)
+	DECQ      CX
+	JZ        done
+
+write0Next:
+	ADDQ $0x00000400, DI
+	ADDL $0x00000010, R8
+	JMP  pass
+
+done:
+	VZEROALL
+	VPXORD Z16, Z16, Z16
+	RET

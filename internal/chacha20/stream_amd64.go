@@ -6,11 +6,17 @@ import "golang.org/x/sys/cpu"
 
 //go:generate go run -C _asm . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg chacha20
 
-// x/sys/cpu says no where the operating system does not save the wide registers.
-var hasAVX2 = cpu.X86.HasAVX2
+// Looked up once. x/sys/cpu says no where the operating system does not save the
+// wide registers.
+var (
+	hasAVX2   = cpu.X86.HasAVX2
+	hasAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2
+)
 
 func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
 	switch {
+	case hasAVX512:
+		streamAVX512(dst, key, nonce, counter, xor)
 	case hasAVX2:
 		streamAVX2(dst, key, nonce, counter, xor)
 	case len(dst) > 0:
@@ -18,8 +24,28 @@ func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint
 	}
 }
 
-// streamAVX2 takes the smallest kernel that makes all that is left in one pass, or
-// else as many full passes of the largest as there are.
+// streamAVX512 and streamAVX2 take the smallest kernel that makes all that is left
+// in one pass, or else as many full passes of the largest as there are.
+
+func streamAVX512(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
+	for n := len(dst) / BlockSize; n > 0; n = len(dst) / BlockSize {
+		switch {
+		case n == 1:
+			block(&dst[0], n, key, nonce, counter, xor)
+		case n <= 4:
+			rows4AVX512(&dst[0], n, key, nonce, counter, xor)
+		case n <= 8:
+			rows8AVX512(&dst[0], n, key, nonce, counter, xor)
+		default:
+			if n > 16 {
+				n -= n % 16
+			}
+			words16AVX512(&dst[0], n, key, nonce, counter, xor)
+		}
+		dst, counter = dst[n*BlockSize:], counter+uint32(n)
+	}
+}
+
 func streamAVX2(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
 	for n := len(dst) / BlockSize; n > 0; n = len(dst) / BlockSize {
 		switch {

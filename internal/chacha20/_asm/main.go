@@ -6,7 +6,7 @@
 //	block.go    one block, a word in each general register
 //	rows.go     few blocks, a row of several of them in each vector register
 //	words.go    many blocks, a word of several of them in each vector register
-//	vectors.go  an instruction set, and moving words between registers
+//	vectors.go  the two instruction sets, and moving words between registers
 //	kernel.go   what kernels have in common: arguments, constants, output, erasure
 //
 // All kernels have one signature and take any number of blocks from one on. A
@@ -23,5 +23,8 @@ func main() {
 	rows(avx2, 1)
 	rows(avx2, 2)
 	words8()
+	rows(avx512, 1)
+	rows(avx512, 2)
+	words16(1)
 	Generate()
 }

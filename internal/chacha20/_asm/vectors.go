@@ -48,6 +48,25 @@ var avx2 = vectors{
 
 var scratch = Y15 // for AVX2's rotations
 
+var avx512 = vectors{
+	name: "AVX512",
+	registers: []VecPhysical{
+		Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
+		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31,
+	},
+	lanes: 4,
+	arithmetic: arithmetic{
+		add:  func(y, x Op) { VPADDD(y, x, x) },
+		xor:  func(y, x Op) { VPXORD(y, x, x) },
+		rotl: func(n int, x Op) { VPROLD(U8(n), x, x) },
+	},
+	move:      func(from, to Op) { VMOVDQU32(from, to) },
+	broadcast: func(m, to Op) { VBROADCASTI32X4(m, to) },
+	repeat:    func(r VecPhysical) { VSHUFI32X4(U8(0), r, r, r) },
+	even:      func(y, x, to Op) { VSHUFI32X4(U8(0x88), y, x, to) },
+	odd:       func(y, x, to Op) { VSHUFI32X4(U8(0xdd), y, x, to) },
+}
+
 // A shuffler moves words between the registers of r. It needs one to spare,
 // which after each step is another.
 type shuffler struct {
@@ -84,5 +103,11 @@ func (s *shuffler) wordsToRows(i int) {
 func (s *shuffler) rowsToBlocks(a, b, c, d int) [][]VecPhysical {
 	s.pair(a, b, s.even, s.odd)
 	s.pair(c, d, s.even, s.odd)
-	return [][]VecPhysical{{s.r[a], s.r[c]}, {s.r[b], s.r[d]}}
+	if s.lanes == 2 {
+		return [][]VecPhysical{{s.r[a], s.r[c]}, {s.r[b], s.r[d]}}
+	}
+	// Lanes 0 and 2 are in a and c, lanes 1 and 3 in b and d.
+	s.pair(a, c, s.even, s.odd)
+	s.pair(b, d, s.even, s.odd)
+	return [][]VecPhysical{{s.r[a]}, {s.r[b]}, {s.r[c]}, {s.r[d]}}
 }
