@@ -38,3 +38,8 @@ func rows8AVX512(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter 
 //
 //go:noescape
 func words16AVX512(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+
+// words32AVX512 makes 32 blocks in a pass, a word of 16 blocks in each register.
+//
+//go:noescape
+func words32AVX512(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)

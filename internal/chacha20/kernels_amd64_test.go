@@ -12,6 +12,7 @@ var kernels = []kernel{
 	{"rows4AVX512", hasAVX512, alone(rows4AVX512)},
 	{"rows8AVX512", hasAVX512, alone(rows8AVX512)},
 	{"words16AVX512", hasAVX512, alone(words16AVX512)},
+	{"words32AVX512", hasAVX512, alone(words32AVX512)},
 }
 
 // alone is a stream by one assembly function.

@@ -36,11 +36,13 @@ func streamAVX512(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counte
 			rows4AVX512(&dst[0], n, key, nonce, counter, xor)
 		case n <= 8:
 			rows8AVX512(&dst[0], n, key, nonce, counter, xor)
-		default:
-			if n > 16 {
-				n -= n % 16
-			}
+		case n <= 16:
 			words16AVX512(&dst[0], n, key, nonce, counter, xor)
+		default:
+			if n > 32 {
+				n -= n % 32
+			}
+			words32AVX512(&dst[0], n, key, nonce, counter, xor)
 		}
 		dst, counter = dst[n*BlockSize:], counter+uint32(n)
 	}

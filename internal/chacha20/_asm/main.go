@@ -26,5 +26,6 @@ func main() {
 	rows(avx512, 1)
 	rows(avx512, 2)
 	words16(1)
+	words16(2)
 	Generate()
 }
