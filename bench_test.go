@@ -9,19 +9,21 @@ import (
 	"example.com/qrand/qrypt"
 )
 
+// benchReaders are crypto/rand and the modes.
+var benchReaders = []struct {
+	name string
+	open func(b *testing.B) io.Reader
+}{
+	{"crypto", func(b *testing.B) io.Reader { return rand.Reader }},
+	{"MixXOR", func(b *testing.B) io.Reader { return benchSource(b, MixXOR) }},
+	{"MixRekey", func(b *testing.B) io.Reader { return benchSource(b, MixRekey) }},
+	{"MixRefill", func(b *testing.B) io.Reader { return benchSource(b, MixRefill) }},
+}
+
 // BenchmarkRead compares the modes with crypto/rand, by the size of a Read.
 func BenchmarkRead(b *testing.B) {
-	readers := []struct {
-		name string
-		open func(b *testing.B) io.Reader
-	}{
-		{"crypto", func(b *testing.B) io.Reader { return rand.Reader }},
-		{"MixXOR", func(b *testing.B) io.Reader { return benchSource(b, MixXOR) }},
-		{"MixRekey", func(b *testing.B) io.Reader { return benchSource(b, MixRekey) }},
-		{"MixRefill", func(b *testing.B) io.Reader { return benchSource(b, MixRefill) }},
-	}
 	for _, size := range []int{16, 32, 64, 256, 1 << 10, 16 << 10, 1 << 20} {
-		for _, reader := range readers {
+		for _, reader := range benchReaders {
 			b.Run(fmt.Sprintf("%s/%d", reader.name, size), func(b *testing.B) {
 				r := reader.open(b)
 				p := make([]byte, size)
@@ -72,5 +74,23 @@ func BenchmarkReseed(b *testing.B) {
 	block := newTestBlock(1).Bytes()
 	for b.Loop() {
 		s.rekeyAll(block)
+	}
+}
+
+// BenchmarkParallel is as many goroutines as -cpu says, each reading for itself.
+func BenchmarkParallel(b *testing.B) {
+	for _, reader := range benchReaders {
+		for _, size := range []int{32, 1 << 10, 64 << 10} {
+			b.Run(fmt.Sprintf("%s/%d", reader.name, size), func(b *testing.B) {
+				r := reader.open(b)
+				b.SetBytes(int64(size))
+				b.RunParallel(func(pb *testing.PB) {
+					p := make([]byte, size)
+					for pb.Next() {
+						r.Read(p)
+					}
+				})
+			})
+		}
 	}
 }
