@@ -16,7 +16,7 @@ const (
 // The two primitives, variables so that a test can put something else in their
 // place and show what the output rests on.
 var (
-	keystream = chacha20.KeyStream
+	keystream = chacha20.Blocks
 	extract   = hmacExtract
 )
 
@@ -43,17 +43,27 @@ func (g *generator) xor(p []byte) {
 	}
 }
 
-// xorOnce is xor for a caller who rekeys before any further output: of the last
-// chunk it computes no more blocks than p needs, and keeps none.
-func (g *generator) xorOnce(p []byte) {
-	for len(p) > 0 {
-		if g.empty() {
-			need := (keySize + len(p) + chacha20.BlockSize - 1) / chacha20.BlockSize * chacha20.BlockSize
-			g.fill(min(need, chunkSize))
-		}
-		p = p[g.take(p):]
-	}
+// expand fills p with one chunk as long as it takes: of the keystream of the key
+// the first 32 bytes are the next key, and what follows is p. It keeps nothing,
+// and drops what was buffered: for a caller who rekeys before any further output.
+func (g *generator) expand(p []byte) {
 	g.drop()
+	if len(p) <= chunkSize-keySize {
+		g.fill((keySize + len(p) + chacha20.BlockSize - 1) / chacha20.BlockSize * chacha20.BlockSize)
+		g.give(p)
+		g.drop()
+		return
+	}
+	first, last := g.chunk[:chacha20.BlockSize], g.chunk[chacha20.BlockSize:2*chacha20.BlockSize]
+	keystream(first, &g.key, 0)
+	p = p[copy(p, first[keySize:]):]
+	blocks := len(p) / chacha20.BlockSize
+	bulk, rest := p[:blocks*chacha20.BlockSize], p[blocks*chacha20.BlockSize:]
+	keystream(bulk, &g.key, 1) // straight to where it is wanted
+	keystream(last, &g.key, uint32(1+blocks))
+	copy(rest, last)
+	copy(g.key[:], first)
+	clear(g.chunk[:2*chacha20.BlockSize])
 }
 
 // rekey XORs x into the key and drops what the old key made, so that the very
@@ -68,7 +78,7 @@ func (g *generator) empty() bool { return g.at == g.end }
 
 // fill makes the first size bytes of the key's chunk, and spends the key.
 func (g *generator) fill(size int) {
-	keystream(g.chunk[:size], &g.key)
+	keystream(g.chunk[:size], &g.key, 0)
 	copy(g.key[:], g.chunk[:keySize])
 	clear(g.chunk[:keySize])
 	g.at, g.end = keySize, size
@@ -79,6 +89,14 @@ func (g *generator) take(p []byte) int {
 	out := g.chunk[g.at:g.end]
 	n := subtle.XORBytes(p, p[:min(len(p), len(out))], out)
 	clear(out[:n])
+	g.at += n
+	return n
+}
+
+// give is take for a p that may hold anything, and is overwritten.
+func (g *generator) give(p []byte) int {
+	n := copy(p, g.chunk[g.at:g.end])
+	clear(g.chunk[g.at : g.at+n])
 	g.at += n
 	return n
 }

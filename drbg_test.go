@@ -31,29 +31,35 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// TestXorOnce: the same bytes as xor's, from no more keystream than needed.
-func TestXorOnce(t *testing.T) {
+// TestExpand: one chunk of any length, from no more keystream than needed, over
+// whatever p held, and nothing kept.
+func TestExpand(t *testing.T) {
 	made := 0
-	keystream = func(dst []byte, key *[32]byte) {
+	keystream = func(dst []byte, key *[32]byte, counter uint32) {
 		made += len(dst)
-		chacha20.KeyStream(dst, key)
+		chacha20.Blocks(dst, key, counter)
 	}
-	defer func() { keystream = chacha20.KeyStream }()
+	defer func() { keystream = chacha20.Blocks }()
 	for _, tc := range []struct{ size, made int }{
-		{0, 0}, {1, 64}, {32, 64}, {33, 128}, {96, 128}, {97, 192}, {992, 1024}, {993, 1024 + 64}, {2000, 2*1024 + 64},
+		{0, 64}, {1, 64}, {32, 64}, {33, 128}, {96, 128}, {97, 192}, {992, 1024}, {993, 1024 + 64}, {1024, 1024 + 64}, {1056, 1088 + 64}, {2000, 2048}, {pieceSize, pieceSize + 64},
 	} {
-		g := &generator{key: testKey(2)}
-		p := make([]byte, tc.size)
-		made = 0
-		g.xorOnce(p)
-		if made != tc.made {
-			t.Errorf("%d bytes took %d of keystream, want %d", tc.size, made, tc.made)
-		}
-		if want := (&modelGenerator{key: testKey(2)}).stream(tc.size); !bytes.Equal(p, want) {
-			t.Errorf("%d bytes differ from the model's", tc.size)
-		}
-		if *g != (generator{key: g.key}) {
-			t.Errorf("after %d bytes output is left in the buffer", tc.size)
+		g, model := &generator{key: testKey(2)}, &modelGenerator{key: testKey(2)}
+		for _, dirt := range []byte{0, 0xa5} {
+			g.xor(make([]byte, 10)) // what is buffered is dropped
+			model.stream(10)
+			model.left = nil
+			p := bytes.Repeat([]byte{dirt}, tc.size)
+			made = 0
+			g.expand(p)
+			if made != tc.made {
+				t.Errorf("%d bytes took %d of keystream, want %d", tc.size, made, tc.made)
+			}
+			if want := model.expand(tc.size); !bytes.Equal(p, want) {
+				t.Errorf("%d bytes differ from the model's", tc.size)
+			}
+			if *g != (generator{key: model.key}) {
+				t.Errorf("after %d bytes the key is not the model's, or output is left in the buffer", tc.size)
+			}
 		}
 	}
 }

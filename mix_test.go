@@ -45,8 +45,7 @@ func (m *modelSource) read(n int) (out []byte) {
 		}
 	case MixRekey:
 		m.gen.rekey(m.os.next(m.t, 32))
-		out = append(out, m.gen.stream(n)...)
-		m.gen.left = nil
+		out = append(out, m.gen.expand(n)...)
 	case MixRefill:
 		for range n {
 			if len(m.gen.left) == 0 {
@@ -133,7 +132,7 @@ func TestOutputWithoutOS(t *testing.T) {
 // that the generator knows nothing of them, is why a Source is never weaker.
 func TestOutputWithoutGenerator(t *testing.T) {
 	os := stubOSWithTape(t)
-	stubKeystream(t, func(dst []byte, _ *[32]byte) { clear(dst) })
+	stubKeystream(t, func(dst []byte, _ *[32]byte, _ uint32) { clear(dst) })
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, BatchBlocks: 1}, 1)
 	waitSeeded(t, s)
 	for _, n := range readSizes {

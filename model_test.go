@@ -96,6 +96,18 @@ func (g *modelGenerator) chunk() {
 	g.left = chunk[32:]
 }
 
+// expand makes one chunk of n bytes and the next key.
+func (g *modelGenerator) expand(n int) []byte {
+	var chunk []byte
+	for counter := uint32(0); len(chunk) < 32+n; counter++ {
+		block := modelBlock(g.key, [12]byte{}, counter)
+		chunk = append(chunk, block[:]...)
+	}
+	copy(g.key[:], chunk[:32])
+	g.left = nil
+	return chunk[32 : 32+n]
+}
+
 // rekey XORs x into the key; what was left is dropped.
 func (g *modelGenerator) rekey(x []byte) {
 	for i := range g.key {
@@ -143,7 +155,7 @@ func TestRFC8439(t *testing.T) {
 		}
 		if nonce == [12]byte{} {
 			stream := make([]byte, (counter+1)*64)
-			keystream(stream, &key)
+			keystream(stream, &key, 0)
 			if got := stream[counter*64:]; !bytes.Equal(got, want) {
 				t.Errorf("%s: keystream has %x, the RFC %x", fields[0], got, want)
 			}

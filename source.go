@@ -334,8 +334,6 @@ func (s *Source) Read(p []byte) (int, error) {
 func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 	if s.cfg.Mix == MixXOR {
 		readOS(p) // before the lock: most of the time of a Read is here
-	} else {
-		clear(p)
 	}
 	sh := s.lock()
 	defer sh.mu.Unlock()
@@ -350,14 +348,14 @@ func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 		sh.gen.xor(p)
 	case s.cfg.Mix == MixRekey:
 		sh.rekeyFromOS()
-		sh.gen.xorOnce(p)
+		sh.gen.expand(p)
 	default:
 		for rest := p; len(rest) > 0; {
 			if sh.gen.empty() {
 				sh.rekeyFromOS()
 				sh.gen.fill(chunkSize)
 			}
-			rest = rest[sh.gen.take(rest):]
+			rest = rest[sh.gen.give(rest):]
 		}
 	}
 	if first {

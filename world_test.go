@@ -176,9 +176,9 @@ func stubOSWithTape(t testing.TB) *tape {
 	return o
 }
 
-func stubKeystream(t testing.TB, f func([]byte, *[32]byte)) {
+func stubKeystream(t testing.TB, f func([]byte, *[32]byte, uint32)) {
 	keystream = f
-	t.Cleanup(func() { keystream = chacha20.KeyStream })
+	t.Cleanup(func() { keystream = chacha20.Blocks })
 }
 
 // stubJitter makes waits as long as they can be, so that a test can foretell
