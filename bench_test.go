@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
+	"time"
 
 	"example.com/qrand/qrypt"
 )
@@ -90,6 +92,47 @@ func BenchmarkParallel(b *testing.B) {
 						r.Read(p)
 					}
 				})
+			})
+		}
+	}
+}
+
+// BenchmarkLatency is how long the slowest of Reads of 32 bytes take, with every
+// shard reseeded each millisecond ("storm") and without.
+func BenchmarkLatency(b *testing.B) {
+	for _, reader := range benchReaders {
+		for _, weather := range []string{"quiet", "storm"} {
+			b.Run(reader.name+"/"+weather, func(b *testing.B) {
+				r := reader.open(b)
+				if s, ok := r.(*Source); ok && weather == "storm" {
+					block := newTestBlock(1).Bytes()
+					stop, done := make(chan struct{}), make(chan struct{})
+					defer func() { close(stop); <-done }()
+					go func() {
+						defer close(done)
+						tick := time.NewTicker(time.Millisecond)
+						defer tick.Stop()
+						for {
+							select {
+							case <-stop:
+								return
+							case <-tick.C:
+								s.rekeyAll(block)
+							}
+						}
+					}()
+				}
+				took := make([]time.Duration, 0, 1<<20)
+				p := make([]byte, 32)
+				for b.Loop() {
+					start := time.Now()
+					r.Read(p)
+					if len(took) < cap(took) {
+						took = append(took, time.Since(start))
+					}
+				}
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)*999/1000]), "p99.9-ns")
 			})
 		}
 	}

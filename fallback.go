@@ -3,7 +3,6 @@ package qrand
 import (
 	"crypto/rand"
 	"errors"
-	"io"
 	"time"
 
 	"example.com/qrand/qrypt"
@@ -18,8 +17,12 @@ var osReader = rand.Reader
 // readOS fills p from osReader. If that fails there is nothing to fall back on:
 // it panics, as crypto/rand itself ends the process, and no byte is emitted.
 func readOS(p []byte) {
-	if _, err := io.ReadFull(osReader, p); err != nil {
-		panic("qrand: crypto/rand failed: " + err.Error())
+	for len(p) > 0 {
+		n, err := osReader.Read(p)
+		if err != nil && n < len(p) {
+			panic("qrand: crypto/rand failed: " + err.Error())
+		}
+		p = p[n:]
 	}
 }
 

@@ -23,12 +23,12 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	mathrand "math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"example.com/qrand/internal/health"
 	"example.com/qrand/qrypt"
@@ -230,6 +230,8 @@ type Source struct {
 	cfg    Config
 	shards []*shard // pointers, so that printing a Source shows no key
 
+	hints [1 << hintBits]atomic.Uint32 // by a goroutine's stack: the shard it had last
+
 	lastBlock atomic.Pointer[time.Time] // when a block last went into the keys
 	closed    atomic.Bool
 	refused   atomic.Bool   // a Read was refused as stale since the last reseed
@@ -297,6 +299,9 @@ func newSource(cfg Config, shards int) (*Source, error) {
 		sh := &shard{wakeAt: s.wakeQuantum()}
 		readOS(sh.gen.key[:])
 		s.shards[i] = sh
+	}
+	for i := range s.hints {
+		s.hints[i].Store(uint32(i % shards))
 	}
 	noteCustomReader(cfg.Logger)
 	go newReseeder(s, now).run(ctx)
@@ -376,19 +381,35 @@ func (sh *shard) rekeyFromOS() {
 	clear(sh.os[:])
 }
 
-// lock returns a locked shard: a free one, if there is one. Which is no secret
-// and changes nothing about the output's strength, so math/rand chooses.
+// lock returns a locked shard: the one that this goroutine had last, so that what
+// it touches is in its processor's cache, or another that is free, to which it
+// then keeps. Which one is no secret and changes nothing about the output's
+// strength. Goroutines are told apart by where their stacks are, roughly: those
+// that share a hint get out of each other's way like any others.
 func (s *Source) lock() *shard {
-	start := mathrand.IntN(len(s.shards))
-	for i := range s.shards {
-		if sh := s.shards[(start+i)%len(s.shards)]; sh.mu.TryLock() {
+	var here byte
+	hint := &s.hints[uint64(uintptr(unsafe.Pointer(&here)))>>stackBits*hashFactor>>(64-hintBits)]
+	at := int(hint.Load())
+	if sh := s.shards[at]; sh.mu.TryLock() {
+		return sh
+	}
+	for i := 1; i < len(s.shards); i++ {
+		next := (at + i) % len(s.shards)
+		if sh := s.shards[next]; sh.mu.TryLock() {
+			hint.Store(uint32(next))
 			return sh
 		}
 	}
-	sh := s.shards[start]
+	sh := s.shards[at]
 	sh.mu.Lock()
 	return sh
 }
+
+const (
+	stackBits  = 11                 // stacks are of 2 KiB or more
+	hintBits   = 8                  // and there are 256 hints
+	hashFactor = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio, odd (Knuth, TAOCP 3, section 6.4)
+)
 
 // permit applies the Policy.
 func (s *Source) permit() error {
