@@ -24,6 +24,11 @@ func rows4AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter ui
 //go:noescape
 func words8AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
 
+// words16AVX2 makes 16 blocks in a pass, a word of 8 blocks in each register.
+//
+//go:noescape
+func words16AVX2(dst *byte, blocks int, key *[32]byte, nonce *[12]byte, counter uint32, xor bool)
+
 // rows4AVX512 makes 4 blocks in a pass, a row of 4 blocks in each register.
 //
 //go:noescape

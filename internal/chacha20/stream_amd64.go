@@ -57,11 +57,13 @@ func streamAVX2(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter 
 			rows2AVX2(&dst[0], n, key, nonce, counter, xor)
 		case n <= 4:
 			rows4AVX2(&dst[0], n, key, nonce, counter, xor)
-		default:
-			if n > 8 {
-				n -= n % 8
-			}
+		case n <= 8:
 			words8AVX2(&dst[0], n, key, nonce, counter, xor)
+		default:
+			if n > 16 {
+				n -= n % 16
+			}
+			words16AVX2(&dst[0], n, key, nonce, counter, xor)
 		}
 		dst, counter = dst[n*BlockSize:], counter+uint32(n)
 	}

@@ -63,7 +63,7 @@ func block() {
 
 	MOVL(U32(doubleRounds), count)
 	Label("round")
-	doubleRound(general, r, home, func(from, to Op) { MOVL(from, to) })
+	doubleRound(general, func(from, to Op) { MOVL(from, to) }, words[Register]{r, home})
 	DECL(count)
 	JNZ(LabelRef("round"))
 

@@ -53,18 +53,36 @@ func (ar arithmetic) quarterRounds(quadruples ...[4]Op) {
 	step(c, d, b, 7)
 }
 
-// doubleRound is one of columns and one of diagonals, where r holds the words. A
-// word that has a home in memory visits its register for one quarter round only.
-func doubleRound[R Register](ar arithmetic, r []R, home map[int]Mem, move func(from, to Op)) {
-	for _, q := range append(columns[:], diagonals[:]...) {
-		Commentf("words %d, %d, %d, %d", q[0], q[1], q[2], q[3])
-		m, visits := home[q[2]]
-		if visits {
-			move(m, r[q[2]])
+// words are the registers that hold the words of a state. A word that has a home
+// in memory visits its register for one quarter round only.
+type words[R Register] struct {
+	r    []R
+	home map[int]Mem
+}
+
+// doubleRound is one of columns and one of diagonals, on one state or several.
+func doubleRound[R Register](ar arithmetic, move func(from, to Op), states ...words[R]) {
+	for _, quarters := range [][4]quarter{columns, diagonals} {
+		for s, w := range states {
+			for _, q := range quarters {
+				if len(states) > 1 {
+					Commentf("set %d: words %d, %d, %d, %d", s, q[0], q[1], q[2], q[3])
+				} else {
+					Commentf("words %d, %d, %d, %d", q[0], q[1], q[2], q[3])
+				}
+				w.visit(q, func(r R, home Mem) { move(home, r) })
+				ar.quarterRounds([4]Op{w.r[q[0]], w.r[q[1]], w.r[q[2]], w.r[q[3]]})
+				w.visit(q, func(r R, home Mem) { move(r, home) })
+			}
 		}
-		ar.quarterRounds([4]Op{r[q[0]], r[q[1]], r[q[2]], r[q[3]]})
-		if visits {
-			move(r[q[2]], m)
+	}
+}
+
+// visit calls f for each word of a quarter round that has a home.
+func (w words[R]) visit(q quarter, f func(r R, home Mem)) {
+	for _, i := range q {
+		if m, ok := w.home[i]; ok {
+			f(w.r[i], m)
 		}
 	}
 }
