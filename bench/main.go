@@ -52,6 +52,9 @@ func run(w io.Writer, ssl *openSSL, dir string, d time.Duration) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	path := filepath.Join(dir, "throughput.svg")
 	if err := os.WriteFile(path, svg, 0o644); err != nil {
 		return err
