@@ -224,7 +224,7 @@ func TestSignatureRandomness(t *testing.T) {
 		}
 	}
 	// Two signatures of a hedged algorithm are not alike.
-	for _, name := range []string{"ml-dsa-44", "slh-dsa-sha2-128f"} {
+	for _, name := range []string{"ml-dsa-44", "ml-dsa-65", "ml-dsa-87", "slh-dsa-sha2-128f"} {
 		a := must(keyfile.SelfSigned(keyNamed(t, name), template, rand.Reader))(t)
 		b := must(keyfile.SelfSigned(keyNamed(t, name), template, rand.Reader))(t)
 		if bytes.Equal(a, b) {
