@@ -315,8 +315,13 @@ func (s *Source) Read(p []byte) (int, error) {
 	if s.shards == nil {
 		return 0, errNotMade
 	}
-	if err := s.permit(); err != nil {
-		return 0, err
+	if s.cfg.Policy != Augment {
+		if err := s.permit(); err != nil {
+			return 0, err
+		}
+	}
+	if s.cfg.Mix == MixRefill && s.readBuffered(p) {
+		return len(p), nil
 	}
 	for rest := p; len(rest) > 0; {
 		piece := rest[:min(len(rest), pieceSize)]
@@ -331,6 +336,25 @@ func (s *Source) Read(p []byte) (int, error) {
 		rest = rest[len(piece):]
 	}
 	return len(p), nil
+}
+
+// readBuffered is the short way of MixRefill, for which most Reads are: it fills p
+// if the buffer has enough and there is nothing else to do, and reports whether.
+func (s *Source) readBuffered(p []byte) bool {
+	sh := s.shards[s.hint().Load()]
+	if !sh.mu.TryLock() {
+		return false
+	}
+	g := &sh.gen
+	if len(p) == 0 || len(p) > g.end-g.at || sh.bytes+int64(len(p)) >= sh.wakeAt {
+		sh.mu.Unlock()
+		return false
+	}
+	g.give(p)
+	sh.reads++
+	sh.bytes += int64(len(p))
+	sh.mu.Unlock()
+	return true
 }
 
 // readPiece fills p from one shard, but not if that is closed and the Policy
@@ -387,8 +411,7 @@ func (sh *shard) rekeyFromOS() {
 // strength. Goroutines are told apart by where their stacks are, roughly: those
 // that share a hint get out of each other's way like any others.
 func (s *Source) lock() *shard {
-	var here byte
-	hint := &s.hints[uint64(uintptr(unsafe.Pointer(&here)))>>stackBits*hashFactor>>(64-hintBits)]
+	hint := s.hint()
 	at := int(hint.Load())
 	if sh := s.shards[at]; sh.mu.TryLock() {
 		return sh
@@ -405,17 +428,20 @@ func (s *Source) lock() *shard {
 	return sh
 }
 
+// hint is where this goroutine's shard is noted.
+func (s *Source) hint() *atomic.Uint32 {
+	var here byte
+	return &s.hints[uint64(uintptr(unsafe.Pointer(&here)))>>stackBits*hashFactor>>(64-hintBits)]
+}
+
 const (
 	stackBits  = 11                 // stacks are of 2 KiB or more
 	hintBits   = 8                  // and there are 256 hints
 	hashFactor = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio, odd (Knuth, TAOCP 3, section 6.4)
 )
 
-// permit applies the Policy.
+// permit applies a Policy that is not Augment.
 func (s *Source) permit() error {
-	if s.cfg.Policy == Augment {
-		return nil
-	}
 	if s.closed.Load() {
 		return ErrClosed
 	}

@@ -401,3 +401,26 @@ func TestEmulatedBeforeItIsIn(t *testing.T) {
 		t.Error("the block was mixed in before it was said that it is emulated")
 	}
 }
+
+// TestSmallReadsCount: in each mode, small Reads are counted, each once and empty
+// ones not, and bring reseeds by what they took.
+func TestSmallReadsCount(t *testing.T) {
+	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+		bubble(t, func(t *testing.T) {
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, ReseedBytes: 100}, 1)
+			waitSeeded(t, s)
+			for range 1000 {
+				mustRead(t, s, 10)
+				mustRead(t, s, 0)
+				synctest.Wait()
+			}
+			st := s.Status()
+			if st.Reads != 1000 || st.Bytes != 10_000 {
+				t.Errorf("%v: %d bytes in %d reads", mix, st.Bytes, st.Reads)
+			}
+			if n := st.Blocks + st.OSReseeds; n < 80 || n > 101 { // 100 bytes, and up to an eighth more
+				t.Errorf("%v: %d reseeds", mix, n)
+			}
+		})
+	}
+}
