@@ -107,18 +107,18 @@ func (memory) Blocks(_ context.Context, n int) ([]qrypt.Block, error) {
 type keystream struct {
 	open   func() (cipher.Stream, error)
 	stream cipher.Stream
-	left   int // bytes until the 32-bit counter of blocks would run over
+	left   int64 // bytes until the 32-bit counter of blocks would run over
 }
 
 func (k *keystream) Read(p []byte) (int, error) {
-	if k.left < len(p) {
+	if k.left < int64(len(p)) {
 		stream, err := k.open()
 		if err != nil {
 			return 0, err
 		}
 		k.stream, k.left = stream, 1<<37
 	}
-	k.left -= len(p)
+	k.left -= int64(len(p))
 	k.stream.XORKeyStream(p, p)
 	return len(p), nil
 }
