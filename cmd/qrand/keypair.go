@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
-	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cloudflare/circl/kem/mlkem/mlkem512"
 
@@ -31,10 +32,12 @@ func (k *keyPair) encode(format string, passphrase []byte, comment string) (priv
 	switch format {
 	case "jwk":
 		private, err = keyfile.PrivateJWK(k.private)
+		defer clear(private) // the line is a copy
 		if err == nil {
 			public, err = keyfile.PublicJWK(k.public)
 		}
-		return append(private, '\n'), append(public, '\n'), err
+		newline := []byte("\n")
+		return slices.Concat(private, newline), slices.Concat(public, newline), err
 	case "ssh":
 		private, err = keyfile.PrivateSSH(k.private, comment, passphrase)
 		if err == nil {
@@ -65,21 +68,11 @@ func (k *keyPair) encode(format string, passphrase []byte, comment string) (priv
 // seededMLKEM512 keeps the seed with the key, because circl does not, and files
 // hold nothing else.
 func seededMLKEM512(r io.Reader) (any, error) {
-	var kept keptBytes
-	defer func() { clear(kept) }()
-	key, err := keygen.CirclMLKEM512(io.TeeReader(r, &kept))
+	seed := bytes.NewBuffer(make([]byte, 0, mlkem512.KeySeedSize)) // does not grow, which would leave copies
+	defer func() { clear(seed.Bytes()) }()
+	key, err := keygen.CirclMLKEM512(io.TeeReader(r, seed))
 	if err != nil {
 		return nil, err
 	}
-	if len(kept) != mlkem512.KeySeedSize {
-		return nil, fmt.Errorf("an ML-KEM-512 key took %d bytes", len(kept))
-	}
-	return keyfile.WithSeed(key, kept)
-}
-
-type keptBytes []byte
-
-func (k *keptBytes) Write(p []byte) (int, error) {
-	*k = append(*k, p...)
-	return len(p), nil
+	return keyfile.WithSeed(key, seed.Bytes())
 }

@@ -41,17 +41,20 @@ func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err
 		}
 		passphrase, _, _ = bytes.Cut(data, []byte("\n"))
 		passphrase = bytes.TrimSuffix(passphrase, []byte("\r"))
+		clear(data[len(passphrase):])
 	case o.ask:
 		if passphrase, err = c.askSecret("Passphrase: "); err != nil {
 			return nil, err
 		}
 		if isNew {
 			again, err := c.askSecret("The same again: ")
+			defer clear(again)
 			if err != nil {
+				clear(passphrase)
 				return nil, err
 			}
-			defer clear(again)
 			if subtle.ConstantTimeCompare(passphrase, again) != 1 {
+				clear(passphrase)
 				return nil, errors.New("the passphrases differ")
 			}
 		}
