@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -498,6 +499,19 @@ func TestNoHardLinks(t *testing.T) {
 		if data, err := os.ReadFile(filepath.Join(dir, "key")); err != nil || string(data) != "content 0" {
 			t.Errorf("the key is %q, %v", data, err)
 		}
+	}
+}
+
+// TestNoHardLinksNoRename: where a file cannot get its name, no empty one has it.
+func TestNoHardLinksNoRename(t *testing.T) {
+	defer func(was func(string, string) error) { link = was }(link)
+	link = func(string, string) error { return errors.ErrUnsupported }
+	dir := t.TempDir()
+	if err := place(filepath.Join(dir, "nothing"), filepath.Join(dir, "key"), false); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("place: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 

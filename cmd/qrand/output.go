@@ -123,7 +123,11 @@ func place(temp, path string, force bool) error {
 		// which is then ours to replace.
 		var taken *os.File
 		if taken, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
-			return errors.Join(taken.Close(), os.Rename(temp, path))
+			taken.Close() // nothing was written to it
+			if err = os.Rename(temp, path); err != nil {
+				os.Remove(path) // or an empty file would pass for the key
+			}
+			return err
 		}
 	}
 	if errors.Is(err, fs.ErrExist) {
