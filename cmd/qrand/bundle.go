@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 )
 
@@ -45,11 +46,15 @@ func (b *bundle) place() error {
 		}
 		defer atExit.add(func() { os.Remove(f.path) })()
 	}
-	var err error
+	var folders []string
 	for _, f := range b.files {
-		err = errors.Join(err, syncFolder(filepath.Dir(f.path)))
+		folders = append(folders, filepath.Dir(f.path))
 	}
 	b.files = nil
+	var err error
+	for _, folder := range slices.Compact(slices.Sorted(slices.Values(folders))) {
+		err = errors.Join(err, syncFolder(folder))
+	}
 	return err
 }
 

@@ -59,9 +59,10 @@ the key comes all the same, as good as crypto/rand makes it; a note on stderr
 and the record say that there is no quantum entropy in it.
 
 For a key ceremony, --require fresh asks the service for a block now, for each
-key one of its own, and makes no key without it, nor while the service fails. --require initial wants
-any block. --fingerprint-key names a file with 32 secret bytes or more, with
-which fingerprints in records of several ceremonies can be compared.
+key one of its own, and makes no key without it, nor while the service fails.
+--require initial wants any block. --fingerprint-key names a file with 32
+secret bytes or more, with which fingerprints in records of several ceremonies
+can be compared.
 
 Formats: pem and der are PKCS#8 (ML-KEM and ML-DSA as their seeds) and
 SubjectPublicKeyInfo; jwk is a JSON Web Key, ssh OpenSSH's own, raw the bytes
@@ -224,15 +225,16 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 		c.note("no quantum entropy in what follows, it is as good as crypto/rand: %s", why(src.Status(), o.wait))
 	}
 	for i := range o.count {
+		var err error
 		if i > 0 && o.require.value == "fresh" {
-			if err := reseed(ctx, src, o.wait); err != nil {
-				return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s (after %s, which are complete)", plain(err.Error()), count(int64(i), "key"))
-			}
+			err = reseed(ctx, src, o.wait)
 		}
-		if err := o.makeKey(ctx, c, src, passphrase, i); err != nil {
-			if i > 0 {
-				err = fmt.Errorf("%w (after %s, which are complete)", err, count(int64(i), "key"))
-			}
+		if err == nil {
+			err = o.makeKey(ctx, c, src, passphrase, i)
+		}
+		if err != nil && i > 0 {
+			return fmt.Errorf("%w (after %s, which are complete)", err, count(int64(i), "key"))
+		} else if err != nil {
 			return err
 		}
 	}
@@ -244,7 +246,10 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 func reseed(ctx context.Context, src *qrand.Source, wait waitFlag) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait))
 	defer cancel()
-	return src.Reseed(ctx)
+	if err := src.Reseed(ctx); err != nil {
+		return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s", plain(err.Error()))
+	}
+	return nil
 }
 
 // tellKeys notes what a person must know about keys that were made.
@@ -252,9 +257,7 @@ func tellKeys(c *console, st qrand.Status, seeded, recorded bool) {
 	if !seeded && st.Blocks > 0 {
 		c.note("a block came in the end: the records say which keys have it in them")
 	}
-	if st.Blocks > 0 && st.State == qrand.Degraded {
-		c.note("degraded at the end, the last block is %v old: %s", st.Time.Sub(st.LastBlock).Round(time.Second), plain(st.LastError))
-	}
+	tellDegraded(c, st)
 	if st.Emulated {
 		c.note("the entropy in what was made is EMULATED, not quantum: use it for nothing but tests")
 	}

@@ -249,18 +249,34 @@ func TestKeygenRecords(t *testing.T) {
 	}
 }
 
-// TestCeremony: with --require fresh no key is written while the service fails,
-// though the last block is young enough for the Policy.
-func TestCeremony(t *testing.T) {
+// ceremony is a service, and a Source that has had a block of it.
+func ceremony(t *testing.T) (*qrypttest.Server, *qrand.Source) {
+	t.Helper()
 	server := serve(t, qrypttest.Config{})
 	src, err := newSource(qrand.Config{Policy: qrand.RequireFresh, BatchBlocks: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer src.Close()
+	t.Cleanup(func() { src.Close() })
 	if err := src.WaitSeeded(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return server, src
+}
+
+// degrade lets the service fail, and the Source notice.
+func degrade(t *testing.T, server *qrypttest.Server, src *qrand.Source) {
+	t.Helper()
+	server.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
+	if err := src.Reseed(t.Context()); err == nil {
+		t.Fatal("the service does not fail")
+	}
+}
+
+// TestCeremony: with --require fresh no key is written while the service fails,
+// though the last block is young enough for the Policy.
+func TestCeremony(t *testing.T) {
+	server, src := ceremony(t)
 	dir := t.TempDir()
 	a, err := findAlgorithm("ed25519")
 	if err != nil {
@@ -271,10 +287,7 @@ func TestCeremony(t *testing.T) {
 	if err := o.makeKey(t.Context(), c, src, nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	server.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
-	if err := src.Reseed(t.Context()); err == nil {
-		t.Fatal("the service does not fail")
-	}
+	degrade(t, server, src)
 	if err := o.makeKey(t.Context(), c, src, nil, 1); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
 		t.Errorf("makeKey returned %v", err)
 	}
@@ -290,19 +303,8 @@ func TestCeremony(t *testing.T) {
 // TestCeremonySawOutage: a key that was begun while the service failed is not
 // written, though the service has recovered since.
 func TestCeremonySawOutage(t *testing.T) {
-	server := serve(t, qrypttest.Config{})
-	src, err := newSource(qrand.Config{Policy: qrand.RequireFresh, BatchBlocks: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	if err := src.WaitSeeded(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	server.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
-	if err := src.Reseed(t.Context()); err == nil {
-		t.Fatal("the service does not fail")
-	}
+	server, src := ceremony(t)
+	degrade(t, server, src)
 	slow := algorithm{name: "ed25519", bytes: 32, make: func(r io.Reader) (any, error) {
 		key, err := keygen.Ed25519(r)
 		server.ClearScript()

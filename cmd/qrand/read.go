@@ -162,10 +162,7 @@ func tellEnd(c *console, st qrand.Status, seeded bool) {
 	if !seeded && st.Blocks > 0 {
 		c.note("the first block came after %s: the bytes from there on have its entropy", humanize.IBytes(uint64(st.BytesBeforeBlock)))
 	}
-	if st.Blocks > 0 && st.State == qrand.Degraded {
-		c.note("degraded at the end, the last block is %v old: %s",
-			st.Time.Sub(st.LastBlock).Round(time.Second), plain(st.LastError))
-	}
+	tellDegraded(c, st)
 	if st.Emulated {
 		c.note("the entropy in these bytes is EMULATED, not quantum")
 	}

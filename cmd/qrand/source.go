@@ -57,3 +57,11 @@ func why(st qrand.Status, wait waitFlag) string {
 	}
 	return plain(st.LastError)
 }
+
+// tellDegraded notes that the service failed after a block had come.
+func tellDegraded(c *console, st qrand.Status) {
+	if st.Blocks > 0 && st.State == qrand.Degraded {
+		c.note("degraded at the end, the last block is %v old: %s",
+			st.Time.Sub(st.LastBlock).Round(time.Second), plain(st.LastError))
+	}
+}
