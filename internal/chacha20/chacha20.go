@@ -12,14 +12,9 @@ const (
 	nonceSize = 12
 )
 
-// KeyStream fills dst with the keystream of key: ChaCha20 with 20 rounds, zero
-// nonce, counter from 0 (RFC 8439 section 2.4). dst is whole blocks, does not
-// overlap key, and may hold anything before.
-func KeyStream(dst []byte, key *[KeySize]byte) {
-	Blocks(dst, key, 0)
-}
-
-// Blocks is KeyStream with the counter from counter on.
+// Blocks fills dst with the keystream of key: ChaCha20 with 20 rounds, zero
+// nonce, from the block of that counter on (RFC 8439 section 2.4). dst is whole
+// blocks, does not overlap key, and may hold anything before.
 //
 // It panics if dst is not whole blocks, or if the counter, which has 32 bits,
 // would wrap: a caller cannot come to either by what it reads, only by a mistake

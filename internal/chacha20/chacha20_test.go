@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestKeyStream: for every number of blocks the keystream is the cipher's, from
+// TestBlocks: for every number of blocks the keystream is the cipher's, from
 // any block on, whatever dst held, and key is left alone.
-func TestKeyStream(t *testing.T) {
+func TestBlocks(t *testing.T) {
 	key := [KeySize]byte{1, 2, 3}
 	for blocks := range 80 {
 		for _, counter := range []uint32{0, 1, 1<<31 - 5, 1<<32 - 80} {
@@ -18,13 +18,6 @@ func TestKeyStream(t *testing.T) {
 				Blocks(dst, &key, counter)
 				if !bytes.Equal(dst, want) {
 					t.Errorf("Blocks: %d from %d over %x differ", blocks, counter, dirt)
-				}
-				if counter == 0 {
-					dst = bytes.Repeat([]byte{dirt}, len(want))
-					KeyStream(dst, &key)
-					if !bytes.Equal(dst, want) {
-						t.Errorf("KeyStream: %d blocks over %x differ", blocks, dirt)
-					}
 				}
 				dst = bytes.Repeat([]byte{dirt}, len(want))
 				XORBlocks(dst, &key, counter)
@@ -84,7 +77,7 @@ func TestAllocations(t *testing.T) {
 	dst := make([]byte, 4096)
 	if n := testing.AllocsPerRun(100, func() {
 		var key [KeySize]byte // stays on the stack
-		KeyStream(dst, &key)
+		Blocks(dst, &key, 0)
 		Blocks(dst[:64], &key, 1)
 		XORBlocks(dst[:640], &key, 1)
 	}); n != 0 {
