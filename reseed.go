@@ -5,6 +5,7 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
+	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
 	"example.com/qrand/qrypt"
 )
@@ -178,7 +179,7 @@ func (r *reseeder) reseed(now time.Time) {
 
 // tooOld reports whether the Policy refuses a block for when it came.
 func (r *reseeder) tooOld(block qrypt.Block, now time.Time) bool {
-	return r.s.cfg.Policy == RequireFresh && age(now, block.Origin().Received) > r.s.cfg.MaxAge
+	return r.s.cfg.Policy == RequireFresh && clock.Age(now, block.Origin().Received) > r.s.cfg.MaxAge
 }
 
 // mix feeds a block to the generators.

@@ -145,20 +145,6 @@ func TestRequireFreshWhileBusy(t *testing.T) {
 	})
 }
 
-// TestAge: package time lets no test make two clocks disagree; this holds what
-// can be held, that either is looked at.
-func TestAge(t *testing.T) {
-	then := time.Now()
-	for name, now := range map[string]time.Time{
-		"both clocks":    then.Add(time.Hour),
-		"the wall clock": then.Add(time.Hour).Round(0),
-	} {
-		if got := age(now, then); got != time.Hour {
-			t.Errorf("by %s the age is %v, want 1 h", name, got)
-		}
-	}
-}
-
 // TestClose: after it a Source holds no key and reads crypto/rand alone.
 func TestClose(t *testing.T) {
 	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/clock"
 )
 
 // A Recorder is an io.Reader that reads from a Source and notes what was true of
@@ -72,18 +73,12 @@ func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 	}
 	if before.Blocks > 0 {
 		record.Entropy = Quantum
-		record.AgeSeconds = age(before.Time, before.LastReceived).Seconds()
+		record.AgeSeconds = max(0, clock.Age(before.Time, before.LastReceived)).Seconds()
 	}
 	if r.after.Emulated {
 		record.Entropy = Emulated
 	}
 	return record, nil
-}
-
-// age is by whichever clock says more: the monotonic one stands still while a
-// machine sleeps, and the wall clock can be set back.
-func age(now, then time.Time) time.Duration {
-	return max(0, now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }
 
 // modulePath is this module's.

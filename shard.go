@@ -1,0 +1,141 @@
+package qrand
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// maxShards bounds the number of generators, however many processors there are;
+// a shard's index must fit the byte that goes into its seed.
+const maxShards = 64
+
+// pieceSize is the most that a Read takes under one lock: a longer one is
+// served as several, so that a reseed reaches its later bytes.
+const pieceSize = 64 << 10
+
+// A shard is a generator with its lock. There are several so that Reads on
+// different processors seldom meet.
+type shard struct {
+	mu     sync.Mutex
+	gen    generator
+	os     [keySize]byte // crypto/rand's bytes on their way into the key
+	closed bool
+
+	reads, bytes           int64 // served
+	readsUntil, bytesUntil int64 // of these, when the first block went in
+	seeded                 bool
+	mark                   int64 // bytes at the last reseed
+	wakeAt                 int64 // bytes at which to wake the reseeder
+
+	_ [128]byte // keeps neighbours' cache lines apart
+}
+
+// readBuffered is the short way of MixRefill, for which most Reads are: it fills p
+// if the buffer has enough and there is nothing else to do, and reports whether.
+func (s *Source) readBuffered(p []byte) bool {
+	sh := s.shards[s.hint().Load()]
+	if !sh.mu.TryLock() {
+		return false
+	}
+	g := &sh.gen
+	if len(p) == 0 || len(p) > g.end-g.at || sh.bytes+int64(len(p)) >= sh.wakeAt {
+		sh.mu.Unlock()
+		return false
+	}
+	g.give(p)
+	sh.reads++
+	sh.bytes += int64(len(p))
+	sh.mu.Unlock()
+	return true
+}
+
+// readPiece fills p from one shard, but not if that is closed and the Policy
+// wants more than crypto/rand. It reports whether it woke the reseeder. Where
+// crypto/rand panics, deferred Unlocks leave the shard as it was.
+func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
+	if s.cfg.Mix == MixXOR {
+		readOS(p) // before the lock: most of the time of a Read is here
+	}
+	sh := s.lock()
+	defer sh.mu.Unlock()
+	switch {
+	case sh.closed && s.cfg.Policy != Augment:
+		return false, false
+	case sh.closed:
+		if s.cfg.Mix != MixXOR {
+			readOS(p)
+		}
+	case s.cfg.Mix == MixXOR:
+		sh.gen.xor(p)
+	case s.cfg.Mix == MixRekey:
+		sh.rekeyFromOS()
+		sh.gen.expand(p)
+	default:
+		for rest := p; len(rest) > 0; {
+			if sh.gen.empty() {
+				sh.rekeyFromOS()
+				sh.gen.fill(chunkSize)
+			}
+			rest = rest[sh.gen.give(rest):]
+		}
+	}
+	if first {
+		sh.reads++
+	}
+	sh.bytes += int64(len(p))
+	if sh.bytes >= sh.wakeAt {
+		sh.wakeAt = sh.bytes + s.wakeQuantum()
+		s.signal()
+		return true, true
+	}
+	return true, false
+}
+
+func (sh *shard) rekeyFromOS() {
+	readOS(sh.os[:])
+	sh.gen.rekey(&sh.os)
+	clear(sh.os[:])
+}
+
+// lock returns a locked shard: the one that this goroutine had last, so that what
+// it touches is in its processor's cache, or another that is free, to which it
+// then keeps. Which one is no secret and changes nothing about the output's
+// strength. Goroutines are told apart by where their stacks are, roughly: those
+// that share a hint get out of each other's way like any others.
+func (s *Source) lock() *shard {
+	hint := s.hint()
+	at := int(hint.Load())
+	if sh := s.shards[at]; sh.mu.TryLock() {
+		return sh
+	}
+	for i := 1; i < len(s.shards); i++ {
+		next := (at + i) % len(s.shards)
+		if sh := s.shards[next]; sh.mu.TryLock() {
+			hint.Store(uint32(next))
+			return sh
+		}
+	}
+	sh := s.shards[at]
+	sh.mu.Lock()
+	return sh
+}
+
+// hint is where this goroutine's shard is noted.
+func (s *Source) hint() *atomic.Uint32 {
+	var here byte
+	return &s.hints[uint64(uintptr(unsafe.Pointer(&here)))>>stackBits*hashFactor>>(64-hintBits)]
+}
+
+const (
+	stackBits  = 11                 // stacks are of 2 KiB or more
+	hintBits   = 8                  // and there are 256 hints
+	hashFactor = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio, odd (Knuth, TAOCP 3, section 6.4)
+)
+
+// wakeQuantum is how many bytes a shard serves before it wakes the reseeder,
+// which adds the shards up: Reads on different processors share no counter, and
+// the sum runs over ReseedBytes by at most an eighth before it is noticed.
+func (s *Source) wakeQuantum() int64 {
+	return max(1, s.cfg.ReseedBytes/int64(8*len(s.shards)))
+}
