@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -42,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"head":     head,
 			"file":     file,
 			"named":    named,
+			"names":    namesIn,
 
 			"terminate":    terminate,
 			"fingerprints": fingerprints,
@@ -162,14 +164,27 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// file PATH SIZE [MODE] checks them.
+// names FOLDER prints the names of the files in it, hidden ones, too: there may be
+// no ls.
+func namesIn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: names FOLDER")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, e := range entries {
+		fmt.Fprintln(ts.Stdout(), e.Name())
+	}
+}
+
+// file PATH SIZE [MODE] checks them; a SIZE of - is any.
 func file(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: file PATH SIZE [MODE]")
 	}
 	info, err := os.Stat(ts.MkAbs(args[0]))
 	ts.Check(err)
-	if size := strconv.FormatInt(info.Size(), 10); size != args[1] {
+	if size := strconv.FormatInt(info.Size(), 10); size != args[1] && args[1] != "-" {
 		ts.Fatalf("%s has %s bytes, want %s", args[0], size, args[1])
 	}
 	if mode := strconv.FormatUint(uint64(info.Mode().Perm()), 8); len(args) == 3 && mode != args[2] {
