@@ -196,14 +196,16 @@ func (s *slowReader) Write(p []byte) (int, error) {
 func TestDegradedInTheCourseOfARead(t *testing.T) {
 	server := serve(t, qrypttest.Config{})
 	server.Script(qrypttest.Fault{Kind: qrypttest.OK}, qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
+	// The stock of the first request is used up after a few MiB, if the reseeder
+	// gets its share of the machine; here it may be far behind.
 	c, _, errs := screen(false, nil)
-	c.out = &slowReader{after: 10 << 20, until: func() {
+	c.out = &slowReader{after: 120 << 20, until: func() {
 		// A third request is made when the second's failure is known.
 		for end := time.Now().Add(30 * time.Second); len(server.Requests()) < 3 && time.Now().Before(end); {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}}
-	if status := execute(t.Context(), []string{"read", "-n", "12MiB"}, c); status != exitOK {
+	if status := execute(t.Context(), []string{"read", "-n", "124MiB"}, c); status != exitOK {
 		t.Errorf("status %d", status)
 	}
 	for _, want := range []string{
