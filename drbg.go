@@ -10,7 +10,8 @@ import (
 
 const (
 	keySize   = chacha20.KeySize
-	chunkSize = 1024 // keystream of one key: the next key, then the output
+	chunkSize = 4096 // keystream of one key: the next key, then the output
+	shortSize = 1024 // a chunk of expand up to which it is faster by way of the buffer
 )
 
 // The two primitives, variables so that a test can put something else in their
@@ -48,7 +49,7 @@ func (g *generator) xor(p []byte) {
 // and drops what was buffered: for a caller who rekeys before any further output.
 func (g *generator) expand(p []byte) {
 	g.drop()
-	if len(p) <= chunkSize-keySize {
+	if len(p) <= shortSize-keySize {
 		g.fill((keySize + len(p) + chacha20.BlockSize - 1) / chacha20.BlockSize * chacha20.BlockSize)
 		g.give(p)
 		g.drop()

@@ -88,7 +88,7 @@ func (g *modelGenerator) stream(n int) []byte {
 
 func (g *modelGenerator) chunk() {
 	var chunk []byte
-	for counter := range uint32(16) {
+	for counter := range uint32(64) {
 		block := modelBlock(g.key, [12]byte{}, counter)
 		chunk = append(chunk, block[:]...)
 	}

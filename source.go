@@ -48,7 +48,7 @@ const (
 	// a stolen state and a cloned machine. For bulk.
 	MixRekey
 
-	// MixRefill takes bytes from a buffer of 992, and each refill of it XORs 32
+	// MixRefill takes bytes from a buffer of 4,064, and each refill of it XORs 32
 	// fresh bytes of crypto/rand into the key. A cloned machine, or a copied
 	// process, may hand out the rest of the buffer twice: do NOT make keys or
 	// nonces with it. For very many tiny reads that are neither.
