@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cloudflare/circl/sign"
+	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
 	"github.com/cloudflare/circl/sign/slhdsa"
 
 	"example.com/qrand/internal/keyfile"
@@ -290,6 +292,25 @@ func TestSeeds(t *testing.T) {
 	for _, wrong := range [][]byte{nil, make([]byte, 64), seed.Bytes()[:63]} {
 		if _, err := keyfile.WithSeed(key, wrong); err == nil {
 			t.Errorf("a seed of %d bytes that is not the key's was taken", len(wrong))
+		}
+	}
+
+	// An ML-DSA key that was made from its expanded form has no seed, either.
+	var expanded mldsa44.PrivateKey
+	whole := keyNamed(t, "ml-dsa-44").(sign.PrivateKey)
+	if err := expanded.UnmarshalBinary(must(whole.MarshalBinary())(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keyfile.PrivateDER(&expanded); err == nil || !strings.Contains(err.Error(), "does not keep its seed") {
+		t.Errorf("ML-DSA without its seed: %v", err)
+	}
+}
+
+// TestKindString: a Kind that is none is said to be that.
+func TestKindString(t *testing.T) {
+	for kind, want := range map[keyfile.Kind]string{keyfile.KindRequest: "certificate request", 99: "Kind(99)"} {
+		if got := kind.String(); got != want {
+			t.Errorf("%d is %q, want %q", int(kind), got, want)
 		}
 	}
 }

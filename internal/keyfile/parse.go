@@ -53,7 +53,7 @@ func Parse(data, passphrase []byte) (*File, error) {
 		return parsePEM(data, passphrase)
 	case bytes.HasPrefix(text, []byte("{")):
 		return parseJWK(text)
-	case bytes.HasPrefix(text, []byte("ssh-")), bytes.HasPrefix(text, []byte("ecdsa-sha2-")):
+	case bytes.HasPrefix(text, []byte("ssh-")), bytes.HasPrefix(text, []byte("ecdsa-sha2-")), bytes.HasPrefix(text, []byte("sk-")):
 		public, err := parsePublicSSH(text)
 		if err != nil {
 			return nil, err

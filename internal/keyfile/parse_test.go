@@ -136,7 +136,10 @@ func TestFiles(t *testing.T) {
 	certificate := keyfile.PEM(keyfile.KindCertificate, must(keyfile.SelfSigned(key, template, rand.Reader))(t))
 	line := must(keyfile.PublicSSH(must(keyfile.Public(key))(t), "a comment"))(t)
 	dsaOID, small := []byte{0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1}, []byte{2, 1, 7} // 1.2.840.10040.4.1
+	mlDSA44 := []byte{0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 17}                    // 2.16.840.1.101.3.4.3.17
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	text := func(s string) []byte { return append([]byte{0, 0, 0, byte(len(s))}, s...) } // RFC 4251 section 5
+	sk := join(text("sk-ssh-ed25519@openssh.com"), text(string(make([]byte, 32))), text("ssh:"))
 
 	for what, data := range map[string][]byte{
 		"text before and after": join([]byte("0: a key\n\n"), public, []byte("\nthat was it\n")),
@@ -166,6 +169,11 @@ func TestFiles(t *testing.T) {
 		{"a certificate said to be a private key", bytes.ReplaceAll(certificate, []byte("CERTIFICATE"), []byte("PRIVATE KEY")), "malformed"},
 		{"a DSA key", tlv(cbasn1.SEQUENCE, tlv(cbasn1.SEQUENCE, dsaOID, tlv(cbasn1.SEQUENCE, small, small, small)), tlv(cbasn1.BIT_STRING, []byte{0}, small)), "*dsa.PublicKey"},
 		{"an SSH key of another type", []byte("ssh-dss AAAAB3NzaC1kc3M="), "ssh"},
+		{"no public key", keyfile.PEM(keyfile.KindPublic, []byte{5, 0}), "malformed"},
+		{"a public key without an algorithm", keyfile.PEM(keyfile.KindPublic, tlv(cbasn1.SEQUENCE, tlv(cbasn1.SEQUENCE, small), tlv(cbasn1.BIT_STRING, []byte{0}, small))), "malformed"},
+		{"ML-DSA with parameters", keyfile.PEM(keyfile.KindPublic, tlv(cbasn1.SEQUENCE, tlv(cbasn1.SEQUENCE, mlDSA44, []byte{5, 0}), tlv(cbasn1.BIT_STRING, []byte{0}, small))), "must have none"},
+		{"no encrypted private key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{0x30, 0}}), "malformed"},
+		{"a security key of OpenSSH", []byte("sk-ssh-ed25519@openssh.com " + base64.StdEncoding.EncodeToString(sk)), "of type sk-ssh-ed25519"},
 	} {
 		refused(t, c.what, c.data, c.want)
 	}

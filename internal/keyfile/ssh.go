@@ -128,7 +128,7 @@ func parsePublicSSH(line []byte) (public any, err error) {
 		return nil, errors.New("keyfile: more than one SSH public key: give one line")
 	}
 	c, ok := key.(ssh.CryptoPublicKey)
-	if !ok || Name(c.CryptoPublicKey()) == "" {
+	if !ok || strings.HasPrefix(key.Type(), "sk-") || Name(c.CryptoPublicKey()) == "" { // a security key signs more than the message
 		return nil, fmt.Errorf("keyfile: an SSH key of type %s: ssh-ed25519, ssh-rsa and ecdsa-sha2-nistp256, 384 and 521 are read", key.Type())
 	}
 	return c.CryptoPublicKey(), nil
