@@ -3,7 +3,12 @@ package qrypttest
 import (
 	"bytes"
 	"crypto/rand"
+	"io"
 )
+
+// osReader is captured here because a program under test may set rand.Reader to
+// what is seeded by this emulator, at any moment.
+var osReader = rand.Reader
 
 // fill fills p from the seed's stream or the operating system. e.mu is held.
 func (e *Emulator) fill(p []byte) {
@@ -11,7 +16,9 @@ func (e *Emulator) fill(p []byte) {
 		e.stream.Read(p)
 		return
 	}
-	rand.Read(p)
+	if _, err := io.ReadFull(osReader, p); err != nil {
+		panic("qrypttest: crypto/rand failed: " + err.Error()) // as crypto/rand itself does
+	}
 }
 
 // random returns count fresh blocks. e.mu is held.

@@ -121,6 +121,7 @@ func (s *Server) tlsConfig(region, host string) (*tls.Config, error) {
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
+		Rand:       osReader,
 		// A resumed session shows no certificate, so none could be expired.
 		SessionTicketsDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -214,7 +215,7 @@ func (s *Server) Client() *http.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.authority.cert)
 	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Rand: osReader},
 		DisableKeepAlives: true,
 	}}
 }

@@ -2,6 +2,7 @@ package qrypttest_test
 
 import (
 	"bufio"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -21,6 +22,24 @@ import (
 
 	"example.com/qrand/qrypttest"
 )
+
+// noReader fails a test that reads it.
+type noReader struct{ t *testing.T }
+
+func (r noReader) Read(p []byte) (int, error) {
+	r.t.Error("rand.Reader was read")
+	return len(p), nil
+}
+
+// TestRandReaderReplaced: what a program under test puts in rand.Reader feeds
+// neither the blocks that seed it nor the TLS that they come by.
+func TestRandReaderReplaced(t *testing.T) {
+	defer func(was io.Reader) { rand.Reader = was }(rand.Reader)
+	s := newServer(t, qrypttest.Config{Tokens: []string{"token"}})
+	rand.Reader = noReader{t}
+	get(t, s.Client(), s.Endpoints()[0], "token", 2).blocks(t, 1024, 2)
+	s.Close()
+}
 
 func TestCertificates(t *testing.T) {
 	s := newServer(t, qrypttest.Config{Regions: []string{"api-eus", "api-weu"}})
