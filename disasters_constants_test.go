@@ -1,0 +1,194 @@
+package qrand
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math/big"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// knownConstants are the numbers in the library that are neither small nor a power
+// of two, each with a computation of where its comment says that it is from.
+var knownConstants = map[uint64]func() bool{
+	hashFactor: func() bool { // the odd one next to 2^64 over the golden ratio
+		root, _ := new(big.Float).SetPrec(200).SetString("5")
+		root.Sqrt(root)
+		ratio := root.Add(root, big.NewFloat(1)) // twice the ratio
+		n, _ := new(big.Float).SetPrec(200).Quo(new(big.Float).SetMantExp(big.NewFloat(1), 65), ratio).Uint64()
+		return hashFactor == n|1
+	},
+}
+
+// TestDisasterConstants: whoever made the constants of Dual_EC_DRBG can know a
+// number by which its output is foretold (Shumow and Ferguson, 2007); in Juniper's
+// ScreenOS somebody put another in its place (CVE-2015-7756). In the source of the
+// library there is no number of more than 16 bits that is no power of two, unless
+// it is known here, where it is computed anew, and has a comment beside it; no list
+// of numbers; no float with digits to choose; no text but plain words. The labels
+// that are hashed are in SECURITY.md. (This reads literals: what is computed from
+// small ones it does not see.)
+func TestDisasterConstants(t *testing.T) {
+	var labels []string
+	files := 0
+	seen := map[uint64]bool{}
+	for _, dir := range []string{".", "qrypt", "internal/chacha20", "internal/health", "internal/clock"} {
+		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			files++
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, number := range suspects(t, set, file, &labels) {
+				seen[number] = true
+				if from := knownConstants[number]; from != nil && !from() {
+					t.Errorf("%s: %#x is not what its comment says", name, number)
+				}
+			}
+		}
+	}
+	if files < 20 || len(seen) != len(knownConstants) {
+		t.Errorf("%d files, %d of %d known constants", files, len(seen), len(knownConstants))
+	}
+	text, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, label := range labels {
+		if !strings.HasPrefix(label, "qrand ") || !strings.Contains(string(text), `"`+label+`"`) {
+			t.Errorf("the label %q is not in SECURITY.md", label)
+		}
+	}
+	if len(labels) != 3 {
+		t.Errorf("%d labels: %q", len(labels), labels)
+	}
+}
+
+// encoded is what a constant would look like in a text: 64 bits of hex, or 192 of
+// base64.
+var encoded = regexp.MustCompile(`[0-9a-fA-F]{16}|[0-9A-Za-z+/_-]{32}`)
+
+// suspects reports the literals of a file that could hide something, and returns
+// its known constants; labels are the texts that are named so.
+func suspects(t *testing.T, set *token.FileSet, file *ast.File, labels *[]string) (known []uint64) {
+	commented := map[int]bool{}
+	for _, group := range file.Comments {
+		for line := set.Position(group.Pos()).Line; line <= set.Position(group.End()).Line+1; line++ {
+			commented[line] = true
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ImportSpec:
+			return false
+		case *ast.Field:
+			return n.Tag == nil // a tag names a member of JSON
+		case *ast.ValueSpec:
+			for i, name := range n.Names {
+				if strings.HasSuffix(name.Name, "Label") && i < len(n.Values) {
+					label, err := strconv.Unquote(n.Values[i].(*ast.BasicLit).Value)
+					if err != nil {
+						t.Error(err)
+					}
+					*labels = append(*labels, label)
+				}
+			}
+		case *ast.CompositeLit:
+			numbers := 0
+			for _, element := range n.Elts {
+				if e, ok := element.(*ast.KeyValueExpr); ok {
+					element = e.Value
+				}
+				if lit, ok := element.(*ast.BasicLit); ok && lit.Kind != token.STRING {
+					numbers++
+				}
+			}
+			if numbers >= 4 {
+				t.Errorf("%v: a list of %d numbers: where are they from?", set.Position(n.Pos()), numbers)
+			}
+		case *ast.BasicLit:
+			at := set.Position(n.Pos())
+			switch n.Kind {
+			case token.INT:
+				v, err := strconv.ParseUint(n.Value, 0, 64)
+				if err != nil {
+					t.Errorf("%v: %s: %v", at, n.Value, err)
+				}
+				if v < 1<<16 || bits.OnesCount64(v) == 1 {
+					break
+				}
+				if knownConstants[v] == nil || !commented[at.Line] {
+					t.Errorf("%v: where is %s from?", at, n.Value)
+				}
+				known = append(known, v)
+			case token.FLOAT, token.IMAG:
+				if len(n.Value) > 4 {
+					t.Errorf("%v: where is %s from?", at, n.Value)
+				}
+			case token.STRING:
+				text, err := strconv.Unquote(n.Value)
+				if err != nil {
+					t.Errorf("%v: %v", at, err)
+				}
+				plain := !encoded.MatchString(text)
+				for _, r := range text {
+					plain = plain && (' ' <= r && r <= '~' || strings.ContainsRune("\n\r\t", r))
+				}
+				if !plain {
+					t.Errorf("%v: this text is not plain words", at)
+				}
+			}
+		}
+		return true
+	})
+	return known
+}
+
+// TestDisasterSigma: the assembly has no number of its own but ChaCha's, "expand
+// 32-byte k" (RFC 8439, section 2.3), and the masks by which it turns words, which
+// are indices of bytes. For the rest it has counters and masks below 2^16.
+func TestDisasterSigma(t *testing.T) {
+	assembly, err := os.ReadFile("internal/chacha20/kernels_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sigma = "expand 32-byte k"
+	words := map[uint64]bool{}
+	for i := 0; i < len(sigma); i += 4 {
+		words[uint64(sigma[i])|uint64(sigma[i+1])<<8|uint64(sigma[i+2])<<16|uint64(sigma[i+3])<<24] = true
+	}
+	found := map[uint64]bool{}
+	for _, number := range regexp.MustCompile(`\$-?(0x[0-9a-fA-F]+|[0-9]+)`).FindAllSubmatch(assembly, -1) {
+		v, err := strconv.ParseUint(string(number[1]), 0, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mask := v>>32 == 0
+		for shift := 0; shift < 32; shift += 8 {
+			mask = mask && v>>shift&0xff < 16
+		}
+		switch {
+		case words[v]:
+			found[v] = true
+		case v >= 1<<16 && !mask:
+			t.Errorf("where is %#x from?", v)
+		}
+	}
+	if len(found) != len(words) || len(words) != 4 {
+		t.Errorf("%d of ChaCha's 4 words are in the assembly", len(found))
+	}
+}
