@@ -248,7 +248,7 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 						p := mustRead(t, s, size)
 						output = append(output, p...)
 						if !bytes.Equal(p, model.read(size)) {
-							t.Fatal("the output is not the model's")
+							t.Errorf("%v: a Read of %d bytes is not the model's", mix, size)
 						}
 					}
 					keep()

@@ -3,8 +3,8 @@ package qrand
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -355,19 +355,21 @@ func (o *flippedOS) Read(p []byte) (int, error) {
 // TestDisasterTimeSeed: Netscape's browser seeded itself from the time and two
 // process numbers (Goldberg and Wagner, 1996), Libbitcoin's bx from 32 bits of a
 // clock (CVE-2023-39910, "Milk Sad"). Sources made in one process at one instant,
-// which in a bubble is true to the nanosecond, share nothing.
+// which in a bubble is true to the nanosecond, share no key and no output.
 func TestDisasterTimeSeed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
-		seen := map[string]int{}
+		none := &fakeBlocks{err: errors.New("none")}
+		seen := map[[32]byte]int{}
 		for i := range 1000 {
 			for _, mix := range mixes {
-				s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix}, 1)
-				p := string(mustRead(t, s, 32))
-				if other, ok := seen[p]; ok {
-					t.Errorf("%v: Sources %d and %d begin alike", mix, i, other)
+				s := newTestSource(t, Config{Blocks: none, Mix: mix}, 2)
+				for _, p := range [][32]byte{firstKey(s, 0), firstKey(s, 1), [32]byte(mustRead(t, s, 32))} {
+					if other, ok := seen[p]; ok {
+						t.Errorf("%v: Sources %d and %d begin alike", mix, i, other)
+					}
+					seen[p] = i
 				}
-				seen[p] = i
 				s.Close()
 			}
 		}
@@ -377,21 +379,41 @@ func TestDisasterTimeSeed(t *testing.T) {
 	})
 }
 
-// firstBytesEnv makes TestDisasterStartedAtOnce print what a Source begins with.
-const firstBytesEnv = "QRAND_FIRST_BYTES"
+// firstKey is the key of generator i.
+func firstKey(s *Source, i int) [32]byte {
+	s.shards[i].mu.Lock()
+	defer s.shards[i].mu.Unlock()
+	return s.shards[i].gen.key
+}
+
+// startedEnv makes TestDisasterStartedAtOnce tell how Sources begin.
+const startedEnv = "QRAND_STARTED_AT_ONCE"
 
 // TestDisasterStartedAtOnce: after Debian's change to OpenSSL the process number
 // was all that told one seed from another (CVE-2008-0166); routers that boot alike
 // made keys alike ("Mining Your Ps and Qs", USENIX Security 2012); OpenSSL 1.1.1
-// had processes share their state (CVE-2019-1549). A thousand processes, all fed
-// the same blocks, begin with different bytes in each mode.
+// had processes share their state (CVE-2019-1549). Of a thousand processes, all fed
+// the same blocks, no two have a key or the first bytes of a mode in common; and
+// with the same bytes of crypto/rand all begin alike, so that it is crypto/rand
+// that tells them apart, and no number of the process.
 func TestDisasterStartedAtOnce(t *testing.T) {
-	if os.Getenv(firstBytesEnv) != "" {
+	if os.Getenv(startedEnv) != "" {
 		for _, mix := range mixes {
-			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix}, 1)
-			fmt.Printf("first: %x\n", mustRead(t, s, 32))
+			for _, blocks := range []*fakeBlocks{{}, {err: errors.New("none")}} {
+				s := newTestSource(t, Config{Blocks: blocks, Mix: mix}, 1)
+				if blocks.err == nil {
+					waitSeeded(t, s)
+				}
+				key := firstKey(s, 0)
+				fmt.Printf("own: %x\nown: %x\n", sha256.Sum256(key[:]), mustRead(t, s, 32))
+			}
+		}
+		os := repeatOS(testKey(14))
+		stubOS(t, &os)
+		for _, mix := range mixes {
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1)
 			waitSeeded(t, s)
-			fmt.Printf("first: %x\n", mustRead(t, s, 32))
+			fmt.Printf("same: %x\n", mustRead(t, s, 32))
 		}
 		return
 	}
@@ -401,41 +423,48 @@ func TestDisasterStartedAtOnce(t *testing.T) {
 		processes = 100 // each takes long to start, and the detector looks at one process only
 		t.Logf("%d processes, with the race detector", processes)
 	}
-	lines := make([][]string, processes)
+	outputs := make([]string, processes)
 	var wg sync.WaitGroup
 	tickets := make(chan struct{}, together)
-	for i := range lines {
+	for i := range outputs {
 		tickets <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-tickets }()
 			cmd := exec.Command(os.Args[0], "-test.run=^TestDisasterStartedAtOnce$", "-test.timeout=60s")
-			cmd.Env = append(os.Environ(), firstBytesEnv+"=1")
+			cmd.Env = append(os.Environ(), startedEnv+"=1")
 			out, err := cmd.Output() // not shown: it is what keys are made of
 			if err != nil {
 				t.Errorf("process %d: %v", i, err)
 			}
-			for line := range strings.Lines(string(out)) {
-				if p, ok := strings.CutPrefix(line, "first: "); ok {
-					lines[i] = append(lines[i], strings.TrimSpace(p))
-				}
-			}
+			outputs[i] = string(out)
 		})
 	}
 	wg.Wait()
-	seen := map[string]int{}
-	for i, process := range lines {
-		if len(process) != 2*len(mixes) {
-			t.Errorf("process %d printed %d lines", i, len(process))
-		}
-		for _, line := range process {
-			if p, err := hex.DecodeString(line); err != nil || len(p) != 32 {
-				t.Errorf("process %d printed something else", i)
+	own := map[string]int{}
+	same := map[string]int{}
+	for i, output := range outputs {
+		for line := range strings.Lines(output) {
+			if p, ok := strings.CutPrefix(line, "own: "); ok {
+				if other, ok := own[p]; ok {
+					t.Errorf("processes %d and %d have 32 bytes in common", i, other)
+				}
+				own[p] = i
 			}
-			if other, ok := seen[line]; ok {
-				t.Errorf("processes %d and %d have 32 bytes in common", i, other)
+			if p, ok := strings.CutPrefix(line, "same: "); ok {
+				same[p]++
 			}
-			seen[line] = i
 		}
+	}
+	if len(own) != 4*len(mixes)*processes {
+		t.Errorf("%d keys and outputs, want 12 of each of %d processes", len(own), processes)
+	}
+	for _, n := range same { // of MixRekey and MixRefill the first bytes are the same
+		if n%processes != 0 || len(same) > len(mixes) {
+			t.Errorf("with the same bytes of crypto/rand, %d processes begin in %d ways", processes, len(same))
+		}
+	}
+	if len(same) == 0 {
+		t.Error("no process told")
 	}
 }
 
@@ -448,7 +477,7 @@ func TestDisasterLoggerCallsBack(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
 			var s *Source
-			var closing atomic.Bool
+			var closing, closed atomic.Bool
 			ready := make(chan struct{})
 			var mu sync.Mutex
 			told := map[string]int{}
@@ -470,7 +499,7 @@ func TestDisasterLoggerCallsBack(t *testing.T) {
 				if err := s.Reseed(ctx); !errors.Is(err, context.DeadlineExceeded) && err != ErrClosed {
 					t.Errorf("%v: Reseed at %s returned %v", mix, what, err)
 				}
-				if what == "RequestFailed Degraded" && closing.Load() {
+				if what == "RequestFailed Degraded" && closing.Load() && !closed.Swap(true) {
 					go s.Close()
 				}
 				mu.Lock()
@@ -499,8 +528,10 @@ func TestDisasterLoggerCallsBack(t *testing.T) {
 			time.Sleep(time.Hour) // an outage after each block, a block after each outage
 			closing.Store(true)
 			time.Sleep(time.Hour)
-			<-s.done
-			synctest.Wait()
+			s.Close() // once more, or the test has failed
+			if !closed.Load() {
+				t.Errorf("%v: it was not closed in a callback", mix)
+			}
 			for _, what := range []string{
 				"BlockMixed Seeded", "StateChanged Seeded", "StateChanged Degraded", "RequestFailed Degraded", "StateChanged Closed",
 				"qrand: the", "qrand: degraded:", "qrand: recovered:",
