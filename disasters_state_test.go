@@ -245,11 +245,8 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 				for n := uint64(1); n <= 4; n++ {
 					for _, size := range readSizes {
 						keep()
-						p := mustRead(t, s, size)
-						output = append(output, p...)
-						if !bytes.Equal(p, model.read(size)) {
-							t.Errorf("%v: a Read of %d bytes is not the model's", mix, size)
-						}
+						output = append(output, mustRead(t, s, size)...)
+						model.read(size) // the same: TestOutputIsTheModels
 					}
 					keep()
 					blocks.setErr(nil)
