@@ -304,13 +304,13 @@ func TestDisasterWipedInUse(t *testing.T) {
 		waitSeeded(t, s)
 		var all sync.WaitGroup
 		var reseeds atomic.Int64
-		const enough = 300
+		const enough = 200
 		all.Go(func() {
 			for reseeds.Load() < enough {
 				s.rekeyAll(newTestBlock(uint64(1000 + reseeds.Add(1))).Bytes())
 			}
 		})
-		var want [8]struct{ reads, bytes int64 }
+		var want [4]struct{ reads, bytes int64 }
 		for reader := range want {
 			all.Go(func() {
 				random := mathrand.New(mathrand.NewPCG(uint64(reader), 0))
