@@ -168,8 +168,8 @@ type Config struct {
 
 	// OnEvent is told what happens, one event at a time, from the goroutine that
 	// reseeds (at the end, from Close), which waits for it, as it does for
-	// Logger: both should return soon. It may call Read and Status; Close, Reseed
-	// and WaitSeeded would wait for themselves. Nil: none.
+	// Logger: both should return soon. Either may call Read and Status; Close,
+	// Reseed and WaitSeeded would wait for themselves. Nil: none.
 	OnEvent func(Event)
 }
 
