@@ -24,12 +24,23 @@ func maxAnswer(n int) int { return 4<<10 + n*2<<10 }
 
 var errOversized = errors.New("the answer is longer than that many blocks can be")
 
-// checkHeader says what is wrong with a success's header, if anything.
+// checkHeader says what is wrong with a success's header, if anything. A field
+// that comes more than once must be right each time: which of two is meant is
+// not ours to guess.
 func checkHeader(h http.Header) string {
-	if encoding := h.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return "it is compressed, which was not asked for"
+	for _, encoding := range h.Values("Content-Encoding") {
+		if encoding != "" && encoding != "identity" {
+			return "it is compressed, which was not asked for"
+		}
 	}
-	if kind, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || kind != "application/json" {
+	kinds := h.Values("Content-Type")
+	for _, value := range kinds {
+		kind, _, err := mime.ParseMediaType(value)
+		if err != nil || kind != "application/json" || strings.Contains(value, "\u0130") { // whose lower case is an i
+			kinds = nil
+		}
+	}
+	if len(kinds) == 0 {
 		return "its content type is not application/json"
 	}
 	return ""
