@@ -42,6 +42,10 @@ const (
 	defaultWindow = 10 * time.Second
 )
 
+// defaultRecord is some 10 MB of Requests: a test's longest run, and an end to
+// what an emulator that runs for weeks may grow to.
+const defaultRecord = 10_000
+
 // maxCanary leaves most of a block random, so that a block with a canary still
 // passes a client's health tests; canaryOffset is where it goes.
 const (
@@ -91,6 +95,10 @@ type Config struct {
 	// RequireToken refuses Open API requests that have no token. False:
 	// they are served, as devices on private networks do.
 	RequireToken bool
+
+	// Record is how many requests are kept for Requests, the last ones.
+	// Zero: 10,000.
+	Record int
 }
 
 // Format hides the tokens whatever the verb: a Config that ends up in a log
@@ -105,8 +113,8 @@ func (c Config) MarshalText() ([]byte, error) {
 }
 
 func (c Config) redacted() string {
-	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t}",
-		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken)
+	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
+		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
 }
 
 // withDefaults returns c with its zero values replaced, sharing no memory with
@@ -126,6 +134,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Window == 0 {
 		c.Window = defaultWindow
 	}
+	if c.Record == 0 {
+		c.Record = defaultRecord
+	}
 	if slices.Contains(c.Tokens, "") {
 		return c, errors.New("qrypttest: Config.Tokens: an empty token")
 	}
@@ -140,8 +151,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Listen != nil && len(c.Listen) != len(c.Regions) {
 		return c, fmt.Errorf("qrypttest: Config.Listen: %d addresses for %d regions", len(c.Listen), len(c.Regions))
 	}
-	if c.Window < 0 || c.Quota < 0 {
-		return c, errors.New("qrypttest: Config: a negative Window or Quota")
+	if c.Window < 0 || c.Quota < 0 || c.Record < 0 {
+		return c, errors.New("qrypttest: Config: a negative Window, Quota or Record")
 	}
 	if len(c.Canary) > maxCanary {
 		return c, fmt.Errorf("qrypttest: Config.Canary: %d bytes, at most %d", len(c.Canary), maxCanary)
@@ -157,6 +168,7 @@ type Emulator struct {
 	window       time.Duration
 	canary       []byte
 	requireToken bool
+	recorded     int // requests, at most
 
 	closing chan struct{} // closed by Close: requests that hang end
 	close   func()
@@ -169,7 +181,9 @@ type Emulator struct {
 	shared   queue
 	own      map[string]*queue
 	hook     func(Request) *Fault
-	requests []*Request
+	requests []*Request    // the last ones
+	arrived  int64         // requests in all
+	answers  map[int]int64 // of them, by status
 	issued   int64
 	stream   *mrand.ChaCha8 // nil: crypto/rand
 	last     [][]byte       // the blocks of the last ordinary answer
@@ -196,9 +210,11 @@ func newEmulator(cfg Config) (*Emulator, error) {
 		window:       cfg.Window,
 		canary:       cfg.Canary,
 		requireToken: cfg.RequireToken,
+		recorded:     cfg.Record,
 		closing:      make(chan struct{}),
 		quota:        cfg.Quota,
 		accounts:     make(map[[sha256.Size]byte]*account),
+		answers:      make(map[int]int64),
 		own:          make(map[string]*queue),
 	}
 	e.close = sync.OnceFunc(func() { close(e.closing) })
@@ -269,5 +285,5 @@ func (e *Emulator) String() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return fmt.Sprintf("qrypttest.Emulator{Regions: %q, %d tokens, %d requests, %d blocks issued}",
-		e.regions, len(e.tokens), len(e.requests), e.issued)
+		e.regions, len(e.tokens), e.arrived, e.issued)
 }

@@ -171,6 +171,7 @@ func (v *visit) done(status int) {
 	v.e.mu.Lock()
 	defer v.e.mu.Unlock()
 	v.record.Status = status
+	v.e.answers[status]++
 	v.e.issued += v.issues
 }
 

@@ -13,6 +13,7 @@ import (
 // token in it: where one was sent outside the Authorization header, as a word
 // of the path, the query or another header, it reads "[token]".
 type Request struct {
+	Number       int64 // 1 for the first that the emulator was asked, and so on
 	Time         time.Time
 	Region       string
 	Method, Path string // both empty for a handshake that ended with ExpiredCertificate
@@ -32,15 +33,52 @@ func (r *Request) clone() Request {
 }
 
 // Requests returns what the emulator was asked until now, in order, in all
-// regions. A client that has read an answer to its end finds its status here.
-func (e *Emulator) Requests() []Request {
+// regions, as far as Config.Record goes back. A client that has read an answer to
+// its end finds its status here.
+func (e *Emulator) Requests() []Request { return e.RequestsSince(0) }
+
+// RequestsSince returns the Requests with a higher Number: for who follows a
+// long run and has seen the others.
+func (e *Emulator) RequestsSince(number int64) []Request {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	all := make([]Request, len(e.requests))
-	for i, r := range e.requests {
+	kept := e.requests
+	if first := e.arrived - int64(len(kept)) + 1; number >= first {
+		kept = kept[min(number-first+1, int64(len(kept))):]
+	}
+	all := make([]Request, len(kept))
+	for i, r := range kept {
 		all[i] = r.clone()
 	}
 	return all
+}
+
+// Answers returns how many requests got which status, of all since the emulator
+// was made, kept or not: under 0 those with no answer completed.
+func (e *Emulator) Answers() map[int]int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := map[int]int64{0: e.arrived}
+	for status, n := range e.answers {
+		all[status] = n
+		all[0] -= n
+	}
+	if all[0] == 0 {
+		delete(all, 0)
+	}
+	return all
+}
+
+// keep numbers a request and puts it on the record, from which the oldest goes
+// once it is full. e.mu is held.
+func (e *Emulator) keep(r *Request) {
+	e.arrived++
+	r.Number = e.arrived
+	if len(e.requests) == e.recorded {
+		e.requests[0] = nil // the array lives on for a while
+		e.requests = e.requests[1:]
+	}
+	e.requests = append(e.requests, r)
 }
 
 // record notes a request that arrives now. e.mu is held.
@@ -69,7 +107,7 @@ func (e *Emulator) record(region string, r *http.Request, blocks, token int) *Re
 			rec.Header.Add(key, e.scrub(v))
 		}
 	}
-	e.requests = append(e.requests, rec)
+	e.keep(rec)
 	return rec
 }
 

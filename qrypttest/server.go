@@ -147,7 +147,7 @@ func (e *Emulator) handshake(region string) (Fault, bool) {
 	}
 	f := q.faults[0]
 	q.pop()
-	e.requests = append(e.requests, &Request{Time: time.Now(), Region: region, Token: noToken, Fault: f})
+	e.keep(&Request{Time: time.Now(), Region: region, Token: noToken, Fault: f})
 	return f, true
 }
 

@@ -222,11 +222,7 @@ func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars
 
 // sumUp tells what was asked and answered.
 func sumUp(c *console, service *qrypttest.Server, took time.Duration) error {
-	requests := service.Requests()
-	answers := map[int]int{}
-	for _, r := range requests {
-		answers[r.Status]++
-	}
+	answers, requests := service.Answers(), int64(0)
 	var parts []string
 	for _, code := range slices.Sorted(maps.Keys(answers)) {
 		name := fmt.Sprint(code)
@@ -234,11 +230,12 @@ func sumUp(c *console, service *qrypttest.Server, took time.Duration) error {
 			name = "not answered"
 		}
 		parts = append(parts, fmt.Sprintf("%d × %s", answers[code], name))
+		requests += answers[code]
 	}
 	detail := ""
 	if len(parts) > 0 {
 		detail = " (" + strings.Join(parts, ", ") + ")"
 	}
-	_, err := fmt.Fprintf(c.out, "%s in %v%s, %s issued, all EMULATED.\n", count(int64(len(requests)), "request"), took.Round(time.Second), detail, count(service.Issued(), "block"))
+	_, err := fmt.Fprintf(c.out, "%s in %v%s, %s issued, all EMULATED.\n", count(requests, "request"), took.Round(time.Second), detail, count(service.Issued(), "block"))
 	return err
 }

@@ -24,12 +24,12 @@ type requestLog struct {
 	service *qrypttest.Server
 	arrived chan struct{}
 	ended   sync.WaitGroup
-	printed []bool
-	first   int // all before were printed
+	printed int64          // the number of the last request before which all were
+	early   map[int64]bool // printed after that
 }
 
 func newRequestLog(c *console, service *qrypttest.Server) *requestLog {
-	return &requestLog{c: c, service: service, arrived: make(chan struct{}, 1)}
+	return &requestLog{c: c, service: service, arrived: make(chan struct{}, 1), early: map[int64]bool{}}
 }
 
 // follow prints until ctx is done.
@@ -65,24 +65,26 @@ func (l *requestLog) finish() {
 
 // flush prints what can be printed, and reports whether nothing is left.
 func (l *requestLog) flush(all bool) bool {
-	requests := l.service.Requests()
-	for len(l.printed) < len(requests) {
-		l.printed = append(l.printed, false)
-	}
+	requests := l.service.RequestsSince(l.printed)
 	waiting := 0
-	for i := l.first; i < len(requests); i++ {
+	for i := range requests {
 		r := &requests[i]
 		switch {
-		case l.printed[i]:
+		case l.early[r.Number]:
 		case all, r.Status != 0, silent(r.Fault.Kind), time.Since(r.Time) > r.Fault.Latency+logGrace:
 			fmt.Fprintln(l.c.err, requestLine(r))
-			l.printed[i] = true
+			l.early[r.Number] = true
 		default:
 			waiting++
 		}
 	}
-	for l.first < len(l.printed) && l.printed[l.first] {
-		l.first++
+	for i := range requests {
+		number := requests[i].Number
+		if !l.early[number] {
+			break
+		}
+		delete(l.early, number)
+		l.printed = number
 	}
 	return waiting == 0
 }
