@@ -148,10 +148,10 @@ func (c *chunks) Write(p []byte) (int, error) {
 
 // repeat writes first, and then part over and over, to about most bytes or until
 // nobody reads.
-func repeat(w io.Writer, first, part string, most int) {
+func repeat(w io.Writer, first, part string, most int64) {
 	again := []byte(part) // once: what the server allocates would be counted too
 	_, err := io.WriteString(w, first)
-	for sent := 0; err == nil && sent < most; sent += len(again) {
+	for sent := int64(0); err == nil && sent < most; sent += int64(len(again)) {
 		_, err = w.Write(again)
 	}
 }

@@ -25,7 +25,7 @@ import (
 // in a synctest bubble, so that a timeout takes no time and a goroutine left
 // behind fails the test. There is no TLS: it adds nothing to what may be said
 // inside.
-func exchange(t *testing.T, d Dialect, n int, serve func(net.Conn)) (blocks []Block, err error, took time.Duration) {
+func exchange(t *testing.T, d Dialect, n int, serve func(net.Conn)) (blocks []Block, took time.Duration, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		freshLimiter() // in each bubble it is the year 2000 again
@@ -58,7 +58,7 @@ func exchange(t *testing.T, d Dialect, n int, serve func(net.Conn)) (blocks []Bl
 			t.Errorf("%d connections for one call", dials)
 		}
 	})
-	return blocks, err, took
+	return blocks, took, err
 }
 
 // wireMost is how long a fuzzed answer may be on the wire: a little longer than
@@ -123,7 +123,7 @@ func FuzzWire(f *testing.F) {
 			return
 		}
 		d, count := dialectOf(openAPI), int(n)%MaxBlocks+1
-		blocks, err, took := exchange(t, d, count, func(conn net.Conn) {
+		blocks, took, err := exchange(t, d, count, func(conn net.Conn) {
 			size := max(int(piece), len(raw)/4000, 1)
 			if piece == 0 {
 				size = wireMost
@@ -279,7 +279,7 @@ func TestDrip(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, d := range bothDialects {
-				blocks, err, took := exchange(t, d, 1, func(conn net.Conn) {
+				blocks, took, err := exchange(t, d, 1, func(conn net.Conn) {
 					if _, err := io.WriteString(conn, c.first); err != nil {
 						return
 					}
