@@ -118,10 +118,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	const most = 365 * 24 * time.Hour // what is longer is as good, and cannot overflow
 	var wait time.Duration
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+	if strings.Trim(value, "0123456789") == "" {
+		seconds, _ := strconv.ParseUint(value, 10, 64) // its largest, where value is larger
 		wait = time.Duration(min(seconds, uint64(most/time.Second))) * time.Second
-	} else if errors.Is(err, strconv.ErrRange) {
-		wait = most
 	} else if at, err := http.ParseTime(value); err == nil {
 		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
 			now = sent

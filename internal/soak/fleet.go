@@ -62,7 +62,7 @@ func newFleet(cfg config, w *weather, rep *report) (*fleet, error) {
 		for policy := qrand.Augment; policy <= qrand.RequireFresh; policy++ {
 			m := &member{name: fmt.Sprintf("%v/%v", mix, policy), policy: policy}
 			if policy == qrand.RequireFresh {
-				m.maxAge = 5 * cfg.reseed
+				m.maxAge = 10 * cfg.reseed // the last block of a batch waits for seven others
 			}
 			client, err := w.client(qrypt.Dialect(len(f.members)%2), w.now)
 			if err != nil {

@@ -38,7 +38,7 @@ func main() {
 	flag.Uint64Var(&cfg.seed, "seed", uint64(time.Now().UnixNano()), "what faults and sizes depend on")
 	flag.Float64Var(&cfg.growth, "growth", 0.10, "by how much memory may be more in the last quarter than in the first after the warm-up")
 	flag.Int64Var(&cfg.slack, "slack", 8, "MiB more that it may be")
-	flag.IntVar(&cfg.spare, "goroutines", 8, "by how many goroutines may be more")
+	flag.IntVar(&cfg.spare, "goroutines", 32, "by how many goroutines may be more")
 	flag.Parse()
 	if err := cfg.check(flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
