@@ -76,6 +76,18 @@ func FuzzParseAnswer(f *testing.F) {
 		f.Add([]byte(body), false, uint16(1))
 		f.Add(fill(body), true, uint16(0))
 	}
+	// What is almost base64, as a lax decoder takes it.
+	whole := string(fill(`{"entropy":["<1>"]}`))
+	end := strings.Index(whole, `=="`)
+	leftover := alphabet[strings.IndexByte(alphabet, whole[end-1])+1:][:1]
+	for _, body := range []string{
+		whole[:end-1] + leftover + whole[end:],
+		whole[:end] + whole[end+2:],
+		whole[:end-5] + `\n` + whole[end-4:],
+		strings.NewReplacer("+", "-", "/", "_").Replace(whole),
+	} {
+		f.Add([]byte(body), true, uint16(0))
+	}
 	for _, s := range faultSeeds(f) {
 		f.Add(s.body, s.d == DialectOpenAPI, uint16(0))
 	}

@@ -225,6 +225,9 @@ func (f *fleet) account(w *weather, rep *report) {
 	rep.issued = w.service.Issued()
 	rep.faults, rep.spoiled = w.met()
 	rep.rotations, rep.refusedTokens, rep.outages = w.rotations.Load(), w.refusedTokens.Load(), w.outages.Load()
+	if rep.rotations > 1 && rep.refusedTokens == 0 {
+		rep.note("no old token could be tried: a region was down each time")
+	}
 	if sum := rep.used + rep.stock + rep.refused; sum > rep.issued+rep.spoiled {
 		rep.fail("%d blocks used, in stock or refused, of %d issued and %d in spoiled answers", sum, rep.issued, rep.spoiled)
 	}

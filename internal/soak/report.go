@@ -74,6 +74,7 @@ const fewest = 2
 // medians: one sample may have met a collection, or a storm of requests.
 func (rep *report) checkFlat() {
 	rep.rssFirst, rep.rssLast, rep.heapFirst, rep.heapLast = -1, -1, -1, -1
+	rep.goroutinesFirst, rep.goroutinesLast = -1, -1
 	warm := rep.samples
 	for len(warm) > 0 && warm[0].at < rep.cfg.warmup {
 		warm = warm[1:]
@@ -117,6 +118,13 @@ func mib(n int64) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
+func number(n int64) string {
+	if n < 0 {
+		return "n/a"
+	}
+	return fmt.Sprint(n)
+}
+
 // print writes the summary, and at its end a row of a Markdown table.
 func (rep *report) print(w io.Writer) {
 	seconds := max(rep.took.Seconds(), 0.001)
@@ -128,8 +136,10 @@ func (rep *report) print(w io.Writer) {
 		rep.reseeds, rep.used, rep.stock, rep.refused, rep.issued, rep.spoiled)
 	fmt.Fprintf(w, "%d requests, %d faults, %d outages of regions, %d tokens (%d tried again, and refused).\n",
 		rep.requests, rep.faults, rep.outages, rep.rotations, rep.refusedTokens)
-	fmt.Fprintf(w, "First quarter after the warm-up, and last: resident %s, %s; live heap %s, %s; goroutines %d, %d.\n",
-		mib(rep.rssFirst), mib(rep.rssLast), mib(rep.heapFirst), mib(rep.heapLast), rep.goroutinesFirst, rep.goroutinesLast)
+	resident := mib(rep.rssFirst) + " → " + mib(rep.rssLast)
+	heap := mib(rep.heapFirst) + " → " + mib(rep.heapLast)
+	goroutines := number(rep.goroutinesFirst) + " → " + number(rep.goroutinesLast)
+	fmt.Fprintf(w, "From the first quarter after the warm-up to the last: resident %s; live heap %s; goroutines %s.\n", resident, heap, goroutines)
 	for _, n := range rep.notes {
 		fmt.Fprintln(w, "note:", n)
 	}
@@ -142,13 +152,16 @@ func (rep *report) print(w io.Writer) {
 		}
 	}
 	verdict := "ok"
+	if rep.goroutinesFirst < 0 {
+		verdict = "ok, but too short to compare memory"
+	}
 	if !rep.ok() {
 		verdict = fmt.Sprintf("**%d failures**", rep.failed)
 	}
 	fmt.Fprintln(w, "\n| Date | Go, system | Ran | Reads | MB/s | Reseeds (with a block) | Issued | Requests (faults) | Outages | Tokens | Resident | Live heap | Goroutines | Verdict |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-	fmt.Fprintf(w, "| %s | %s, %s/%s | %v | %d | %.1f | %d (%d) | %d | %d (%d) | %d | %d | %s → %s | %s → %s | %d → %d | %s |\n",
+	fmt.Fprintf(w, "| %s | %s, %s/%s | %v | %d | %.1f | %d (%d) | %d | %d (%d) | %d | %d | %s | %s | %s | %s |\n",
 		rep.began.Format(time.DateOnly), runtime.Version(), runtime.GOOS, runtime.GOARCH, rep.took.Round(time.Second), rep.reads, mbPerSecond,
 		rep.reseeds, rep.used, rep.issued, rep.requests, rep.faults, rep.outages, rep.rotations,
-		mib(rep.rssFirst), mib(rep.rssLast), mib(rep.heapFirst), mib(rep.heapLast), rep.goroutinesFirst, rep.goroutinesLast, verdict)
+		resident, heap, goroutines, verdict)
 }

@@ -68,9 +68,9 @@ func TestSoak(t *testing.T) {
 		if rep.reads <= 1000 || rep.bytes <= 1000 || rep.used <= 20 || rep.rotations < 2 || rep.outages < 2 || rep.issued < rep.used {
 			t.Errorf("the report:\n%s", out.String())
 		}
-		shown := []string{"EMULATED", "reads/s  ", "degraded", "| ok |"}
+		shown := []string{"EMULATED", "reads/s  ", "degraded", "| ok"}
 		if screen {
-			shown = []string{"\x1b[H", "EMULATED", "MixRefill/RequireFresh", "Reads/s  ", "| ok |"}
+			shown = []string{"\x1b[H", "EMULATED", "MixRefill/RequireFresh", "Reads/s  ", "| ok"}
 		}
 		for _, want := range shown {
 			if !strings.Contains(out.String(), want) {
