@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,16 +35,17 @@ func checkHeader(h http.Header) string {
 		}
 	}
 	kinds := h.Values("Content-Type")
-	for _, value := range kinds {
-		kind, _, err := mime.ParseMediaType(value)
-		if err != nil || kind != "application/json" || strings.Contains(value, "\u0130") { // whose lower case is an i
-			kinds = nil
-		}
-	}
-	if len(kinds) == 0 {
+	if len(kinds) == 0 || slices.ContainsFunc(kinds, func(kind string) bool { return !isJSON(kind) }) {
 		return "its content type is not application/json"
 	}
 	return ""
+}
+
+// isJSON reports whether a content type is JSON's. The lower case that package
+// mime makes of a dotted capital I is an i.
+func isJSON(value string) bool {
+	kind, _, err := mime.ParseMediaType(value)
+	return err == nil && kind == "application/json" && !strings.Contains(value, "\u0130")
 }
 
 // readAll fills buf from r to its end, into the one place that is wiped. An

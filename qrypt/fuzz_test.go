@@ -181,15 +181,15 @@ func FuzzRetryAfter(f *testing.F) {
 		if form%3 != 1 && wait < 0 {
 			wait %= 2000 * 365 * 86400
 		}
-		at := now.Add(0).Unix() + wait
+		at := now.Unix() + wait
 		if got, want := retryAfter(header(time.Unix(at, 0).UTC().Format(layout), sent), now.Add(time.Hour)), clamp(big.NewInt(wait)); got != want {
 			t.Errorf("a date %d s after the answer's, in form %d: %v, want %v", wait, form%3, got, want)
 		}
 	})
 }
 
-// statusClass is which class a status is of, by the service's document where
-// that has it and else by its hundred: looked up, not computed.
+// statusClass is which class a status is of: by the service's document where it
+// has that, else by its hundred.
 func statusClass(status int) error {
 	switch status {
 	case 401:

@@ -61,8 +61,8 @@ func exchange(t *testing.T, d Dialect, n int, serve func(net.Conn)) (blocks []Bl
 	return blocks, took, err
 }
 
-// wireMost is how long a fuzzed answer may be on the wire: a little longer than
-// an answer of 100 blocks.
+// wireMost is how long a fuzzed answer may be on the wire: room for more than a
+// hundred blocks.
 const wireMost = 256 << 10
 
 // FuzzWire answers a request with the fuzzer's own bytes, through net/http's
@@ -203,7 +203,6 @@ func faultSeeds(t testing.TB) (all []faultSeed) {
 	emulator := qrypttest.New(qrypttest.Config{Rate: -1, Seed: &[32]byte{1}, Tokens: []string{rawToken}})
 	server := httptest.NewServer(emulator.Handler("api-eus"))
 	defer server.Close()
-	server.Config.ErrorLog = nil
 	for kind := qrypttest.OK; !strings.HasPrefix(kind.String(), "kind("); kind++ {
 		fault := qrypttest.Fault{Kind: kind}
 		switch kind {

@@ -24,8 +24,8 @@ type requestLog struct {
 	service *qrypttest.Server
 	arrived chan struct{}
 	ended   sync.WaitGroup
-	printed int64          // the number of the last request before which all were
-	early   map[int64]bool // printed after that
+	printed int64          // all requests up to this number are
+	early   map[int64]bool // and these after it
 }
 
 func newRequestLog(c *console, service *qrypttest.Server) *requestLog {
