@@ -69,6 +69,8 @@ func FuzzParseAnswer(f *testing.F) {
 		`{"random":["<1>"],"size":"1"}{}`,
 		`[{"random":["<1>"],"size":1}]`,
 		`{"a":[[[[{"b":-1.5e+9}]]],true,false],"entropy":["<1>"]}`,
+		`{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"j":0,"k":0,"l":0,"m":0,"n":0,"o":0,"entropy":["<1>"]}`, // sixteen
+		`{"a":0,"b":0,"c":0,"d":0,"e":0,"f":0,"g":0,"h":0,"i":0,"j":0,"k":0,"l":0,"m":0,"n":0,"random":["<1>"],"size":1,"entropy":["<1>"]}`,
 		"{\"\xff\":1,\"\xfe\":1,\"entropy\":[\"<1>\"]}",
 	} {
 		f.Add([]byte(body), false, uint16(0))

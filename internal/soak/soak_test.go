@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/qrypttest"
 )
 
 // short is a configuration for a soak of a moment, which says nothing of memory.
@@ -156,6 +157,40 @@ func TestBrokenReader(t *testing.T) {
 				t.Errorf("the verdict:\n%s", out.String())
 			}
 		})
+	}
+}
+
+// TestFaults: as many requests meet a fault as was said, none with a token that
+// is refused anyhow; no fault holds a Source for an hour; and the blocks that
+// come without being in Issued are counted.
+func TestFaults(t *testing.T) {
+	cfg := short(t)
+	w, err := newWeather(cfg, &report{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	const asked = 4000
+	kinds := map[qrypttest.Kind]int64{}
+	var met int64
+	for range asked {
+		if f := w.fault(qrypttest.Request{Token: 0, Blocks: 8}); f != nil {
+			met++
+			kinds[f.Kind]++
+			if f.Status == 400 || f.Status == 404 {
+				t.Errorf("a fault %v", f)
+			}
+		}
+		if w.fault(qrypttest.Request{Token: -2, Blocks: 8}) != nil {
+			t.Fatal("a fault for a token that is refused")
+		}
+	}
+	if met < asked/5 || met > asked*3/10 {
+		t.Errorf("%d of %d requests met a fault, want a quarter", met, asked)
+	}
+	want := 8 * (kinds[qrypttest.Repeat] + kinds[qrypttest.Stuck] + kinds[qrypttest.Biased])
+	if faults, spoiled := w.met(); faults != met || spoiled != want || want == 0 {
+		t.Errorf("counted %d faults and %d blocks, want %d and %d", faults, spoiled, met, want)
 	}
 }
 
