@@ -24,9 +24,6 @@ var readSizes = []int{1, 16, 32, 33, 48, 64, 1000, 4096, 4097, 70_001}
 // A good reader gives no zeros of this length in anybody's lifetime.
 const leastZeros = 16
 
-// batch is the Sources' BatchBlocks: the default.
-const batch = 8
-
 // A fleet is the Sources, and what their readers saw of them.
 type fleet struct {
 	cfg     config
@@ -76,7 +73,6 @@ func newFleet(cfg config, w *weather, rep *report) (*fleet, error) {
 				MaxAge:         m.maxAge,
 				ReseedInterval: cfg.reseed,
 				ReseedBytes:    1 << 50, // the readers are fast: let the clock alone decide
-				BatchBlocks:    batch,
 				Logger:         slog.New(slog.DiscardHandler),
 				OnEvent: func(e qrand.Event) {
 					if e.Kind == qrand.BlockMixed {
@@ -197,9 +193,9 @@ func (f *fleet) askForReseeds(ctx context.Context) {
 // account compares what readers, Sources and service counted, when nothing is
 // read any more.
 func (f *fleet) account(w *weather, rep *report) {
+	deadline := time.Now().Add(closeLimit)
 	for _, m := range f.members {
-		given := m.received.Load()
-		st := m.src.Status()
+		st, received, settled := m.settle(deadline)
 		rep.reads += m.reads.Load()
 		rep.bytes += m.bytes.Load()
 		rep.notSeeded += m.notSeeded.Load()
@@ -215,10 +211,8 @@ func (f *fleet) account(w *weather, rep *report) {
 		if !st.Emulated && st.Blocks > 0 {
 			rep.fail("%s: Status does not say that the entropy is emulated", m.name)
 		}
-		// What has come, and is not used, in stock or refused, was on its way.
-		sum := st.Blocks + int64(st.Stock) + st.RefusedBlocks
-		if now := m.received.Load(); sum > now || sum < given-batch {
-			rep.fail("%s: %d blocks used, %d in stock and %d refused, of %d received", m.name, st.Blocks, st.Stock, st.RefusedBlocks, now)
+		if !settled {
+			rep.fail("%s: %d blocks used, %d in stock and %d refused, of %d received", m.name, st.Blocks, st.Stock, st.RefusedBlocks, received)
 		}
 	}
 	// Issued after the Sources: an answer counts before its last byte is sent.
@@ -230,6 +224,19 @@ func (f *fleet) account(w *weather, rep *report) {
 	}
 	if sum := rep.used + rep.stock + rep.refused; sum > rep.issued+rep.spoiled {
 		rep.fail("%d blocks used, in stock or refused, of %d issued and %d in spoiled answers", sum, rep.issued, rep.spoiled)
+	}
+}
+
+// settle waits until the Source has counted every block that it was given as
+// used, in stock or refused: soon, unless one is lost, or counted twice.
+func (m *member) settle(deadline time.Time) (st qrand.Status, received int64, ok bool) {
+	for ; ; time.Sleep(time.Millisecond) {
+		received = m.received.Load()
+		st = m.src.Status()
+		ok = received == m.received.Load() && received == st.Blocks+int64(st.Stock)+st.RefusedBlocks
+		if ok || time.Now().After(deadline) {
+			return st, received, ok
+		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"example.com/qrand/qrypttest"
 )
 
 // A config says what to do to the Sources, and what to make of it. The flags
@@ -29,6 +31,7 @@ type config struct {
 	// For tests.
 	wrap  func(io.Reader) io.Reader // around each reader's Source; nil: none
 	watch func(sample)              // is told of each; nil: nobody
+	kinds []qrypttest.Kind          // of fault; nil: RandomScript's
 }
 
 // check completes the configuration, or says what is wrong with it.
@@ -60,8 +63,8 @@ func (cfg *config) check(args []string) error {
 	return nil
 }
 
-// closeLimit is how long goroutines may take to end after everything is closed.
-// A variable for tests.
+// closeLimit is how long counters may take to agree when reading has ended, and
+// goroutines to end when everything is closed. A variable for tests.
 var closeLimit = 10 * time.Second
 
 // run is a whole soak, ended by ctx or after cfg.duration.

@@ -21,6 +21,7 @@ type sample struct {
 	bytes      int64
 	used       int64 // blocks
 	stock      int64
+	spoiled    int64
 	states     map[qrand.State]int
 	rotations  int64
 	outages    int64
@@ -59,6 +60,7 @@ func watch(ctx context.Context, cfg config, f *fleet, w *weather, rep *report) {
 			s.stock += int64(st.Stock)
 			s.states[st.State]++
 		}
+		_, s.spoiled = w.met()
 		rep.samples = append(rep.samples, s)
 		v.show(s, f, last, w, rep)
 		if cfg.watch != nil {

@@ -51,6 +51,12 @@ func newWeather(cfg config, rep *report) (*weather, error) {
 			return f.Status == http.StatusBadRequest || f.Status == http.StatusNotFound
 		}),
 	}
+	if cfg.kinds != nil {
+		w.script = nil
+		for _, kind := range cfg.kinds {
+			w.script = append(w.script, qrypttest.Fault{Kind: kind})
+		}
+	}
 	first := service.Token()
 	w.token.Store(&first)
 	service.SetFault(w.fault)
