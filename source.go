@@ -248,7 +248,9 @@ type Source struct {
 
 // New returns a Source seeded from crypto/rand, ready for Read, and begins to
 // fetch quantum entropy in the background. It does not wait for the network:
-// WaitSeeded does. Call Close when done with it.
+// WaitSeeded does. Call Close when done with it. The first New in a process holds
+// ChaCha20 and HMAC, as this processor computes them, against known answers, and
+// where they differ no Source is made.
 func New(cfg Config) (*Source, error) {
 	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards))
 }
@@ -256,6 +258,9 @@ func New(cfg Config) (*Source, error) {
 func newSource(cfg Config, shards int) (*Source, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
+		return nil, err
+	}
+	if err := selfTest(); err != nil {
 		return nil, err
 	}
 	now := time.Now()

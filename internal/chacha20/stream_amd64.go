@@ -24,6 +24,17 @@ func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint
 	}
 }
 
+// kernelFor says what kind of kernel makes so many blocks.
+func kernelFor(blocks int) string {
+	switch {
+	case blocks == 1 || !hasAVX2:
+		return "single blocks"
+	case hasAVX512:
+		return "AVX-512"
+	}
+	return "AVX2"
+}
+
 // streamAVX512 and streamAVX2 take the smallest kernel that makes all that is left
 // in one pass, or else as many full passes of the largest as there are.
 

@@ -1,0 +1,57 @@
+package qrand
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestSelfTest: a fault in either primitive is an error that says which and what to
+// do, and the known answer is the model's. (That chacha20.SelfTest finds a fault in
+// each kernel is shown there.)
+func TestSelfTest(t *testing.T) {
+	right := func() error { return nil }
+	if err := testPrimitives(right, hmacExtract); err != nil {
+		t.Error(err)
+	}
+	os, block := make([]byte, 32), make([]byte, 1024)
+	for i := range block {
+		block[i] = byte(i)
+	}
+	copy(os, block)
+	if !bytes.Equal(modelSeed(os, 7, block), unhex(t, seedAnswer)) {
+		t.Error("the known answer is not the model's")
+	}
+
+	wrong := errors.New("chacha20: self-test: the kernel for some processor")
+	if err := testPrimitives(func() error { return wrong }, hmacExtract); !errors.Is(err, wrong) || !strings.Contains(err.Error(), "purego") {
+		t.Errorf("with a wrong kernel: %v", err)
+	}
+	for bit := range 256 {
+		seed := func(os *[32]byte, shard byte, block []byte) [32]byte {
+			x := hmacExtract(os, shard, block)
+			x[bit/8] ^= 1 << (bit % 8)
+			return x
+		}
+		if err := testPrimitives(right, seed); err == nil || !strings.Contains(err.Error(), "HMAC-SHA-512") {
+			t.Fatalf("with bit %d of the seed wrong: %v", bit, err)
+		}
+	}
+}
+
+// TestNewNeedsTheSelfTest: where it fails no Source is made, and crypto/rand is not
+// even read for one.
+func TestNewNeedsTheSelfTest(t *testing.T) {
+	defer func(saved func() error) { selfTest = saved }(selfTest)
+	wrong := errors.New("wrong")
+	selfTest = func() error { return wrong }
+	os := stubOSWithTape(t)
+	s, err := New(Config{Blocks: &fakeBlocks{}})
+	if s != nil || err != wrong {
+		t.Errorf("New returned %v, %v", s, err)
+	}
+	if len(os.reads) > 0 {
+		t.Error("a key was made")
+	}
+}
