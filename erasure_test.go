@@ -1,0 +1,251 @@
+package qrand
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"unsafe"
+
+	"example.com/qrand/internal/chacha20"
+	"example.com/qrand/qrypt"
+)
+
+// A traceIndex finds parts of secrets in memory, by each 8 bytes of a secret that
+// come one after the other. Random ones do not come by chance: there are 2^64.
+type traceIndex map[uint64]trace
+
+// A trace is a place in a secret.
+type trace struct {
+	kind   string
+	secret []byte
+	at     int
+}
+
+func (x traceIndex) add(kind string, secret []byte) {
+	for at := range max(0, len(secret)-7) {
+		word := binary.NativeEndian.Uint64(secret[at:])
+		if _, ok := x[word]; !ok && bytes.Count(secret[at:at+8], []byte{0}) < 4 {
+			x[word] = trace{kind, secret, at}
+		}
+	}
+}
+
+// find looks at each stride-th place of memory, and reports where the first trace
+// is. With a stride of 8 no 15 bytes in a row are missed.
+func (x traceIndex) find(memory []byte, stride int) (found trace, where int, ok bool) {
+	for where = 0; where+8 <= len(memory); where += stride {
+		if found, ok = x[binary.NativeEndian.Uint64(memory[where:])]; ok {
+			return found, where, true
+		}
+	}
+	return trace{}, 0, false
+}
+
+// memoryOf copies all memory that can be reached from a value: what each pointer,
+// slice (up to its capacity), string, map and interface leads to, whatever fields
+// there are. It cannot see what a func has captured, or a chan holds: none that a
+// Source has is to have anything in it, or TestErasureOfAll fails.
+func memoryOf(t *testing.T, v any) (memory [][]byte) {
+	type place struct {
+		at   unsafe.Pointer
+		typ  reflect.Type
+		many int
+	}
+	seen := map[place]bool{}
+	var visit func(typ reflect.Type, at unsafe.Pointer)
+	object := func(typ reflect.Type, at unsafe.Pointer, n int) {
+		if at == nil || n == 0 || typ.Size() == 0 || seen[place{at, typ, n}] {
+			return
+		}
+		seen[place{at, typ, n}] = true
+		memory = append(memory, bytes.Clone(unsafe.Slice((*byte)(at), n*int(typ.Size()))))
+		for i := range n {
+			visit(typ, unsafe.Add(at, i*int(typ.Size())))
+		}
+	}
+	value := func(v reflect.Value) {
+		c := reflect.New(v.Type())
+		c.Elem().Set(v)
+		object(v.Type(), c.UnsafePointer(), 1)
+	}
+	visit = func(typ reflect.Type, at unsafe.Pointer) {
+		if typ.Kind() <= reflect.Complex128 || typ.Kind() == reflect.Array && typ.Elem().Kind() <= reflect.Complex128 {
+			return // numbers lead nowhere
+		}
+		v := reflect.NewAt(typ, at).Elem()
+		switch typ.Kind() {
+		case reflect.Pointer:
+			object(typ.Elem(), v.UnsafePointer(), 1)
+		case reflect.Slice:
+			object(typ.Elem(), v.UnsafePointer(), v.Cap())
+		case reflect.String:
+			object(reflect.TypeFor[byte](), unsafe.Pointer(unsafe.StringData(v.String())), v.Len())
+		case reflect.Interface:
+			if !v.IsNil() {
+				value(v.Elem())
+			}
+		case reflect.Map:
+			for entries := v.MapRange(); entries.Next(); {
+				value(entries.Key())
+				value(entries.Value())
+			}
+		case reflect.Array:
+			for i := range typ.Len() {
+				visit(typ.Elem(), unsafe.Add(at, i*int(typ.Elem().Size())))
+			}
+		case reflect.Struct:
+			if typ.PkgPath() == "sync/atomic" && strings.HasPrefix(typ.Name(), "Pointer[") {
+				elem := typ.Field(0).Type.Elem().Elem() // of its [0]*T
+				object(elem, *(*unsafe.Pointer)(at), 1)
+				return
+			}
+			for i := range typ.NumField() {
+				visit(typ.Field(i).Type, unsafe.Add(at, typ.Field(i).Offset))
+			}
+		case reflect.Chan:
+			if v.Len() > 0 && typ.Elem().Size() > 0 {
+				t.Errorf("a %v holds something that cannot be seen", typ)
+			}
+		case reflect.UnsafePointer:
+			if v.UnsafePointer() != nil && typ.PkgPath() != "" {
+				t.Errorf("a %v leads to what cannot be seen", typ)
+			}
+		}
+	}
+	c := reflect.New(reflect.TypeOf(v))
+	c.Elem().Set(reflect.ValueOf(v))
+	visit(c.Elem().Type(), c.UnsafePointer())
+	return memory
+}
+
+// TestMemoryOf: the walk sees bytes wherever a field could keep them.
+func TestMemoryOf(t *testing.T) {
+	secret := testKey(9)
+	mark := func() [32]byte { return secret }
+	type inner struct{ hidden [32]byte }
+	array := mark()
+	for what, holder := range map[string]any{
+		"array":              &inner{mark()},
+		"pointer":            &struct{ p **[32]byte }{new(*[32]byte)},
+		"slice's capacity":   &struct{ s []byte }{array[:0]},
+		"string":             &struct{ s string }{string(array[:])},
+		"interface":          &struct{ i any }{inner{mark()}},
+		"pointer in another": &struct{ i any }{&inner{mark()}},
+		"map's key":          &struct{ m map[inner]bool }{map[inner]bool{{mark()}: true}},
+		"map's value":        &struct{ m map[int]*inner }{map[int]*inner{1: {mark()}}},
+		"array of pointers":  &struct{ a [3]*inner }{[3]*inner{2: {mark()}}},
+	} {
+		if p, ok := holder.(*struct{ p **[32]byte }); ok {
+			*p.p = &array
+		}
+		if all := bytes.Join(memoryOf(t, holder), nil); !bytes.Contains(all, secret[:]) {
+			t.Errorf("not seen: %s", what)
+		}
+	}
+}
+
+// keptBlocks is a BlockSource whose blocks stay reachable, and so the stock.
+type keptBlocks struct {
+	fakeBlocks
+	kept []qrypt.Block
+}
+
+func (b *keptBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
+	blocks, err := b.fakeBlocks.Blocks(ctx, n)
+	b.kept = append(b.kept, blocks...)
+	return blocks, err
+}
+
+// reproduce looks for what was handed out in memory, and in what an enemy can
+// compute from it: the chunk of each key that could be in memory, wherever it
+// begins, as it is and XORed with each of those bytes of crypto/rand. (By our own
+// kernels, which TestStream holds against the model, because the model takes long.)
+func reproduce(memory [][]byte, handedOut traceIndex, os [][]byte) string {
+	tried := map[[32]byte]bool{}
+	chunk := make([]byte, chunkSize)
+	for _, object := range memory {
+		if found, where, ok := handedOut.find(object, 1); ok {
+			return fmt.Sprintf("byte %d of an object of %d is byte %d of the %s", where, len(object), found.at, found.kind)
+		}
+		for at := range max(0, len(object)-31) {
+			key := [32]byte(object[at:])
+			if tried[key] || bytes.Count(key[:], []byte{0}) > 4 { // a key has none or one
+				continue
+			}
+			tried[key] = true
+			for i := range len(os) + 1 {
+				k := key
+				if i < len(os) {
+					subtle.XORBytes(k[:], k[:], os[i])
+				}
+				chacha20.Blocks(chunk, &k, 0)
+				if found, where, ok := handedOut.find(chunk, 8); ok {
+					return fmt.Sprintf("byte %d of an object of %d is a key, with byte %d of its chunk byte %d of the %s", at, len(object), where, found.at, found.kind)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// TestErasureOfAll: after a Read, nothing that a Source holds gives back what was
+// read, neither directly nor by computing forward from it, not even to someone who
+// knows crypto/rand's part. The same search finds it in what was held before.
+func TestErasureOfAll(t *testing.T) {
+	sizes := []int{1, 16, 32, 33, 992, 4064, 4065, pieceSize + 100}
+	if testing.Short() {
+		sizes = []int{1, 33, 4065}
+	}
+	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+		t.Run(mix.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				os := stubOSWithTape(t)
+				blocks := &keptBlocks{}
+				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 2, ReseedBytes: 1 << 40}, 2)
+				synctest.Wait()
+				mustRead(t, s, 100)
+				for _, size := range sizes {
+					before := memoryOf(t, s)
+					os.reads = nil
+					var got []byte
+					for len(got) < 32 {
+						got = append(got, mustRead(t, s, size)...)
+					}
+					synctest.Wait()
+					after := memoryOf(t, s)
+
+					handedOut := traceIndex{}
+					handedOut.add("output", got)
+					keys := os.reads
+					if mix == MixXOR {
+						stream := bytes.Join(os.reads, nil)
+						handedOut.add("part of crypto/rand", bytes.Clone(stream))
+						for i := range stream {
+							stream[i] ^= got[i]
+						}
+						handedOut.add("part of the generator", stream)
+						keys = nil
+					}
+					keys = keys[max(0, len(keys)-4):]
+					if how := reproduce(after, handedOut, keys); how != "" {
+						t.Errorf("Reads of %d bytes leave a trace: %s", size, how)
+					}
+					if size < pieceSize && mix != MixRekey || size >= 32 && size < pieceSize {
+						if reproduce(before, handedOut, keys) == "" {
+							t.Errorf("Reads of %d bytes: the search does not find what was held before them", size)
+						}
+					}
+				}
+				if len(blocks.kept) == 0 {
+					t.Error("the stock was not searched")
+				}
+			})
+		})
+	}
+}
