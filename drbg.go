@@ -1,7 +1,6 @@
 package qrand
 
 import (
-	"crypto/hmac"
 	"crypto/sha512"
 	"crypto/subtle"
 
@@ -123,14 +122,37 @@ const seedLabel = "qrand seed v1"
 // Whoever knows the block does not know the result, for os is secret (a PRF);
 // whoever knows os does not, for the block has 8,192 bits (an extractor, whose
 // salt os was not known when the block was chosen). RFC 2104, FIPS 180-4.
+//
+// It is not crypto/hmac's, which leaves os in memory, XORed with its pads, and 126
+// bytes of the block, and gives no means to wipe them.
 func hmacExtract(os *[keySize]byte, shard byte, block []byte) (x [keySize]byte) {
-	h := hmac.New(sha512.New, os[:])
+	h := sha512.New()
+	var pad [sha512.BlockSize]byte // RFC 2104 section 2: K XOR ipad, then K XOR opad
+	copy(pad[:], os[:])
+	for i := range pad {
+		pad[i] ^= 0x36
+	}
+	h.Write(pad[:])
 	h.Write([]byte(seedLabel))
 	h.Write([]byte{shard})
 	h.Write(block)
 	var sum [sha512.Size]byte
 	h.Sum(sum[:0])
+
+	for i := range pad {
+		pad[i] ^= 0x36 ^ 0x5c
+	}
+	h.Reset()
+	h.Write(pad[:])
+	h.Write(sum[:])
+	h.Sum(sum[:0])
 	copy(x[:], sum[:])
+
 	clear(sum[:])
+	clear(pad[:])
+	h.Reset() // its state, and by a byte and a block of zeros all that it buffers
+	h.Write(pad[:1])
+	h.Write(pad[:])
+	h.Reset()
 	return x
 }

@@ -220,23 +220,25 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 // that nobody could choose the block knowing it. The hash is computed before
 // the lock is taken: no Read waits for it.
 func (s *Source) rekeyAll(block []byte) {
-	var os, x [keySize]byte
+	// Together, so that x is where os is, on the heap: a stack may be copied.
+	var in struct{ os, x [keySize]byte }
 	for i, sh := range s.shards {
-		readOS(os[:])
-		x = os
+		readOS(in.os[:])
+		with := &in.os
 		if block != nil {
-			x = extract(&os, byte(i), block)
+			erased(func() { in.x = extract(&in.os, byte(i), block) })
+			with = &in.x
 		}
 		sh.mu.Lock()
-		sh.gen.rekey(&x)
+		sh.gen.rekey(with)
 		if block != nil && !sh.seeded {
 			sh.seeded, sh.readsUntil, sh.bytesUntil = true, sh.reads, sh.bytes
 		}
 		sh.mark, sh.wakeAt = sh.bytes, sh.bytes+s.wakeQuantum()
 		sh.mu.Unlock()
 	}
-	clear(os[:])
-	clear(x[:])
+	clear(in.os[:])
+	clear(in.x[:])
 	s.refused.Store(false)
 }
 

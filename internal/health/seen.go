@@ -27,7 +27,9 @@ func mac(key []byte, label string, message []byte) [sha256.Size]byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(label))
 	h.Write(message)
-	return [sha256.Size]byte(h.Sum(nil))
+	sum := [sha256.Size]byte(h.Sum(nil))
+	h.Write(make([]byte, sha256.BlockSize)) // over the end of the message, which is still buffered
+	return sum
 }
 
 // A Memory knows a block that comes again, by its fingerprint.

@@ -1,0 +1,209 @@
+//go:build !race
+
+package qrand
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/qrand/internal/chacha20"
+	"example.com/qrand/qrypt"
+)
+
+// This file is the process whose memory TestDump reads. It tells its parent the
+// secrets as they come, each byte inverted, so that it makes no copy of its own.
+
+// A secretKind is what a secret was for.
+type secretKind byte
+
+const (
+	aBlock   secretKind = iota + 1 // of a BlockSource
+	inStock                        // of these, one not used yet
+	anAnswer                       // the blocks of one request, together
+	usedKey                        // that keystream was made from
+	lastKey                        // that Close is to wipe
+	stream                         // keystream
+	fromOS                         // crypto/rand's
+	output                         // of a Read
+	marker                         // what the process keeps in any case
+	ready                          // no secret: the memory can be read
+	aSeed                          // the others are computed from these: of a reseed
+	aPad                           // fromOS, as HMAC's pads have it
+	aText                          // an answer, as the service sends it
+)
+
+var kindNames = [...]string{"", "block", "block in stock", "answer", "key", "last key", "keystream",
+	"crypto/rand", "output", "marker", "", "seed", "HMAC pad", "base64 of an answer"}
+
+func (k secretKind) String() string { return kindNames[k] }
+
+// A teller writes secrets for the parent. It is an osReader, too.
+type teller struct {
+	mu  sync.Mutex
+	to  *os.File
+	buf []byte
+}
+
+func (l *teller) tell(kind secretKind, secret ...[]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, part := range secret {
+		n += len(part)
+	}
+	l.buf = binary.BigEndian.AppendUint32(append(l.buf[:0], byte(kind)), uint32(n))
+	for _, part := range secret {
+		for _, b := range part {
+			l.buf = append(l.buf, ^b)
+		}
+	}
+	if _, err := l.to.Write(l.buf); err != nil {
+		panic(err) // the parent is gone
+	}
+}
+
+func (l *teller) Read(p []byte) (int, error) {
+	n, err := rand.Reader.Read(p)
+	l.tell(fromOS, p[:n])
+	return n, err
+}
+
+// toldBlocks tells the blocks of another source. It keeps them, as the handles
+// that they are.
+type toldBlocks struct {
+	teller *teller
+	from   BlockSource
+	mu     sync.Mutex
+	blocks []qrypt.Block
+}
+
+func (b *toldBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
+	blocks, err := b.from.Blocks(ctx, n)
+	var all [][]byte
+	for _, block := range blocks {
+		b.teller.tell(aBlock, block.Bytes())
+		all = append(all, block.Bytes())
+	}
+	b.teller.tell(anAnswer, all...)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.blocks = append(b.blocks, blocks...)
+	return blocks, err
+}
+
+// ownBlocks makes blocks of crypto/rand where they are to be.
+func ownBlocks(n int) (blocks []qrypt.Block, err error) {
+	for range n {
+		block, err := qrypt.NewBlock(make([]byte, qrypt.BlockSize), qrypt.Origin{Endpoint: "this process"})
+		if err != nil {
+			return nil, err
+		}
+		rand.Reader.Read(block.Bytes())
+		blocks = append(blocks, block)
+	}
+	return blocks, nil
+}
+
+// kept is what the process keeps: a marker, and a copy of a secret of each kind if
+// it is to be caught.
+var kept struct{ marker, block, key, seed, os, output, text []byte }
+
+// runDumped reads in all modes, reseeds and closes, over the network of the
+// environment or without one, and stops before and after Close.
+func runDumped(https, keep bool) error {
+	l := &teller{to: os.NewFile(3, "secrets"), buf: make([]byte, 0, 1<<20)}
+	osReader = l
+	keystream = func(dst []byte, key *[32]byte, counter uint32) {
+		l.tell(usedKey, key[:])
+		chacha20.Blocks(dst, key, counter)
+		l.tell(stream, dst)
+	}
+	if keep {
+		extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+			x := hmacExtract(os, shard, block)
+			kept.seed, kept.os = bytes.Clone(x[:]), bytes.Clone(os[:])
+			return x
+		}
+	}
+	blocks := &toldBlocks{teller: l, from: blockFunc(ownBlocks)}
+	if https {
+		client, err := qrypt.FromEnv()
+		if err != nil {
+			return err
+		}
+		blocks.from = client
+	}
+	fingerprintKey, err := NewFingerprintKey(make([]byte, 32)) // a random one is kept, and says nothing
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var sources []*Source
+	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+		s, err := newSource(Config{Blocks: blocks, Mix: mix, BatchBlocks: 32, FingerprintKey: fingerprintKey, Logger: slog.New(slog.DiscardHandler)}, 2)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, s)
+		if err := s.WaitSeeded(ctx); err != nil {
+			return err
+		}
+		for _, size := range []int{32, 16, pieceSize + 100, 1000, 4064, 5000, 1} {
+			p := make([]byte, size)
+			s.Read(p)
+			l.tell(output, p)
+			if keep && size == 1000 {
+				kept.output = bytes.Clone(p)
+			}
+			clear(p)
+			if err := s.Reseed(ctx); err != nil {
+				return err
+			}
+		}
+	}
+
+	kept.marker = make([]byte, 64)
+	rand.Reader.Read(kept.marker)
+	l.tell(marker, kept.marker)
+	blocks.mu.Lock()
+	var texts []string
+	for _, block := range blocks.blocks {
+		if allZero(block.Bytes()) {
+			continue
+		}
+		l.tell(inStock, block.Bytes())
+		if keep {
+			kept.block = bytes.Clone(block.Bytes())
+			texts = append(texts, base64.StdEncoding.EncodeToString(kept.block))
+		}
+	}
+	blocks.mu.Unlock()
+	kept.text = []byte(strings.Join(texts[:min(len(texts), 24)], `","`))
+	look := func() {
+		l.tell(ready)
+		os.Stdin.Read(make([]byte, 1))
+	}
+	look()
+	for _, s := range sources {
+		for _, sh := range s.shards {
+			sh.mu.Lock()
+			l.tell(lastKey, sh.gen.key[:])
+			if keep {
+				kept.key = bytes.Clone(sh.gen.key[:])
+			}
+			sh.mu.Unlock()
+		}
+		s.Close()
+	}
+	look()
+	return nil
+}
