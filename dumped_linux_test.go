@@ -30,18 +30,18 @@ const (
 	anAnswer                       // the blocks of one request, together
 	usedKey                        // that keystream was made from
 	lastKey                        // that Close is to wipe
-	stream                         // keystream
 	fromOS                         // crypto/rand's
 	output                         // of a Read
 	marker                         // what the process keeps in any case
 	ready                          // no secret: the memory can be read
-	aSeed                          // the others are computed from these: of a reseed
+	stream                         // the others are computed from these: a used key's
+	aSeed                          // of a reseed
 	aPad                           // fromOS, as HMAC's pads have it
 	aText                          // an answer, as the service sends it
 )
 
-var kindNames = [...]string{"", "block", "block in stock", "answer", "key", "last key", "keystream",
-	"crypto/rand", "output", "marker", "", "seed", "HMAC pad", "base64 of an answer"}
+var kindNames = [...]string{"", "block", "block in stock", "answer", "key", "last key",
+	"crypto/rand", "output", "marker", "", "keystream", "seed", "HMAC pad", "base64 of an answer"}
 
 func (k secretKind) String() string { return kindNames[k] }
 
@@ -122,9 +122,8 @@ func runDumped(https, keep bool) error {
 	l := &teller{to: os.NewFile(3, "secrets"), buf: make([]byte, 0, 1<<20)}
 	osReader = l
 	keystream = func(dst []byte, key *[32]byte, counter uint32) {
-		l.tell(usedKey, key[:])
+		l.tell(usedKey, key[:]) // and nothing after, which would overwrite what is left on the stack
 		chacha20.Blocks(dst, key, counter)
-		l.tell(stream, dst)
 	}
 	if keep {
 		extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
@@ -159,7 +158,13 @@ func runDumped(https, keep bool) error {
 		}
 		for _, size := range []int{32, 16, pieceSize + 100, 1000, 4064, 5000, 1} {
 			p := make([]byte, size)
-			s.Read(p)
+			read := make(chan bool)
+			go func() { // which stays, and its stack with it
+				s.Read(p)
+				read <- true
+				select {}
+			}()
+			<-read
 			l.tell(output, p)
 			if keep && size == 1000 {
 				kept.output = bytes.Clone(p)

@@ -1,23 +1,13 @@
-//go:build !goexperiment.runtimesecret
+//go:build !(goexperiment.runtimesecret && linux && (amd64 || arm64))
 
 package qrand
 
-// erased calls f and overwrites the stack that it used: hash functions leave copies
-// of what they return there. The first call of scrub is for its size, because a
-// stack that grows after f would be left behind as it is.
+import "example.com/qrand/internal/scrub"
+
+// erased calls f, and overwrites what f left on the stack. It is for functions that
+// wipe the rest themselves, for seeds: the copies that a hash makes of its result.
 func erased(f func()) {
-	scrub()
+	scrub.Stack()
 	f()
-	scrub()
+	scrub.Stack()
 }
-
-// scrub overwrites the next 4 KiB of the stack, more than a seed takes.
-//
-//go:noinline
-func scrub() {
-	var below [4 << 10]byte
-	overwrite(&below)
-}
-
-//go:noinline
-func overwrite(p *[4 << 10]byte) { clear(p[:]) }

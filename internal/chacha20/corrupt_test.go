@@ -23,8 +23,8 @@ type target struct {
 	want string // of the self-test's error
 }
 
-// xcrypto is the loop of x/crypto's generic code.
-var xcrypto = target{"xorKeyStreamBlocksGeneric", (*chacha20.Cipher).XORKeyStream, "x/crypto's block is not RFC 8439's"}
+// xcryptoLoop is that of x/crypto's generic code.
+var xcryptoLoop = target{"xorKeyStreamBlocksGeneric", (*chacha20.Cipher).XORKeyStream, "x/crypto's block is not RFC 8439's"}
 
 // checkCorrupted: with one rotation of a function changed, the first in its code
 // or the last, and with a function that does nothing, the self-test fails and says
@@ -58,7 +58,7 @@ func checkCorrupted(t *testing.T, f target) {
 	}
 }
 
-func TestCorruptedXCrypto(t *testing.T) { checkCorrupted(t, xcrypto) }
+func TestCorruptedXCrypto(t *testing.T) { checkCorrupted(t, xcryptoLoop) }
 
 // codeOf finds the code of a function by following calls, because the address of
 // one in assembly is that of a wrapper with the same name.

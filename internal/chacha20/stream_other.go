@@ -2,10 +2,22 @@
 
 package chacha20
 
-import "golang.org/x/crypto/chacha20"
+import (
+	"golang.org/x/crypto/chacha20"
+
+	"example.com/qrand/internal/scrub"
+)
 
 // stream is x/crypto's, which has assembly of its own for arm64, ppc64le and s390x.
+// What that leaves on the stack, the key among it, is overwritten.
 func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
+	scrub.Stack()
+	xcrypto(dst, key, nonce, counter, xor)
+	scrub.Stack()
+}
+
+//go:noinline
+func xcrypto(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
 	c, err := chacha20.NewUnauthenticatedCipher(key[:], nonce[:])
 	if err != nil {
 		panic(err) // only for other lengths of key and nonce
