@@ -45,7 +45,7 @@ func checkHeader(h http.Header) string {
 // mime makes of a dotted capital I is an i.
 func isJSON(value string) bool {
 	kind, _, err := mime.ParseMediaType(value)
-	return err == nil && kind == "application/json" && !strings.Contains(value, "\u0130")
+	return err == nil && kind == "application/json" && !strings.ContainsRune(value, '\u0130')
 }
 
 // readAll fills buf from r to its end, into the one place that is wiped. An

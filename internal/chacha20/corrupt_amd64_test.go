@@ -20,15 +20,15 @@ func TestCorruptedKernels(t *testing.T) {
 			{"block", block, "single blocks makes 64 bytes"},
 			{"rows2AVX2", rows2AVX2, "AVX2 makes 128 bytes"},
 			{"rows4AVX2", rows4AVX2, "AVX2 makes 192 bytes"},
-			{"words8AVX2", words8AVX2, "AVX2 makes 448 bytes"},
-			{"words16AVX2", words16AVX2, "AVX2 makes 960 bytes"},
+			{"words8AVX2", words8AVX2, "AVX2 makes 320 bytes"},
+			{"words16AVX2", words16AVX2, "AVX2 makes 576 bytes"},
 		}},
 		{"AVX-512", true, true, []target{
 			{"block", block, "single blocks makes 64 bytes"},
 			{"rows4AVX512", rows4AVX512, "AVX-512 makes 128 bytes"},
-			{"rows8AVX512", rows8AVX512, "AVX-512 makes 448 bytes"},
-			{"words16AVX512", words16AVX512, "AVX-512 makes 960 bytes"},
-			{"words32AVX512", words32AVX512, "AVX-512 makes 1984 bytes"},
+			{"rows8AVX512", rows8AVX512, "AVX-512 makes 320 bytes"},
+			{"words16AVX512", words16AVX512, "AVX-512 makes 576 bytes"},
+			{"words32AVX512", words32AVX512, "AVX-512 makes 1088 bytes"},
 		}},
 	} {
 		t.Run(processor.name, func(t *testing.T) {
