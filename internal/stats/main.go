@@ -1,0 +1,161 @@
+// Command stats feeds the streams of qrand to other people's statistical tests
+// (dieharder, ent, rngtest), judges what they say by their own rules, and shows
+// first of all that they find fault with generators that were spoiled on purpose.
+// .ci/stats runs it.
+//
+// Tests like these find a broken implementation: a buffer handed out twice, a stuck
+// lane, a counter that shows. That a stream passes them says nothing about whether
+// it can be predicted.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// The streams, by their names in stream_test.go.
+var (
+	sound   = []string{"MixXOR", "MixRekey", "MixRefill", "ChaCha20"}
+	spoiled = []string{
+		"spoiled: stuck bit", "spoiled: short period", "spoiled: bias of 1 %",
+		"spoiled: counter", "spoiled: LCG's low byte", "spoiled: linear words",
+	}
+)
+
+func main() {
+	program := flag.String("streams", "", "the root package's test `binary`, which writes the streams")
+	quick := flag.Bool("quick", false, "smaller samples, fewer tests")
+	flag.Parse()
+	if *program == "" || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *program, *quick); err != nil {
+		fmt.Fprintln(os.Stderr, "stats:", err)
+		os.Exit(1)
+	}
+}
+
+// A trial is one tool on one stream.
+type trial struct {
+	stream string
+	tool   string
+	jobs   []job // which can run at the same time
+	judge  func() verdict
+}
+
+// A job is a part of a trial; weight says which to begin with, so that no long one
+// is left to the end.
+type job struct {
+	weight int
+	run    func(context.Context) error
+}
+
+// A verdict is a tool's on a stream.
+type verdict struct {
+	fault   bool
+	figures string
+}
+
+func run(ctx context.Context, program string, quick bool) error {
+	began := time.Now()
+	soundSize, spoiledSize := fullSize, quickSize
+	if quick {
+		soundSize = quickSize
+	}
+	var trials []*trial
+	for _, name := range sound {
+		trials = append(trials, newTrials(program, name, soundSize)...)
+	}
+	spoiledSize.tests = selfCheckTests
+	for _, name := range spoiled {
+		trials = append(trials, newTrials(program, name, spoiledSize)...)
+	}
+	if err := runAll(ctx, trials); err != nil {
+		return err
+	}
+	err := report(trials)
+	fmt.Printf("\nIn %v.\n", time.Since(began).Round(time.Second))
+	return err
+}
+
+// runAll runs all jobs, as many at a time as there are processors.
+func runAll(ctx context.Context, trials []*trial) error {
+	var jobs []job
+	for _, t := range trials {
+		jobs = append(jobs, t.jobs...)
+	}
+	slices.SortStableFunc(jobs, func(a, b job) int { return cmp.Compare(b.weight, a.weight) })
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan job)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for j := range queue {
+				if err := j.run(ctx); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for _, j := range jobs {
+		if ctx.Err() != nil {
+			break
+		}
+		queue <- j
+	}
+	close(queue)
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// report prints the table, and returns an error if a sound stream has a fault, a
+// spoiled one has none, or a tool found none at all.
+func report(trials []*trial) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "stream\ttool\tverdict\tfigures")
+	var faults, missed []string
+	found := map[string]bool{} // stream or tool: a fault was found in it, or by it
+	for _, t := range trials {
+		v := t.judge()
+		isSpoiled := slices.Contains(spoiled, t.stream)
+		word := "passes"
+		switch {
+		case v.fault && isSpoiled:
+			word = "found out"
+			found[t.stream], found[t.tool] = true, true
+		case v.fault:
+			word = "FAILS"
+			faults = append(faults, t.tool+" on "+t.stream)
+		case isSpoiled:
+			word = "not seen"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.stream, t.tool, word, v.figures)
+	}
+	w.Flush()
+	for _, what := range slices.Concat(spoiled, tools) {
+		if !found[what] {
+			missed = append(missed, what)
+		}
+	}
+	switch {
+	case faults != nil:
+		return fmt.Errorf("a fault: %q", faults)
+	case missed != nil:
+		return fmt.Errorf("the tools do not find what they should, so their word counts for nothing: %q", missed)
+	}
+	return nil
+}
