@@ -81,6 +81,7 @@ func TestDieharderAgain(t *testing.T) {
 		{[]string{"PASSED FAILED"}, true, true},
 		{[]string{"PASSED FAILED", "PASSED PASSED"}, false, false},
 		{[]string{"PASSED FAILED", "FAILED FAILED"}, false, true},
+		{[]string{"PASSED WEAK", "FAILED WEAK", "FAILED PASSED"}, false, true},
 		{[]string{"WEAK PASSED", "WEAK PASSED", "FAILED PASSED", "WEAK PASSED"}, true, true},
 	} {
 		var all []result

@@ -11,6 +11,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -102,11 +104,15 @@ func runAll(ctx context.Context, trials []*trial) error {
 	defer cancel(nil)
 	queue := make(chan job)
 	var workers sync.WaitGroup
+	var done atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for j := range queue {
 				if err := j.run(ctx); err != nil {
 					cancel(err)
+				}
+				if n := done.Add(1); n%20 == 0 {
+					fmt.Fprintf(os.Stderr, "stats: %d of %d jobs done\n", n, len(jobs))
 				}
 			}
 		})
@@ -151,11 +157,12 @@ func report(trials []*trial) error {
 			missed = append(missed, what)
 		}
 	}
-	switch {
-	case faults != nil:
-		return fmt.Errorf("a fault: %q", faults)
-	case missed != nil:
-		return fmt.Errorf("the tools do not find what they should, so their word counts for nothing: %q", missed)
+	var err error
+	if faults != nil {
+		err = fmt.Errorf("a fault: %q", faults)
 	}
-	return nil
+	if missed != nil {
+		err = errors.Join(err, fmt.Errorf("the tools do not find what they should, so their word counts for nothing: %q", missed))
+	}
+	return err
 }
