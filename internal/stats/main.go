@@ -1,6 +1,6 @@
 // Command stats feeds the streams of qrand to other people's statistical tests
-// (dieharder, ent, rngtest), judges what they say by their own rules, and shows
-// first of all that they find fault with generators that were spoiled on purpose.
+// (dieharder, ent, rngtest), judges what they say by their own rules, and holds them to
+// finding fault with generators that were spoiled on purpose.
 // .ci/stats runs it.
 //
 // Tests like these find a broken implementation: a buffer handed out twice, a stuck
