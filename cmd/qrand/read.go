@@ -54,7 +54,7 @@ more than 1 MiB goes on. Raw bytes are not printed to a terminal.
 --require initial wants a block before the first byte; --require fresh also
 stops if later the last block is over ten minutes old. --mix says where
 crypto/rand enters: xor over every byte, rekey once for each 64 KiB (faster),
-refill once for each 992 bytes of a buffer.`,
+refill once for each 4,064 bytes of a buffer.`,
 		Example: `  qrand read -n 32 --format hex
   qrand read -n 32 -o seed.bin --require initial
   qrand read -n 1GiB --mix rekey | pv >/dev/null`,
