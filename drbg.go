@@ -148,10 +148,11 @@ func hmacExtract(os *[keySize]byte, shard byte, block []byte) (x [keySize]byte) 
 	h.Sum(sum[:0])
 	copy(x[:], sum[:])
 
+	// On the stack it would be erased's to do, but the compiler puts it where it likes.
 	clear(sum[:])
 	clear(pad[:])
-	h.Reset() // its state, and by a byte and a block of zeros all that it buffers
-	h.Write(pad[:1])
+	h.Reset()
+	h.Write(pad[:1]) // with a block after it, zeros over all that h has buffered
 	h.Write(pad[:])
 	h.Reset()
 	return x

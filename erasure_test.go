@@ -50,7 +50,7 @@ func (x traceIndex) find(memory []byte, stride int) (found trace, where int, ok 
 // memoryOf copies all memory that can be reached from a value: what each pointer,
 // slice (up to its capacity), string, map and interface leads to, whatever fields
 // there are. It cannot see what a func has captured, or a chan holds: none that a
-// Source has is to have anything in it, or TestErasureOfAll fails.
+// Source has is to have anything in it, or TestNothingReadIsKept fails.
 func memoryOf(t *testing.T, v any) (memory [][]byte) {
 	type place struct {
 		at   unsafe.Pointer
@@ -194,10 +194,10 @@ func reproduce(memory [][]byte, handedOut traceIndex, os [][]byte) string {
 	return ""
 }
 
-// TestErasureOfAll: after a Read, nothing that a Source holds gives back what was
+// TestNothingReadIsKept: after a Read, nothing that a Source holds gives back what was
 // read, neither directly nor by computing forward from it, not even to someone who
 // knows crypto/rand's part. The same search finds it in what was held before.
-func TestErasureOfAll(t *testing.T) {
+func TestNothingReadIsKept(t *testing.T) {
 	sizes := []int{1, 16, 32, 33, 992, 4064, 4065, pieceSize + 100}
 	if testing.Short() {
 		sizes = []int{1, 33, 4065}
