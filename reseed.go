@@ -82,12 +82,12 @@ func (r *reseeder) run(ctx context.Context) {
 	defer timer.Stop()
 	defer r.stop()
 	for {
-		r.reseedIfDue(time.Now())
-		r.fetchIfDue(ctx, time.Now())
+		r.reseedIfDue(clock.Now())
+		r.fetchIfDue(ctx, clock.Now())
 		r.note(func(*Status) {})
 		var alarm <-chan time.Time
 		if at := r.nextDue(); !at.IsZero() {
-			timer.Reset(time.Until(at))
+			timer.Reset(at.Sub(clock.Now()))
 			alarm = timer.C
 		}
 		select {
@@ -103,7 +103,7 @@ func (r *reseeder) run(ctx context.Context) {
 				r.take(ctx, earlier)
 			default:
 			}
-			r.ask(a, time.Now())
+			r.ask(a, clock.Now())
 		}
 	}
 }
@@ -115,9 +115,9 @@ func (r *reseeder) take(ctx context.Context, a answer) {
 		r.fetching, r.checking = false, false
 		wipe(a.blocks)
 	case r.checking:
-		r.checked(a.newToken, time.Now())
+		r.checked(a.newToken, clock.Now())
 	default:
-		r.receive(a, time.Now())
+		r.receive(a, clock.Now())
 	}
 }
 
@@ -252,7 +252,7 @@ func (r *reseeder) note(f func(*Status)) {
 
 // transition enters a state; if it is a new one, OnEvent hears of it.
 func (s *Source) transition(state State, reason Reason) {
-	now := time.Now()
+	now := clock.Now()
 	s.mu.Lock()
 	changed := s.status.enter(state, reason, now)
 	s.mu.Unlock()

@@ -263,7 +263,7 @@ func newSource(cfg Config, shards int) (*Source, error) {
 	if err := selfTest(); err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := clock.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Source{
 		cfg:    cfg,
@@ -327,7 +327,7 @@ func (s *Source) permit() error {
 	if last == nil {
 		return ErrNotSeeded
 	}
-	if s.cfg.Policy == RequireFresh && clock.Age(time.Now(), *last) > s.cfg.MaxAge {
+	if s.cfg.Policy == RequireFresh && clock.Age(clock.Now(), *last) > s.cfg.MaxAge {
 		s.refused.Store(true)
 		s.signal()
 		return ErrStale
@@ -414,7 +414,7 @@ func (s *Source) Status() Status {
 	if s.closed.Load() { // after the shards: what a Read got from a closed one is known as such
 		st.State, st.Reason = Closed, ""
 	}
-	st.Time = time.Now()
+	st.Time = clock.Now()
 	return st
 }
 

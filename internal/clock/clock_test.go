@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestAge: package time lets no test make two clocks disagree; this holds what
-// can be held, that either is looked at.
+// TestAge: either clock is looked at. Package time has no means to make the two
+// disagree; TestMachine, at the module's root, has.
 func TestAge(t *testing.T) {
 	then := time.Now()
 	for name, now := range map[string]time.Time{
