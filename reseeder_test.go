@@ -1,0 +1,116 @@
+package qrand
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/qrand/qrypt"
+)
+
+// TestAnswerOvertakenByClose: the blocks of an answer that Close overtakes are
+// wiped.
+func TestAnswerOvertakenByClose(t *testing.T) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
+	waitSeeded(t, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	block := newTestBlock(1)
+	r := newReseeder(s, time.Now())
+	r.fetching = true
+	r.take(ctx, answer{asked: 1, blocks: []qrypt.Block{block}})
+	if !allZero(block.Bytes()) || len(r.stock) != 0 || r.fetching {
+		t.Error("the block was not dropped and wiped")
+	}
+}
+
+// lateBlocks is a BlockSource whose token is refused, and which takes its time to
+// end a comparison of tokens.
+type lateBlocks struct {
+	fakeBlocks
+	ended bool
+}
+
+func (b *lateBlocks) TokenChanged(ctx context.Context) bool {
+	<-ctx.Done()
+	time.Sleep(time.Second)
+	b.ended = true
+	return false
+}
+
+// TestCloseWaitsForTokenCheck: when Close returns, nothing of ours calls the
+// BlockSource any more.
+func TestCloseWaitsForTokenCheck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocks := &lateBlocks{}
+		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		time.Sleep(tokenInterval + time.Second)
+		synctest.Wait()
+		s.Close()
+		if !blocks.ended {
+			t.Error("a comparison of tokens goes on after Close")
+		}
+	})
+}
+
+// newTestReseeder is one that does not run, for a Source that has another.
+func newTestReseeder(t *testing.T) (r *reseeder, now time.Time) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
+	waitSeeded(t, s)
+	now = time.Now()
+	r = newReseeder(s, now)
+	r.lastRequest = now
+	return r, now
+}
+
+// TestAsksAreForgotten: calls of Reseed that gave up, or were refused, are not
+// kept until the service answers, which may be never.
+func TestAsksAreForgotten(t *testing.T) {
+	r, now := newTestReseeder(t)
+	given, cancel := context.WithCancel(context.Background())
+	newAsk := func(ctx context.Context) ask { return ask{ctx: ctx, reply: make(chan error, 1)} }
+	for range 100 {
+		r.ask(newAsk(given), now)
+	}
+	cancel()
+	r.ask(newAsk(context.Background()), now)
+	if len(r.asks) != 1 {
+		t.Errorf("%d calls are kept, want the one that waits", len(r.asks))
+	}
+	r.reply(nil)
+
+	r.fail(&qrypt.Error{Class: qrypt.ErrRateLimited, RetryAfter: time.Minute}, now)
+	held := newAsk(context.Background())
+	r.ask(held, now)
+	if err := <-held.reply; !errors.Is(err, ErrHeld) || len(r.asks) != 0 {
+		t.Errorf("Reseed returned %v, and %d calls are kept", err, len(r.asks))
+	}
+}
+
+// TestTokenIsNotAwaited: once a failure has another cause, no token is waited for.
+func TestTokenIsNotAwaited(t *testing.T) {
+	r, now := newTestReseeder(t)
+	r.fail(&qrypt.Error{Class: qrypt.ErrUnauthorized}, now)
+	if want := now.Add(tokenInterval); !r.tokenAt.Equal(want) {
+		t.Errorf("after a 401 the token is looked at at %v, want %v", r.tokenAt, want)
+	}
+	r.fail(&qrypt.Error{Class: qrypt.ErrServer}, now)
+	if !r.tokenAt.IsZero() {
+		t.Error("after a 500 a token is waited for")
+	}
+}
+
+// TestWindowLeft: a 429 is waited for until the oldest of our requests that still
+// count is 10 s old.
+func TestWindowLeft(t *testing.T) {
+	r, now := newTestReseeder(t)
+	r.recent = []time.Time{now.Add(-11 * time.Second), now.Add(-10 * time.Second), now.Add(-4 * time.Second), now}
+	r.lastRequest = now
+	r.fail(&qrypt.Error{Class: qrypt.ErrRateLimited}, now)
+	if got := r.notBefore.Sub(now); got != 6*time.Second {
+		t.Errorf("the next request is due in %v, want 6 s", got)
+	}
+}
