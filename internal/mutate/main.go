@@ -1,0 +1,143 @@
+// Mutate asks of the tests whether they would notice: it changes one thing at a
+// time in the files that make and feed the generators, and runs the tests over
+// each change. From the module's root, by hand, for it takes half an hour:
+//
+//	go run ./internal/mutate
+//	go run ./internal/mutate drbg.go shard.go
+//
+// A change that the tests let pass is printed, and is either a test that is
+// missing, or a change that does no harm and belongs into survivors.txt, with
+// the reason. It ends with 1 if there is one that is neither. No file is edited:
+// the changed ones are laid over the real ones (go help build, -overlay).
+package main
+
+import (
+	_ "embed"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// files are the ones that matter: the generator, its locks, the seed and when it
+// comes, the outage table, and what judges a block.
+var files = []string{
+	"drbg.go", "shard.go", "reseed.go", "fetch.go", "fallback.go",
+	"internal/health/health.go", "internal/health/seen.go", "internal/clock/clock.go",
+}
+
+// survivors lists mutants that do no harm. A line has four fields between tabs:
+// file, function, change, and why no test can or need tell.
+//
+//go:embed survivors.txt
+var survivors string
+
+func main() {
+	log.SetFlags(0)
+	parallel := flag.Int("parallel", 2, "mutants at a time")
+	timeout := flag.Duration("timeout", time.Minute, "for the tests of one mutant; no end in it counts as killed")
+	only := flag.String("run", "", "run the tests that match this alone, to see what they are worth")
+	match := flag.String("match", "", "try the mutants alone whose lines in survivors.txt would match this regular expression")
+	list := flag.Bool("list", false, "list the mutants and end")
+	verbose := flag.Bool("v", false, "print each mutant's fate")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		files = flag.Args()
+	}
+
+	argued, err := parseSurvivors(survivors)
+	if err != nil {
+		log.Fatal(err)
+	}
+	all, err := mutantsOf(files, ".")
+	if err != nil {
+		log.Fatal(err)
+	}
+	matches, err := regexp.Compile(*match)
+	if err != nil {
+		log.Fatal(err)
+	}
+	all = slices.DeleteFunc(all, func(m mutant) bool { return !matches.MatchString(m.name()) })
+	if *list {
+		for _, m := range all {
+			fmt.Printf("%s:%d\t%s\t%s\n", m.file, m.line, m.function, m.change)
+		}
+		return
+	}
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	begin := time.Now()
+	t := tester{dir: dir, only: *only, timeout: *timeout, report: func(m mutant, f fate) {
+		if *verbose || f.fate == survived {
+			fmt.Printf("%s:%d: %s%s\n%s\n", m.file, m.line, f.fate, f.by, m.name())
+		}
+	}}
+	counts := map[string]int{}
+	spared := 0
+	for _, file := range files {
+		var of []mutant
+		for _, m := range all {
+			switch {
+			case m.file != file:
+			case argued[m.name()] != "":
+				spared++
+			default:
+				of = append(of, m)
+			}
+		}
+		fates, err := t.try(file, of, *parallel)
+		if err != nil {
+			os.RemoveAll(dir)
+			log.Fatal(err)
+		}
+		for _, f := range fates {
+			counts[f.fate]++
+		}
+	}
+	fmt.Printf("%d mutants, %d killed, %d argued, %d unexplained; %d more do not compile (%v)\n",
+		len(all)-counts[doesNotBuild], counts[killed], spared, counts[survived], counts[doesNotBuild], time.Since(begin).Round(time.Second))
+	if counts[survived] > 0 {
+		os.RemoveAll(dir)
+		os.Exit(1)
+	}
+}
+
+// mutantsOf lists the mutants of files under the module's root.
+func mutantsOf(files []string, root string) (all []mutant, err error) {
+	for _, file := range files {
+		source, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			return nil, fmt.Errorf("%w: run this from the module's root", err)
+		}
+		found, err := mutants(file, source)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// parseSurvivors reads survivors.txt: the reasons by mutants' names.
+func parseSurvivors(text string) (map[string]string, error) {
+	argued := map[string]string{}
+	for i, line := range strings.Split(text, "\n") {
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		cut := strings.LastIndexByte(line, '\t')
+		if strings.Count(line, "\t") != 3 || line[cut+1:] == "" {
+			return nil, fmt.Errorf("survivors.txt:%d: want file, function, change and reason, with tabs between", i+1)
+		}
+		argued[line[:cut]] = line[cut+1:]
+	}
+	return argued, nil
+}
