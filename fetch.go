@@ -183,7 +183,6 @@ func (r *reseeder) receive(a answer, now time.Time) {
 	} else {
 		r.stock = append(r.stock, a.blocks...)
 	}
-	r.s.transition(Seeded, "")
 	if len(r.warned) > 0 {
 		r.s.cfg.Logger.Info("qrand: recovered: the service answers, quantum entropy is in the key")
 		clear(r.warned)

@@ -99,9 +99,13 @@ func wantRefused(t *testing.T, s *Source, want error) {
 // refused Read is what brings the next one.
 func TestRequireFresh(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		blocks := &fakeBlocks{}
-		s := newTestSource(t, Config{Blocks: blocks, Policy: RequireFresh}, 2)
+		blocks, ready := &fakeBlocks{}, make(chan struct{})
+		s := newTestSource(t, Config{Policy: RequireFresh, Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+			<-ready
+			return blocks.Blocks(t.Context(), n)
+		})}, 2)
 		wantRefused(t, s, ErrNotSeeded)
+		close(ready)
 		waitSeeded(t, s)
 		time.Sleep(defaultMaxAge)
 		mustRead(t, s, 100) // not older; this brings a reseed from the stock
