@@ -96,8 +96,10 @@ func TestDisasterClonedState(t *testing.T) {
 			if mix == MixRefill && used > 0 {
 				rest = (4064 - used%4064) % 4064
 			}
-			testClone(t, mix, used, rest, func(*Source) {})
-			testClone(t, mix, used, 0, func(s *Source) { s.rekeyAll(newTestBlock(1).Bytes()) })
+			bubble(t, func(t *testing.T) {
+				testClone(t, mix, used, rest, func(*Source) {})
+				testClone(t, mix, used, 0, func(s *Source) { s.rekeyAll(newTestBlock(1).Bytes()) })
+			})
 		}
 	}
 }
@@ -113,8 +115,8 @@ func testClone(t *testing.T, mix Mix, used, want int, then func(*Source)) {
 		for i := range pair {
 			pair[i] = newTestSource(t, Config{Blocks: &fakeBlocks{err: errBlockCount}, Mix: mix}, shards)
 			defer pair[i].Close()
-			waitFailed(t, pair[i])
 		}
+		synctest.Wait() // until the reseeders, which lock each shard in turn, rest
 		for i := range shards {
 			readFrom(t, pair[0], i, used)
 			pair[1].shards[i].gen = pair[0].shards[i].gen

@@ -13,44 +13,50 @@ import (
 // TestBusyShards: a Read that finds its shard locked is served by the next that
 // is free, in full, and its goroutine keeps to that one.
 func TestBusyShards(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		for first := range 3 {
 			for busy := range 3 {
-				os := stubOSWithTape(t)
-				s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 3)
-				model := &modelSource{t: t, mix: mix, os: os}
-				free := (first + busy) % 3
-				for i := range s.shards {
-					if key := os.next(t, 32); i == free {
-						copy(model.gen.key[:], key)
-					}
-				}
-				os.next(t, 32) // the key of the fingerprints
-				for i := range s.hints {
-					s.hints[i].Store(uint32(first))
-				}
-				read := func() {
-					t.Helper()
-					p := bytes.Repeat([]byte{0xa5}, 100)
-					if n, err := s.Read(p); n != 100 || err != nil {
-						t.Fatalf("Read returned %d, %v", n, err)
-					}
-					if want := model.read(100); !bytes.Equal(p, want) {
-						t.Errorf("%v, %d shards busy: a Read is not the model's of shard %d", mix, busy, free)
-					}
-				}
-				for i := range busy {
-					s.shards[(first+i)%3].mu.Lock()
-				}
-				read()
-				for i := range busy {
-					s.shards[(first+i)%3].mu.Unlock()
-				}
-				read()
-				read()
+				bubble(t, func(t *testing.T) { testBusyShards(t, mix, first, busy) })
 			}
 		}
 	}
+}
+
+// testBusyShards reads while so many shards from first on are locked.
+func testBusyShards(t *testing.T, mix Mix, first, busy int) {
+	os := stubOSWithTape(t)
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 3)
+	synctest.Wait() // until the reseeder, which locks each shard in turn, rests
+	model := &modelSource{t: t, mix: mix, os: os}
+	free := (first + busy) % 3
+	for i := range s.shards {
+		if key := os.next(t, 32); i == free {
+			copy(model.gen.key[:], key)
+		}
+	}
+	os.next(t, 32) // the key of the fingerprints
+	for i := range s.hints {
+		s.hints[i].Store(uint32(first))
+	}
+	read := func() {
+		t.Helper()
+		p := bytes.Repeat([]byte{0xa5}, 100)
+		if n, err := s.Read(p); n != 100 || err != nil {
+			t.Fatalf("Read returned %d, %v", n, err)
+		}
+		if want := model.read(100); !bytes.Equal(p, want) {
+			t.Errorf("%v, %d shards busy: a Read is not the model's of shard %d", mix, busy, free)
+		}
+	}
+	for i := range busy {
+		s.shards[(first+i)%3].mu.Lock()
+	}
+	read()
+	for i := range busy {
+		s.shards[(first+i)%3].mu.Unlock()
+	}
+	read()
+	read()
 }
 
 // TestGoroutinesSpread: goroutines alive at once begin with different shards, for
