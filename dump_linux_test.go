@@ -45,6 +45,7 @@ func TestDump(t *testing.T) {
 		https, keep bool
 	}{{"direct", false, false}, {"https", true, false}, {"kept", true, true}} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel() // most of the time goes by between requests, which a Source keeps apart
 			if os.Getenv(dumpEnv) != "" {
 				if err := runDumped(tc.https, tc.keep); err != nil {
 					t.Error(err)

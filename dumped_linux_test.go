@@ -156,7 +156,7 @@ func runDumped(https, keep bool) error {
 		if err := s.WaitSeeded(ctx); err != nil {
 			return err
 		}
-		for _, size := range []int{32, 16, pieceSize + 100, 1000, 4064, 5000, 1} {
+		for i, size := range []int{32, 16, pieceSize + 100, 1000, 4064, 5000, 1} {
 			p := make([]byte, size)
 			read := make(chan bool)
 			go func() { // which stays, and its stack with it
@@ -170,6 +170,9 @@ func runDumped(https, keep bool) error {
 				kept.output = bytes.Clone(p)
 			}
 			clear(p)
+			if i%3 != 0 {
+				continue // a Reseed takes a third of a second, for the service's limit
+			}
 			if err := s.Reseed(ctx); err != nil {
 				return err
 			}
