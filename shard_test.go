@@ -38,25 +38,32 @@ func testBusyShards(t *testing.T, mix Mix, first, busy int) {
 	for i := range s.hints {
 		s.hints[i].Store(uint32(first))
 	}
-	read := func() {
-		t.Helper()
-		p := bytes.Repeat([]byte{0xa5}, 100)
-		if n, err := s.Read(p); n != 100 || err != nil {
-			t.Fatalf("Read returned %d, %v", n, err)
-		}
-		if want := model.read(100); !bytes.Equal(p, want) {
-			t.Errorf("%v, %d shards busy: a Read is not the model's of shard %d", mix, busy, free)
-		}
-	}
 	for i := range busy {
 		s.shards[(first+i)%3].mu.Lock()
 	}
-	read()
+	p := bytes.Repeat([]byte{0xa5}, 100)
+	if n, err := s.Read(p); n != 100 || err != nil {
+		t.Fatalf("Read returned %d, %v", n, err)
+	}
 	for i := range busy {
 		s.shards[(first+i)%3].mu.Unlock()
 	}
-	read()
-	read()
+	if want := model.read(100); !bytes.Equal(p, want) {
+		t.Errorf("%v, %d shards busy: a Read is not the model's of shard %d", mix, busy, free)
+	}
+	// Not by a second Read: a stack that has been moved since has another hint.
+	noted, want := 0, 1
+	for i := range s.hints {
+		if s.hints[i].Load() == uint32(free) {
+			noted++
+		}
+	}
+	if busy == 0 {
+		want = len(s.hints)
+	}
+	if noted != want {
+		t.Errorf("%v, %d shards busy: %d hints are of shard %d, want %d", mix, busy, noted, free, want)
+	}
 }
 
 // TestGoroutinesSpread: goroutines alive at once begin with different shards, for
