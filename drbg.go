@@ -123,7 +123,7 @@ const seedLabel = "qrand seed v1"
 // whoever knows os does not, for the block has 8,192 bits (an extractor, whose
 // salt os was not known when the block was chosen). RFC 2104, FIPS 180-4.
 //
-// It is not crypto/hmac's, which leaves os in memory, XORed with its pads, and 126
+// It is not crypto/hmac's, which leaves os in memory, XORed with its pads, and 128
 // bytes of the block, and gives no means to wipe them.
 func hmacExtract(os *[keySize]byte, shard byte, block []byte) (x [keySize]byte) {
 	h := sha512.New()
