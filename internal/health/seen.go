@@ -28,7 +28,7 @@ func mac(key []byte, label string, message []byte) [sha256.Size]byte {
 	h.Write([]byte(label))
 	h.Write(message)
 	sum := [sha256.Size]byte(h.Sum(nil))
-	h.Write(make([]byte, sha256.BlockSize)) // over the end of the message, which is still buffered
+	h.Write(make([]byte, sha256.BlockSize)) // over the end of the message: still buffered, as no message is of whole blocks
 	return sum
 }
 
