@@ -1,0 +1,5 @@
+//go:build !purego
+
+package keygen_test
+
+const pureGo = false
