@@ -34,8 +34,6 @@ import (
 // undid another generator, and names where that can be read about. SECURITY.md
 // has the table, with those that other files' tests cover.
 
-var mixes = []Mix{MixXOR, MixRekey, MixRefill}
-
 // TestDisastersTable: the table of SECURITY.md names tests that there are, and
 // each of those here.
 func TestDisastersTable(t *testing.T) {

@@ -147,7 +147,7 @@ func runDumped(https, keep bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var sources []*Source
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		s, err := newSource(Config{Blocks: blocks, Mix: mix, BatchBlocks: 32, FingerprintKey: fingerprintKey, Logger: slog.New(slog.DiscardHandler)}, 2)
 		if err != nil {
 			return err

@@ -202,7 +202,7 @@ func TestNothingReadIsKept(t *testing.T) {
 	if testing.Short() {
 		sizes = []int{1, 33, 4065}
 	}
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		t.Run(mix.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				os := stubOSWithTape(t)

@@ -28,7 +28,7 @@ import (
 //
 //	go test -run TestMachine -rapid.checks=10000 .
 func TestMachine(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		for _, policy := range []Policy{Augment, RequireInitial, RequireFresh} {
 			t.Run(mix.String()+policy.String(), func(t *testing.T) {
 				rapid.Check(t, func(t *rapid.T) {

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// mixes are all modes.
+var mixes = []Mix{MixXOR, MixRekey, MixRefill}
+
 // readSizes cross the borders of blocks, chunks and pieces.
 var readSizes = []int{1, 32, 31, 64, 0, 928, 1, 992, 3008, 4064, 1024, 5000, 4096, pieceSize, pieceSize + 1, 3}
 
@@ -60,7 +63,7 @@ func (m *modelSource) read(n int) (out []byte) {
 // TestOutputIsTheModels follows a Source from New through reads, a first block,
 // a reseed with a block and one without, and compares each byte.
 func TestOutputIsTheModels(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		t.Run(mix.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				os := stubOSWithTape(t)
@@ -113,7 +116,7 @@ func TestOutputIsTheModels(t *testing.T) {
 // TestOutputWithoutOS: were crypto/rand to give zeros only, the output is still
 // the model's stream, and it has the block in it.
 func TestOutputWithoutOS(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		t.Run(mix.String(), func(t *testing.T) {
 			stubOS(t, zeros{})
 			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1)
@@ -146,7 +149,7 @@ func TestOutputWithoutGenerator(t *testing.T) {
 
 // TestDirtyBuffer: what p held has no part in what it gets.
 func TestDirtyBuffer(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		var outputs [2][]byte
 		for i, dirt := range []byte{0, 0xff} {
 			stubOSWithTape(t)

@@ -111,7 +111,7 @@ func TestShardsPerProcessor(t *testing.T) {
 // TestBufferedReadsWake: in each mode the very Read with which a shard has served
 // its part wakes the reseeder, also one that the buffer has enough for.
 func TestBufferedReadsWake(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		for _, tc := range []struct {
 			reads []int
 			wakes bool

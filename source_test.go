@@ -151,7 +151,7 @@ func TestRequireFreshWhileBusy(t *testing.T) {
 
 // TestClose: after it a Source holds no key and reads crypto/rand alone.
 func TestClose(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		os := stubOSWithTape(t)
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix}, 3)
 		waitSeeded(t, s)
@@ -215,7 +215,7 @@ func (b *brokenOS) Read(p []byte) (int, error) {
 // TestBrokenOS: where crypto/rand fails a Read panics, emits nothing new, and
 // does not leave the Source locked for those who recover.
 func TestBrokenOS(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		broken := &brokenOS{left: 2} // at New
 		stubOS(t, broken)
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1)
@@ -238,7 +238,7 @@ func TestBrokenOS(t *testing.T) {
 // TestConcurrentUse is for the race detector: reads in all sizes, reseeds as
 // fast as they come, Status and Close, at once.
 func TestConcurrentUse(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, ReseedBytes: 1}, 3)
 		var wg sync.WaitGroup
 		for worker := range 8 {
@@ -395,7 +395,7 @@ func TestEmulatedBeforeItIsIn(t *testing.T) {
 // TestSmallReadsCount: in each mode, small Reads are counted, each once and empty
 // ones not, and bring reseeds by what they took.
 func TestSmallReadsCount(t *testing.T) {
-	for _, mix := range []Mix{MixXOR, MixRekey, MixRefill} {
+	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
 			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, ReseedBytes: 100}, 1)
 			waitSeeded(t, s)
