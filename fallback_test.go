@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
-	"time"
+
+	"example.com/qrand/internal/outage"
 )
 
 // slowOS is an osReader that gives a few bytes at a time, and an error with the
@@ -44,26 +45,15 @@ func TestReasonWords(t *testing.T) {
 		"rate_limited", "no_supply", "server_error", "tls_failed", "timed_out", "unreachable", "quota_reached",
 		"unauthorized", "no_token", "bad_request", "redirected", "malformed", "unhealthy", "repeated", "timed_out",
 	}
-	for i, row := range outages {
-		if i >= len(words) || string(row.reason) != words[i] {
-			t.Errorf("row %d of the outage table has the reason %q", i, string(row.reason))
+	for i, row := range outage.Table {
+		if i >= len(words) || row.Reason != words[i] {
+			t.Errorf("row %d of the outage table has the reason %q", i, row.Reason)
 		}
-		if row.reason.String() == "" {
-			t.Errorf("%q has no text", string(row.reason))
+		if Reason(row.Reason).String() == "" {
+			t.Errorf("%q has no text", row.Reason)
 		}
 	}
 	if Failed != "failed" || Failed.String() == "" || Reason("").String() != "" {
 		t.Errorf("what is in no row has the reason %q", string(Failed))
-	}
-}
-
-// TestSlowestPace: however many 429 come, there is a request in ten minutes.
-func TestSlowestPace(t *testing.T) {
-	p := pace{rate: rateLimit}
-	for range 100 {
-		p.refused()
-	}
-	if got, want := p.spacing(), 10*time.Minute*101/100; !near(got, want) {
-		t.Errorf("spacing %v, want %v", got, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -251,7 +252,7 @@ func TestThirtyIn10s(t *testing.T) {
 		}
 		times := blocks.timesSince(begin)
 		for i := limit; i < len(times); i++ {
-			if times[i]-times[i-limit] <= rateWindow {
+			if times[i]-times[i-limit] <= outage.RateWindow {
 				t.Fatalf("%d requests in %v", limit+1, times[i]-times[i-limit])
 			}
 		}
@@ -326,7 +327,7 @@ func TestTwoSourcesOneClient(t *testing.T) {
 		if err := a.Reseed(t.Context()); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(tokenInterval)
+		time.Sleep(outage.TokenInterval)
 		wantState(t, a, Seeded, "")
 		wantState(t, b, Seeded, "")
 	})

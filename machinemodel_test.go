@@ -46,7 +46,7 @@ type modelShard struct {
 }
 
 // A row of the outage table, as the README has it.
-type outage struct {
+type retrying struct {
 	name        string
 	first, most time.Duration // between requests, doubling
 	endpoints   bool          // the other endpoints are asked before any wait
@@ -56,11 +56,11 @@ type outage struct {
 }
 
 var (
-	later5m  = &outage{name: "later", first: time.Second, most: 5 * time.Minute, endpoints: true, skippable: true}
-	slower   = &outage{name: "slower", slower: true}
-	quota    = &outage{name: "quota", first: 15 * time.Minute, most: 6 * time.Hour, token: true}
-	mistaken = &outage{name: "mistaken", first: time.Hour, most: time.Hour, endpoints: true}
-	newToken = &outage{name: "token", first: time.Hour, most: time.Hour, token: true}
+	later5m  = &retrying{name: "later", first: time.Second, most: 5 * time.Minute, endpoints: true, skippable: true}
+	slower   = &retrying{name: "slower", slower: true}
+	quota    = &retrying{name: "quota", first: 15 * time.Minute, most: 6 * time.Hour, token: true}
+	mistaken = &retrying{name: "mistaken", first: time.Hour, most: time.Hour, endpoints: true}
+	newToken = &retrying{name: "token", first: time.Hour, most: time.Hour, token: true}
 )
 
 // A fault is what the service does to a request. Its err is what Blocks returns;
@@ -69,31 +69,31 @@ type fault struct {
 	name   string
 	err    error
 	reason Reason // empty: nothing is wrong
-	outage *outage
+	retry  *retrying
 	text   error // what LastError wraps, where err is nil
 }
 
 var faults = []fault{
 	{name: "none"},
-	{name: "429", err: qrypt.ErrRateLimited, reason: RateLimited, outage: slower},
-	{name: "503", err: qrypt.ErrNoSupply, reason: NoSupply, outage: later5m},
-	{name: "500", err: qrypt.ErrServer, reason: ServerError, outage: later5m},
-	{name: "TLS", err: qrypt.ErrTLS, reason: TLSFailed, outage: later5m},
-	{name: "timeout", err: qrypt.ErrTimeout, reason: TimedOut, outage: later5m},
-	{name: "network", err: qrypt.ErrNetwork, reason: Unreachable, outage: later5m},
-	{name: "403", err: qrypt.ErrQuota, reason: QuotaReached, outage: quota},
-	{name: "401", err: qrypt.ErrUnauthorized, reason: Unauthorized, outage: newToken},
-	{name: "no token", err: qrypt.ErrNoToken, reason: NoToken, outage: newToken},
-	{name: "400", err: qrypt.ErrBadRequest, reason: BadRequest, outage: mistaken},
-	{name: "redirect", err: qrypt.ErrRedirected, reason: Redirected, outage: later5m},
-	{name: "malformed", err: qrypt.ErrMalformed, reason: Malformed, outage: later5m},
-	{name: "foreign", err: errors.New("an error of the BlockSource's own"), reason: Failed, outage: later5m},
-	{name: "unhealthy", text: ErrUnhealthy, reason: Unhealthy, outage: later5m},
-	{name: "repeated", text: ErrRepeated, reason: Repeated, outage: later5m},
-	{name: "no block", text: errBlockCount, reason: Failed, outage: later5m},
-	{name: "too many", text: errBlockCount, reason: Failed, outage: later5m},
-	{name: "empty block", text: errBlockCount, reason: Failed, outage: later5m},
-	{name: "old block", text: errBlockAge, reason: Failed, outage: later5m}, // under RequireFresh
+	{name: "429", err: qrypt.ErrRateLimited, reason: RateLimited, retry: slower},
+	{name: "503", err: qrypt.ErrNoSupply, reason: NoSupply, retry: later5m},
+	{name: "500", err: qrypt.ErrServer, reason: ServerError, retry: later5m},
+	{name: "TLS", err: qrypt.ErrTLS, reason: TLSFailed, retry: later5m},
+	{name: "timeout", err: qrypt.ErrTimeout, reason: TimedOut, retry: later5m},
+	{name: "network", err: qrypt.ErrNetwork, reason: Unreachable, retry: later5m},
+	{name: "403", err: qrypt.ErrQuota, reason: QuotaReached, retry: quota},
+	{name: "401", err: qrypt.ErrUnauthorized, reason: Unauthorized, retry: newToken},
+	{name: "no token", err: qrypt.ErrNoToken, reason: NoToken, retry: newToken},
+	{name: "400", err: qrypt.ErrBadRequest, reason: BadRequest, retry: mistaken},
+	{name: "redirect", err: qrypt.ErrRedirected, reason: Redirected, retry: later5m},
+	{name: "malformed", err: qrypt.ErrMalformed, reason: Malformed, retry: later5m},
+	{name: "foreign", err: errors.New("an error of the BlockSource's own"), reason: Failed, retry: later5m},
+	{name: "unhealthy", text: ErrUnhealthy, reason: Unhealthy, retry: later5m},
+	{name: "repeated", text: ErrRepeated, reason: Repeated, retry: later5m},
+	{name: "no block", text: errBlockCount, reason: Failed, retry: later5m},
+	{name: "too many", text: errBlockCount, reason: Failed, retry: later5m},
+	{name: "empty block", text: errBlockCount, reason: Failed, retry: later5m},
+	{name: "old block", text: errBlockAge, reason: Failed, retry: later5m}, // under RequireFresh
 }
 
 // A mood is how the service answers until the test changes it.
@@ -178,7 +178,7 @@ type machine struct {
 	heldUntil  time.Duration
 	tokenAt    time.Duration // 0: no
 	rate       float64
-	failing    *outage
+	failing    *retrying
 	lastErr    error
 	failures   map[string]int // by outage, since the last answer
 	warned     map[Reason]bool
@@ -594,7 +594,7 @@ func (m *machine) answer(r modelRequest) (blocks []numberedBlock, wrong error) {
 // answered takes in the answer to a request.
 func (m *machine) answered(r modelRequest) {
 	if r.failure != nil {
-		m.failed(r.reason, r.outage, r.failure, r.retryAfter, true)
+		m.failed(r.reason, r.retry, r.failure, r.retryAfter, true)
 		return
 	}
 	blocks, wrong := m.answer(r)
@@ -603,7 +603,7 @@ func (m *machine) answered(r modelRequest) {
 		if wrong == ErrUnhealthy || wrong == ErrRepeated {
 			m.failovers++
 		}
-		m.failed(r.reason, r.outage, wrong, 0, true)
+		m.failed(r.reason, r.retry, wrong, 0, true)
 		return
 	}
 	m.good = blocks[0].number
@@ -632,7 +632,7 @@ func (m *machine) answered(r modelRequest) {
 }
 
 // failed is the outage table.
-func (m *machine) failed(reason Reason, o *outage, err error, retryAfter time.Duration, ended bool) {
+func (m *machine) failed(reason Reason, o *retrying, err error, retryAfter time.Duration, ended bool) {
 	m.failing, m.lastErr = o, err
 	m.failures[o.name]++
 	n, elsewhere := m.failures[o.name], false

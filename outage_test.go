@@ -9,13 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
 // next is the least time between requests at the full rate: how soon another
 // endpoint is tried. It is a hundredth more than the rate asks for.
-const next = rateWindow / rateLimit * 101 / 100
+const next = outage.RateWindow / outage.RateLimit * 101 / 100
 
 // after sums waits to the times of the requests that begin with one at 0.
 func after(waits ...time.Duration) []time.Duration {
@@ -148,11 +149,35 @@ func TestOutageTableIsComplete(t *testing.T) {
 	for _, row := range outageRows {
 		tried[row.reason] = true
 	}
-	for _, row := range outages {
-		if !tried[row.reason] {
-			t.Errorf("no test for %v", row.reason)
+	for _, row := range outage.Table {
+		if reason := Reason(row.Reason); !tried[reason] {
+			t.Errorf("no test for %v", reason)
 		}
 	}
+}
+
+// TestSlowDown: a Source that wants blocks all the time is slowed down by 429,
+// and by and by makes as many requests again.
+func TestSlowDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
+		w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Second, Times: 3})
+		s := w.source(t, Config{BatchBlocks: 1, ReseedBytes: 1})
+		for range 15000 {
+			mustRead(t, s, 1)
+			time.Sleep(time.Millisecond)
+		}
+		// The first 429 asks for more than a halving does, 1 s. From the third
+		// on each answer adds a request to the window's 30/8.
+		want := after(time.Second, next*4, next*8)
+		for rate := outage.RateLimit/8.0 + 1; want[len(want)-1] < 15*time.Second; rate++ {
+			want = append(want, want[len(want)-1]+time.Duration(1.01*float64(outage.RateWindow)/rate))
+		}
+		got := w.times()
+		if len(got) < 10 || !slices.EqualFunc(got, want[:len(got)], func(a, b time.Duration) bool { return (a - b).Abs() < 20*time.Millisecond }) {
+			t.Errorf("requests at\n%v, want\n%v", got, want)
+		}
+	})
 }
 
 // TestServiceGone: no connection can be made, and then one can.
@@ -248,7 +273,7 @@ func TestQuotaOfAnotherAccount(t *testing.T) {
 		}
 		wantState(t, s, Degraded, QuotaReached)
 		w.token.Store(testToken2)
-		time.Sleep(tokenInterval)
+		time.Sleep(outage.TokenInterval)
 		wantState(t, s, Seeded, "")
 	})
 }
@@ -313,71 +338,6 @@ func TestReseedTriesBothEndpoints(t *testing.T) {
 			t.Error("Reseed succeeded with a stuck source and a page of HTML")
 		}
 	})
-}
-
-// TestSlowDown: after each 429 requests are half as frequent; each answer makes
-// them a little more frequent again.
-func TestSlowDown(t *testing.T) {
-	p := pace{rate: rateLimit}
-	if got := p.spacing(); !near(got, next) {
-		t.Errorf("spacing %v, want %v", got, next)
-	}
-	p.refused()
-	if got, want := p.spacing(), rateWindow/15*101/100; !near(got, want) {
-		t.Errorf("after a 429, spacing %v, want %v", got, want)
-	}
-	p.answered()
-	if got, want := p.spacing(), rateWindow/16*101/100; !near(got, want) {
-		t.Errorf("after an answer, spacing %v, want %v", got, want)
-	}
-	for range 100 {
-		p.refused()
-	}
-	if got := p.spacing(); !near(got, slowestPace*101/100) {
-		t.Errorf("after a hundred 429, spacing %v, want %v", got, slowestPace)
-	}
-	for range 100 {
-		p.answered()
-	}
-	if got := p.spacing(); !near(got, next) {
-		t.Errorf("after a hundred answers, spacing %v, want %v", got, next)
-	}
-
-	// A Source that wants blocks all the time is slowed down by it.
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
-		w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Second, Times: 3})
-		s := w.source(t, Config{BatchBlocks: 1, ReseedBytes: 1})
-		for range 15000 {
-			mustRead(t, s, 1)
-			time.Sleep(time.Millisecond)
-		}
-		// The first 429 asks for more than a halving does, 1 s. From the third
-		// on each answer adds a request to the window's 30/8.
-		want := after(time.Second, next*4, next*8)
-		for rate := rateLimit/8.0 + 1; want[len(want)-1] < 15*time.Second; rate++ {
-			want = append(want, want[len(want)-1]+time.Duration(1.01*float64(rateWindow)/rate))
-		}
-		got := w.times()
-		if len(got) < 10 || !slices.EqualFunc(got, want[:len(got)], func(a, b time.Duration) bool { return (a - b).Abs() < 20*time.Millisecond }) {
-			t.Errorf("requests at\n%v, want\n%v", got, want)
-		}
-	})
-}
-
-// TestFullJitter: our own waits are drawn from all of [0, d).
-func TestFullJitter(t *testing.T) {
-	var low, high bool
-	for range 1000 {
-		d := jitter(time.Hour)
-		if d < 0 || d >= time.Hour {
-			t.Fatalf("%v is not in [0, 1h)", d)
-		}
-		low, high = low || d < 6*time.Minute, high || d > 54*time.Minute
-	}
-	if !low || !high {
-		t.Error("the waits are not spread out")
-	}
 }
 
 // TestTLSFailed: errors of the client that need TLS, as the client types them.

@@ -2,17 +2,16 @@ package qrand
 
 import (
 	"context"
-	mathrand "math/rand/v2"
 	"time"
 
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
+	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 )
 
-// jitter draws a wait from [0, d): "full jitter", so that processes which failed
-// together do not come back together. A variable for tests.
-var jitter = func(d time.Duration) time.Duration { return mathrand.N(d) }
+// jitter is the schedule's; set by tests.
+var jitter func(d time.Duration) time.Duration
 
 // A reseeder is the one goroutine that decides when to fetch blocks and when to
 // feed them to the generators. Its fields are its own; what others may know of
@@ -29,21 +28,12 @@ type reseeder struct {
 	idle       bool // a reseed is due but nothing was read: the next byte will wake us
 	wanting    bool // the last reseed would have used a block, had there been one
 
-	fetching    bool // a request is under way
-	overdue     bool // and we said that it hangs
-	checking    bool // the token is being compared
-	batch       int  // how many blocks to ask for: fewer while there is little supply
-	lastRequest time.Time
-	recent      []time.Time // requests within rateWindow, for what is left of it
-	notBefore   time.Time   // when the next request may be made
-	heldUntil   time.Time   // until when the service asked us to wait
-	tokenAt     time.Time   // when to look for another token; zero: not waiting for one
-	pace        pace
-
-	failing *retry // how we wait now; nil when the last request was answered
-	lastErr error  // of that request
-	fails   map[*retry]int
-	warned  map[Reason]bool // in this outage
+	requests *outage.Schedule
+	fetching bool            // a request is under way
+	overdue  bool            // and we said that it hangs
+	checking bool            // the token is being compared
+	lastErr  error           // of the last request that failed
+	warned   map[Reason]bool // in this outage
 
 	stopped bool
 }
@@ -63,16 +53,15 @@ type answer struct {
 }
 
 func newReseeder(s *Source, now time.Time) *reseeder {
+	requests := outage.NewSchedule(s.cfg.BatchBlocks)
+	requests.Jitter = jitter
 	return &reseeder{
 		s:          s,
 		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes()),
 		answers:    make(chan answer, 1),
 		lastReseed: now,
 		wanting:    true,
-		batch:      s.cfg.BatchBlocks,
-		notBefore:  now,
-		pace:       pace{rate: rateLimit},
-		fails:      map[*retry]int{},
+		requests:   requests,
 		warned:     map[Reason]bool{},
 	}
 }
@@ -198,7 +187,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 		st.Blocks++
 		st.LastBlock, st.LastReceived, st.LastEndpoint = now, origin.Received, origin.Endpoint
 		st.Fingerprints = append(st.Fingerprints[max(0, len(st.Fingerprints)-fingerprintsKept+1):], named)
-		if r.failing == nil {
+		if !r.requests.Failing() {
 			changed = st.enter(Seeded, "", now)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 )
 
@@ -47,7 +48,7 @@ func TestCloseWaitsForTokenCheck(t *testing.T) {
 		blocks := &lateBlocks{}
 		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
 		s := newTestSource(t, Config{Blocks: blocks}, 1)
-		time.Sleep(tokenInterval + time.Second)
+		time.Sleep(outage.TokenInterval + time.Second)
 		synctest.Wait()
 		s.Close()
 		if !blocks.ended {
@@ -62,7 +63,7 @@ func newTestReseeder(t *testing.T) (r *reseeder, now time.Time) {
 	waitSeeded(t, s)
 	now = time.Now()
 	r = newReseeder(s, now)
-	r.lastRequest = now
+	r.requests.Began(now)
 	return r, now
 }
 
@@ -87,30 +88,5 @@ func TestAsksAreForgotten(t *testing.T) {
 	r.ask(held, now)
 	if err := <-held.reply; !errors.Is(err, ErrHeld) || len(r.asks) != 0 {
 		t.Errorf("Reseed returned %v, and %d calls are kept", err, len(r.asks))
-	}
-}
-
-// TestTokenIsNotAwaited: once a failure has another cause, no token is waited for.
-func TestTokenIsNotAwaited(t *testing.T) {
-	r, now := newTestReseeder(t)
-	r.fail(&qrypt.Error{Class: qrypt.ErrUnauthorized}, now)
-	if want := now.Add(tokenInterval); !r.tokenAt.Equal(want) {
-		t.Errorf("after a 401 the token is looked at at %v, want %v", r.tokenAt, want)
-	}
-	r.fail(&qrypt.Error{Class: qrypt.ErrServer}, now)
-	if !r.tokenAt.IsZero() {
-		t.Error("after a 500 a token is waited for")
-	}
-}
-
-// TestWindowLeft: a 429 is waited for until the oldest of our requests that still
-// count is 10 s old.
-func TestWindowLeft(t *testing.T) {
-	r, now := newTestReseeder(t)
-	r.recent = []time.Time{now.Add(-11 * time.Second), now.Add(-10 * time.Second), now.Add(-4 * time.Second), now}
-	r.lastRequest = now
-	r.fail(&qrypt.Error{Class: qrypt.ErrRateLimited}, now)
-	if got := r.notBefore.Sub(now); got != 6*time.Second {
-		t.Errorf("the next request is due in %v, want 6 s", got)
 	}
 }
