@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -253,4 +254,16 @@ func unescape(text []byte) ([]byte, bool) {
 		out = append(out, c)
 	}
 	return out, true
+}
+
+// age is for how long a relay has kept the blocks of an answer (RFC 9111 section
+// 5.1), so that whoever wants fresh ones is not deceived. The service itself
+// says nothing; what is no number is ignored, as the RFC has it.
+func age(h http.Header) time.Duration {
+	values := h["Age"]
+	if len(values) != 1 || values[0] == "" || strings.Trim(values[0], "0123456789") != "" {
+		return 0
+	}
+	seconds, _ := strconv.ParseUint(values[0], 10, 64) // its largest, where the value is larger
+	return time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
 }

@@ -29,7 +29,7 @@ func makeBlock(origin Origin) Block {
 // Origin says where a block came from.
 type Origin struct {
 	Endpoint string    // base URL of the service, or another source's name for itself
-	Received time.Time // when its answer arrived
+	Received time.Time // when its answer arrived, less the Age that a relay gives
 	Emulated bool      // by an emulator's own word: not quantum entropy
 }
 

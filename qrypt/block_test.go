@@ -76,6 +76,38 @@ func TestReceived(t *testing.T) {
 	})
 }
 
+// TestAge: for how long a relay kept a block counts; what is no such time does not.
+func TestAge(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, test := range []struct {
+		age  []string
+		want time.Duration
+	}{
+		{nil, 0},
+		{[]string{"0"}, 0},
+		{[]string{"90"}, 90 * time.Second},
+		{[]string{"99999999999999999999"}, year},
+		{[]string{"-90"}, 0},
+		{[]string{"+90"}, 0},
+		{[]string{"9.5"}, 0},
+		{[]string{""}, 0},
+		{[]string{"90", "90"}, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			freshLimiter()
+			h := roundTrip(func(*http.Request) (*http.Response, error) {
+				res := reply(http.StatusOK, answerWith(DialectQuantumEntropy, noise(1, 1)...))
+				res.Header["Age"] = test.age
+				return res, nil
+			}).client()
+			b := mustBlocks(t, mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h}), 1)[0]
+			if got := time.Since(b.Origin().Received); got != test.want {
+				t.Errorf("Age %q: received %v ago, want %v", test.age, got, test.want)
+			}
+		})
+	}
+}
+
 // An emulator says of itself what it is, and each of its blocks too.
 func TestEmulated(t *testing.T) {
 	if EmulatedHeader != qrypttest.EmulatedHeader {

@@ -284,7 +284,7 @@ func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Bl
 	if res.StatusCode != http.StatusOK {
 		return nil, statusError(endpoint, res, received)
 	}
-	origin := Origin{Endpoint: endpoint, Received: received, Emulated: res.Header.Get(EmulatedHeader) != ""}
+	origin := Origin{Endpoint: endpoint, Received: received.Add(-age(res.Header)), Emulated: res.Header.Get(EmulatedHeader) != ""}
 	malformed := func(detail string) error {
 		return &Error{Endpoint: endpoint, StatusCode: res.StatusCode, Class: ErrMalformed, Detail: detail}
 	}

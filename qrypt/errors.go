@@ -108,6 +108,10 @@ func statusError(endpoint string, res *http.Response, now time.Time) error {
 	return e
 }
 
+// longest is the longest time that is taken from a header: what is longer is as
+// good, and cannot overflow.
+const longest = 365 * 24 * time.Hour
+
 // retryAfter reads a Retry-After header in either form (RFC 9110 section
 // 10.2.3). A date is taken relative to the answer's own Date, where it has one,
 // because the clocks of client and service may differ.
@@ -116,11 +120,10 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	const most = 365 * 24 * time.Hour // what is longer is as good, and cannot overflow
 	var wait time.Duration
 	if strings.Trim(value, "0123456789") == "" {
 		seconds, _ := strconv.ParseUint(value, 10, 64) // its largest, where value is larger
-		wait = time.Duration(min(seconds, uint64(most/time.Second))) * time.Second
+		wait = time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(value); err == nil {
 		if sent, err := http.ParseTime(h.Get("Date")); err == nil {
 			now = sent
@@ -129,7 +132,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	} else {
 		return 0
 	}
-	return min(max(wait, time.Second), most)
+	return min(max(wait, time.Second), longest)
 }
 
 // transportError types a failure to get an answer. Of its cause it keeps only
