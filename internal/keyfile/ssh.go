@@ -131,5 +131,9 @@ func parsePublicSSH(line []byte) (public any, err error) {
 	if !ok || strings.HasPrefix(key.Type(), "sk-") || Name(c.CryptoPublicKey()) == "" { // a security key signs more than the message
 		return nil, fmt.Errorf("keyfile: an SSH key of type %s: ssh-ed25519, ssh-rsa and ecdsa-sha2-nistp256, 384 and 521 are read", key.Type())
 	}
-	return c.CryptoPublicKey(), nil
+	public = c.CryptoPublicKey()
+	if k, ok := public.(*rsa.PublicKey); ok && k.N.Sign() <= 0 { // which the library lets pass
+		return nil, errors.New("keyfile: the SSH key's RSA modulus is not a positive number: the line is damaged")
+	}
+	return public, nil
 }
