@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+const (
+	maxClientsFile = 16 << 20
+	maxClientRate  = 1 << 20
+	maxQuotaPeriod = 366 * 24 * time.Hour
+)
+
+// An entry of the list is a client, and the hash of its token if it has one.
+type entry struct {
+	Client
+	hash [sha256.Size]byte
+}
+
+// A fileClient is an entry as it is written.
+type fileClient struct {
+	Name        string     `json:"name"`
+	TokenSHA256 string     `json:"token_sha256,omitempty"`
+	Certificate string     `json:"certificate,omitempty"`
+	Created     string     `json:"created,omitempty"`
+	Expires     string     `json:"expires,omitempty"`
+	Rate        *int       `json:"rate,omitempty"`
+	Quota       *fileQuota `json:"quota,omitempty"`
+	Operator    bool       `json:"operator,omitempty"`
+}
+
+type fileQuota struct {
+	Bytes  int64  `json:"bytes"`
+	Period string `json:"period"`
+}
+
+// parseClients reads a list. It is strict, because what it would pass over could
+// be somebody's limit: "quotas", or a second "rate".
+func parseClients(path string, data []byte) ([]entry, error) {
+	raw, err := splitClients(data)
+	if err != nil {
+		return nil, fmt.Errorf("relay: %s: %w", path, err)
+	}
+	entries := make([]entry, 0, len(raw))
+	names, hashes, certificates := map[string]bool{}, map[[sha256.Size]byte]string{}, map[string]string{}
+	for i, r := range raw {
+		if bytes.Contains(r, []byte(tokenPrefix)) { // and nothing of it is quoted
+			return nil, fmt.Errorf("relay: %s: client number %d has a token in it, which belongs in no file: qrand relay token new writes its SHA-256", path, i+1)
+		}
+		var f fileClient
+		err := decodeStrictly(r, &f)
+		var e entry
+		if err == nil {
+			e, err = f.entry()
+		}
+		if err == nil {
+			switch {
+			case names[e.Name]:
+				err = errors.New("there are two of this name: give each client a name of its own")
+			case e.Certificate == "" && hashes[e.hash] != "":
+				err = fmt.Errorf("it has the token of %s: make one for each with qrand relay token new", hashes[e.hash])
+			case e.Certificate != "" && certificates[e.Certificate] != "":
+				err = fmt.Errorf("it has the certificate of %s: a certificate is one client's", certificates[e.Certificate])
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("relay: %s: client %s: %w", path, f.label(i), err)
+		}
+		entries = append(entries, e)
+		names[e.Name] = true
+		if e.Certificate != "" {
+			certificates[e.Certificate] = e.Name
+		} else {
+			hashes[e.hash] = e.Name
+		}
+	}
+	return entries, nil
+}
+
+// label is an entry's name in an error, or its number if it has none.
+func (f *fileClient) label(i int) string {
+	if namePattern.MatchString(f.Name) {
+		return fmt.Sprintf("%q", f.Name)
+	}
+	return fmt.Sprintf("number %d", i+1)
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (f *fileClient) entry() (e entry, err error) {
+	e.Client = Client{Name: f.Name, Certificate: f.Certificate, Rate: defaultClientRate, Operator: f.Operator}
+	if !namePattern.MatchString(f.Name) {
+		return e, errors.New(`"name" must be 1 to 64 letters, digits and ._- and begin with a letter or digit`)
+	}
+	switch hash, hexErr := hex.DecodeString(f.TokenSHA256); {
+	case (f.TokenSHA256 == "") == (f.Certificate == ""):
+		return e, errors.New(`want one of "token_sha256" and "certificate"`)
+	case f.Certificate != "":
+		if err := checkCertificateName(f.Certificate); err != nil {
+			return e, err
+		}
+	case hexErr != nil || len(hash) != sha256.Size:
+		return e, errors.New(`"token_sha256" must be the SHA-256 of the token in 64 hexadecimal digits, never the token itself`)
+	default:
+		e.hash = [sha256.Size]byte(hash)
+	}
+	if e.Created, err = parseTime("created", f.Created); err != nil {
+		return e, err
+	}
+	if e.Expires, err = parseTime("expires", f.Expires); err != nil {
+		return e, err
+	}
+	if f.Rate != nil {
+		e.Rate = *f.Rate
+		if e.Rate != noClientRate && (e.Rate < 1 || e.Rate > maxClientRate) {
+			return e, fmt.Errorf(`"rate" is %d: write how many requests in 10 s, at most %d, or -1 for no limit`, e.Rate, maxClientRate)
+		}
+	}
+	if f.Quota != nil {
+		e.Quota, err = f.Quota.quota()
+		if err == nil && f.Operator {
+			err = errors.New(`an operator gets no entropy: leave "quota" out, or make it two clients`)
+		}
+	}
+	return e, err
+}
+
+func (q *fileQuota) quota() (Quota, error) {
+	if q.Bytes < 1 {
+		return Quota{}, fmt.Errorf(`"quota" has %d "bytes": write how many in a period, or leave "quota" out for no limit`, q.Bytes)
+	}
+	period, err := time.ParseDuration(q.Period)
+	if err != nil || period < time.Second || period > maxQuotaPeriod {
+		return Quota{}, fmt.Errorf(`"period" of "quota" must be written like 1h or 24h, from 1s to %s`, Quota{Period: maxQuotaPeriod}.PeriodString())
+	}
+	return Quota{q.Bytes, period}, nil
+}
+
+func checkCertificateName(name string) error {
+	if len(name) > 253 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return errors.New(`"certificate" must be the DNS name in the certificate, or the common name if there is no DNS name`)
+	}
+	return nil
+}
+
+// parseTime reads a time after 1970: the zero time would mean none.
+func parseTime(what, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.Unix() <= 0 || t.UTC().Year() > 9999 {
+		return time.Time{}, fmt.Errorf("%q must be a time after 1970, written like 2027-01-31T00:00:00Z", what)
+	}
+	return t.UTC(), nil
+}
+
+// encodeClients writes a list as parseClients reads it.
+func encodeClients(entries []entry) []byte {
+	file := struct {
+		Clients []fileClient `json:"clients"`
+	}{[]fileClient{}}
+	for _, e := range entries {
+		f := fileClient{Name: e.Name, Certificate: e.Certificate, Created: formatTime(e.Created), Expires: formatTime(e.Expires), Rate: &e.Rate, Operator: e.Operator}
+		if e.Certificate == "" {
+			f.TokenSHA256 = hex.EncodeToString(e.hash[:])
+		}
+		if e.Quota != (Quota{}) {
+			f.Quota = &fileQuota{e.Quota.Bytes, e.Quota.PeriodString()}
+		}
+		file.Clients = append(file.Clients, f)
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(file); err != nil {
+		panic(err) // it has nothing in it that cannot be JSON
+	}
+	return b.Bytes()
+}
+
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+func readClients(path string) ([]entry, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseClients(path, data)
+}
+
+func sortByName[T any](all []T, name func(T) string) {
+	slices.SortFunc(all, func(a, b T) int { return strings.Compare(name(a), name(b)) })
+}

@@ -1,0 +1,257 @@
+package relay
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestIdentify(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	token := add(t, path, Client{Name: "web-1"})
+	put(t, filepath.Join(filepath.Dir(path), "other.json"), `{"clients":[{"name":"odd","token_sha256":"`+hashOf("tök")+`"}]}`)
+	c := open(t, path)
+	for name, values := range map[string][]string{
+		"plain":      {"Bearer " + token},
+		"lower case": {"bearer " + token},
+		"capitals":   {"BEARER " + token},
+		"two spaces": {"Bearer  " + token},
+	} {
+		if cl, err := c.identify(with(values...)); err != nil || cl.Name != "web-1" {
+			t.Errorf("%s: %v, %v", name, cl, err)
+		}
+	}
+	for name, test := range map[string]struct {
+		values []string
+		want   error
+	}{
+		"none":              {nil, errNoCredentials},
+		"empty":             {[]string{""}, errBadCredentials},
+		"no token":          {[]string{"Bearer"}, errBadCredentials},
+		"an empty token":    {[]string{"Bearer "}, errBadCredentials},
+		"no scheme":         {[]string{token}, errBadCredentials},
+		"another scheme":    {[]string{"Basic " + token}, errBadCredentials},
+		"no space":          {[]string{"Bearer" + token}, errBadCredentials},
+		"a tab":             {[]string{"Bearer\t" + token}, errBadCredentials},
+		"a space before":    {[]string{" Bearer " + token}, errBadCredentials},
+		"a space after":     {[]string{"Bearer " + token + " "}, errBadCredentials},
+		"two tokens":        {[]string{"Bearer " + token + " " + token}, errBadCredentials},
+		"several":           {[]string{"Bearer " + token, "Bearer " + token}, errBadCredentials},
+		"a control":         {[]string{"Bearer " + token + "\x01"}, errBadCredentials},
+		"a NUL":             {[]string{"Bearer \x00" + token}, errBadCredentials},
+		"unicode":           {[]string{"Bearer tök"}, errBadCredentials},
+		"a folded scheme":   {[]string{"Be\u0430rer " + token}, errBadCredentials},
+		"too long":          {[]string{"Bearer " + strings.Repeat("x", maxAuthorization-6)}, errBadCredentials},
+		"as long as may be": {[]string{"Bearer " + strings.Repeat("x", maxAuthorization-7)}, errUnknownClient},
+		"unknown":           {[]string{"Bearer " + token + "x"}, errUnknownClient},
+		"in capitals":       {[]string{"Bearer " + strings.ToUpper(token)}, errUnknownClient},
+		"its hash":          {[]string{"Bearer " + hashOf(token)}, errUnknownClient},
+	} {
+		if cl, err := c.identify(with(test.values...)); !errors.Is(err, test.want) || cl != nil {
+			t.Errorf("%s: %v, %v, want %v", name, cl, err, test.want)
+		}
+	}
+}
+
+// TestExpiry: a client is refused from the very second on.
+func TestExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "clients.json")
+		token := add(t, path, Client{Name: "web-1", Expires: time.Now().Add(time.Hour)})
+		c := open(t, path)
+		time.Sleep(time.Hour - time.Nanosecond)
+		known(t, c, token)
+		time.Sleep(time.Nanosecond)
+		cl, err := c.identify(with("Bearer " + token))
+		if !errors.Is(err, errExpiredClient) || cl != nil || !strings.Contains(err.Error(), "web-1 expired on 2000-01-01T01:00:00Z") {
+			t.Errorf("%v, %v", cl, err)
+		}
+	})
+}
+
+// verified is a request with a certificate for these names.
+func verified(commonName string, dnsNames ...string) *http.Request {
+	leaf := &x509.Certificate{Subject: pkix.Name{CommonName: commonName}, DNSNames: dnsNames, NotAfter: time.Now().Add(time.Hour)}
+	return &http.Request{Header: http.Header{}, TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: [][]*x509.Certificate{{leaf}}}}
+}
+
+func TestIdentifyCertificate(t *testing.T) {
+	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.internal.example"},{"name":"device","certificate":"Device 7"},
+		{"name":"late","certificate":"late.example","expires":"2001-01-01T00:00:00Z"},{"name":"web","token_sha256":"`+hashOf("secret")+`"}]}`))
+	unverified := verified("", "db.internal.example")
+	unverified.TLS.VerifiedChains = nil
+	past := verified("", "db.internal.example")
+	past.TLS.VerifiedChains[0][0].NotAfter = time.Now().Add(-time.Second)
+	wrong := verified("", "db.internal.example")
+	wrong.Header.Set("Authorization", "Bearer wrong")
+	both := verified("", "db.internal.example")
+	both.Header.Set("Authorization", "Bearer secret")
+	for name, test := range map[string]struct {
+		r    *http.Request
+		want string
+		err  error
+	}{
+		"its DNS name":                    {verified("", "db.internal.example"), "db", nil},
+		"its second DNS name":             {verified("", "x.example", "db.internal.example"), "db", nil},
+		"the first of two":                {verified("", "db.internal.example", "Device 7"), "db", nil},
+		"its common name":                 {verified("Device 7"), "device", nil},
+		"a common name, but a DNS name":   {verified("Device 7", "x.example"), "", errUnknownClient},
+		"another name":                    {verified("", "db2.internal.example"), "", errUnknownClient},
+		"another case":                    {verified("", "DB.internal.example"), "", errUnknownClient},
+		"a wildcard":                      {verified("", "*.internal.example"), "", errUnknownClient},
+		"no name":                         {verified(""), "", errUnknownClient},
+		"not verified":                    {unverified, "", errNoCredentials},
+		"over since the connection began": {past, "", errExpiredClient},
+		"an expired entry":                {verified("", "late.example"), "", errExpiredClient},
+		"and a wrong token":               {wrong, "", errUnknownClient},
+		"and another's token":             {both, "web", nil},
+	} {
+		cl, err := c.identify(test.r)
+		if !errors.Is(err, test.err) || (cl == nil) != (test.want == "") || cl != nil && cl.Name != test.want {
+			t.Errorf("%s: %v, %v, want %q, %v", name, cl, err, test.want, test.err)
+		}
+	}
+}
+
+// TestIdentifyTLS: real certificates over real TLS, one of a CA that is not ours.
+func TestIdentifyTLS(t *testing.T) {
+	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.internal.example"}]}`))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cl, err := c.identify(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		io.WriteString(w, cl.Name)
+	}))
+	ca, other := newAuthority(t), newAuthority(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // that it refuses another CA's
+	server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots}
+	server.StartTLS()
+	defer server.Close()
+	for name, test := range map[string]struct {
+		certificates []tls.Certificate
+		want         string
+	}{
+		"ours":         {[]tls.Certificate{ca.issue(t, "db.internal.example")}, "200 db"},
+		"of no client": {[]tls.Certificate{ca.issue(t, "web.internal.example")}, `401 relay: not a client of this relay: nobody has a certificate for "web.internal.example"` + "\n"},
+		"none":         {nil, "401 relay: no access token: send it as Authorization: Bearer\n"},
+		"another CA's": {[]tls.Certificate{other.issue(t, "db.internal.example")}, "no answer"},
+	} {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if test.certificates == nil {
+				return new(tls.Certificate), nil
+			}
+			return &test.certificates[0], nil // even if the server asks for another CA's
+		}
+		got := "no answer"
+		if resp, err := (&http.Client{Transport: transport}).Get(server.URL); err == nil {
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = fmt.Sprint(resp.StatusCode, " ", string(body))
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		transport.CloseIdleConnections()
+	}
+}
+
+// An authority issues certificates to clients.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert, key}
+}
+
+func (a *authority) issue(t *testing.T, dnsName string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{dnsName}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "clients.json")
+	token := add(b, path, Client{Name: "web-1", Rate: maxClientRate, Quota: Quota{1 << 62, 24 * time.Hour}})
+	c := open(b, path)
+	r := with("Bearer " + token)
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		cl, err := c.identify(r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		now = now.Add(time.Second) // so that none is refused
+		if cl.allow(now) != 0 {
+			b.Fatal("refused")
+		}
+		if ok, _ := cl.charge(32, now); !ok {
+			b.Fatal("refused")
+		}
+	}
+}
+
+// TestRequestAllocates: a request of a known client leaves nothing to collect.
+func TestRequestAllocates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	token := add(t, path, Client{Name: "web-1", Rate: 100, Quota: Quota{1 << 20, 24 * time.Hour}})
+	c := open(t, path)
+	r, now := with("Bearer "+token), time.Now()
+	if n := testing.AllocsPerRun(1000, func() { // most are refused by the limiter
+		cl, _ := c.identify(r)
+		cl.allow(now)
+		cl.charge(1, now)
+		cl.refund(1)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -1,0 +1,55 @@
+package relay
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// replaceFile puts a complete file in place of path, so that whoever reads it
+// while we write, or after a crash, finds the old one or the new one. The new one
+// is its owner's alone; an old one's mode and owner stay: root may add a client to
+// the list of a relay that runs as another user.
+func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
+	folder := filepath.Dir(path)
+	f, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		return nil, err
+	}
+	if old, err := os.Stat(path); err == nil {
+		if err := errors.Join(keepOwner(f, old), f.Chmod(old.Mode().Perm())); err != nil {
+			return nil, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := f.Sync(); err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return nil, err
+	}
+	// A revoked token must not come back after a power failure. Not every system
+	// can sync a folder; the others keep the name soon enough.
+	if d, err := os.Open(folder); err == nil {
+		_ = d.Sync()
+		d.Close()
+	}
+	return info, nil
+}

@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestRestart: quotas and totals go on where Save left them, and a new token is no
+// new quota.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "clients.json")
+		web := Client{Name: "web-1", Quota: Quota{100, time.Hour}}
+		token := add(t, path, web)
+		c := open(t, path)
+		time.Sleep(30 * time.Minute)
+		if ok, _ := known(t, c, token).charge(80, time.Now()); !ok {
+			t.Fatal("refused")
+		}
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		used := time.Now()
+		time.Sleep(time.Minute)
+
+		c = open(t, path)
+		if st := c.Status()[0]; st.PeriodBytes != 80 || st.TotalBytes != 80 || !st.LastUsed.Equal(used) {
+			t.Errorf("after a restart: %+v", st)
+		}
+		cl := known(t, c, token)
+		if ok, until := cl.charge(21, time.Now()); ok || until.Sub(used) != 30*time.Minute {
+			t.Errorf("more than the quota: %v until %v", ok, until)
+		}
+		if ok, _ := cl.charge(15, time.Now()); !ok {
+			t.Error("less than the quota is refused")
+		}
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if err := RevokeClient(path, web.Name); err != nil {
+			t.Fatal(err)
+		}
+		c = open(t, path)
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		token = add(t, path, web)
+		c = open(t, path)
+		cl = known(t, c, token)
+		if ok, _ := cl.charge(6, time.Now()); ok {
+			t.Error("a new token is a new quota")
+		}
+		if ok, _ := cl.charge(5, time.Now()); !ok {
+			t.Error("what is left of the quota is refused")
+		}
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(29 * time.Minute)
+		c = open(t, path)
+		if ok, _ := known(t, c, token).charge(100, time.Now()); !ok {
+			t.Error("a new period is refused")
+		}
+	})
+}
+
+func TestSaveWritesChanges(t *testing.T) {
+	path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
+	c := open(t, path)
+	saved := func() os.FileInfo {
+		t.Helper()
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path + ".usage")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	first := saved()
+	if !os.SameFile(first, saved()) {
+		t.Error("it was written without a change")
+	}
+	c.list.Load().all[0].charge(1, time.Now())
+	second := saved()
+	if os.SameFile(first, second) {
+		t.Error("a change was not written")
+	}
+	if runtime.GOOS != "windows" && second.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", second.Mode())
+	}
+	// Who deletes it while the relay runs gets it back.
+	if err := os.Remove(path + ".usage"); err != nil {
+		t.Fatal(err)
+	}
+	c.list.Load().all[0].charge(1, time.Now())
+	saved()
+}
+
+// TestTwoRelays: two relays with one file would undo what the other noted.
+func TestTwoRelays(t *testing.T) {
+	path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
+	one, two := open(t, path), open(t, path)
+	for _, c := range []*Clients{one, two} {
+		c.list.Load().all[0].charge(1, time.Now())
+	}
+	if err := two.Save(); err != nil {
+		t.Error(err)
+	}
+	if err := one.Save(); err == nil || !strings.Contains(err.Error(), "give each relay a list of clients of its own") {
+		t.Errorf("the other relay's file was replaced: %v", err)
+	}
+}
+
+func TestUsageElsewhere(t *testing.T) {
+	path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
+	usage := filepath.Join(t.TempDir(), "usage.json")
+	c, err := OpenClientsWithUsage(path, usage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.list.Load().all[0].charge(7, time.Now())
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := ListClients(path, usage); err != nil || all[0].TotalBytes != 7 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if _, err := os.Stat(path + ".usage"); !os.IsNotExist(err) {
+		t.Errorf("there is a file beside the list: %v", err)
+	}
+}
+
+func TestUnwritableFolder(t *testing.T) {
+	path := listFile(t, `{"clients":[]}`)
+	missing := filepath.Join(filepath.Dir(path), "missing", "usage")
+	if c, err := OpenClientsWithUsage(path, missing); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
+func TestDamagedUsage(t *testing.T) {
+	path := listFile(t, `{"clients":[]}`)
+	for _, text := range []string{
+		"", "x", "{}", "null", `{"clients":null}`, `{"clients":{}} x`, `{"clients":{}}{}`, `{"clients":{},"more":1}`,
+		`{"clients":{"a":{"period_bytes":-1}}}`, `{"clients":{"a":{"total_bytes":-1}}}`, `{"clients":{"a":{"total_bytes":"1"}}}`,
+		`{"clients":{"a":{"bytes":1}}}`, `{"clients":{"a":{"last_used":"x"}}}`, `{"clients":{"a":{"total_by`,
+	} {
+		put(t, path+".usage", text)
+		for what, open := range map[string]func() error{
+			"OpenClients": func() error { _, err := OpenClients(path); return err },
+			"ListClients": func() error { _, err := ListClients(path, ""); return err },
+		} {
+			if err := open(); err == nil || !strings.Contains(err.Error(), "clients.json.usage") || !strings.Contains(err.Error(), "or delete it: then all quotas and totals begin anew") {
+				t.Errorf("%s with %q: %v", what, text, err)
+			}
+		}
+		if data, err := os.ReadFile(path + ".usage"); err != nil || string(data) != text {
+			t.Errorf("%q was replaced by %q, %v", text, data, err)
+		}
+	}
+	if err := os.Remove(path + ".usage"); err != nil {
+		t.Fatal(err)
+	}
+	open(t, path)
+}

@@ -1,0 +1,191 @@
+package relay
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+type panicReader struct{}
+
+func (panicReader) Read([]byte) (int, error) { panic("rand.Reader was read") }
+
+// TestNewToken: tokens are 256 bits of what rand.Reader was at first: by now it may
+// be a Source that waits for a relay.
+func TestNewToken(t *testing.T) {
+	original := rand.Reader
+	rand.Reader = panicReader{}
+	defer func() { rand.Reader = original }()
+	seen := map[string]bool{}
+	for range 1000 {
+		token, err := newToken()
+		if err != nil || !regexp.MustCompile(`^qrelay_[A-Za-z0-9_-]{43}$`).MatchString(token) || seen[token] {
+			t.Fatalf("%q, %v", token, err)
+		}
+		seen[token] = true
+	}
+}
+
+func TestAddListRevoke(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	began := time.Now().Add(-time.Second)
+	token := add(t, path, Client{Name: "web-1", Quota: Quota{1 << 20, 36 * time.Hour}})
+	if got := add(t, path, Client{Name: "db", Certificate: "db.example", Rate: -1}); got != "" {
+		t.Errorf("a client with a certificate has the token %q", got)
+	}
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil || !regexp.MustCompile(`^\{
+  "clients": \[
+    \{
+      "name": "web-1",
+      "token_sha256": "`+hashOf(token)+`",
+      "created": "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+      "rate": 30,
+      "quota": \{
+        "bytes": 1048576,
+        "period": "36h"
+      \}
+    \},
+    \{
+      "name": "db",
+      "certificate": "db.example",
+      "created": "[^"]*",
+      "rate": -1
+    \}
+  \]
+\}
+$`).Match(data) {
+		t.Errorf("%s, %v", data, err)
+	}
+	all, err := ListClients(path, "")
+	if err != nil || len(all) != 2 || all[0].Name != "db" || all[1].Name != "web-1" || all[1].Created.Before(began) || all[1].Rate != 30 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if _, err := AddClient(path, Client{Name: "db"}); !errors.Is(err, ErrClientExists) {
+		t.Errorf("a name twice: %v", err)
+	}
+	for _, bad := range []Client{{}, {Name: "a b"}, {Name: "x", Rate: -2}, {Name: "x", Quota: Quota{Bytes: 1}}, {Name: "x", Quota: Quota{Period: time.Hour}},
+		{Name: "x", Certificate: "db.example"}, {Name: "x", Operator: true, Quota: Quota{1, time.Hour}}, {Name: "x", Expires: time.Unix(-1, 0)}} {
+		if token, err := AddClient(path, bad); err == nil || token != "" {
+			t.Errorf("%+v was added", bad)
+		}
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(data) {
+		t.Errorf("a refused client changed the file: %s, %v", after, err)
+	}
+	if err := RevokeClient(path, "web"); !errors.Is(err, ErrNoClient) {
+		t.Errorf("revoking nobody: %v", err)
+	}
+	if err := RevokeClient(path, "web-1"); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := ListClients(path, ""); err != nil || len(all) != 1 || all[0].Name != "db" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestEditLeavesOthersFiles(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "clients.json")
+	if err := RevokeClient(path, "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if names, err := os.ReadDir(folder); err != nil || len(names) != 0 {
+		t.Errorf("files were made: %v, %v", names, err)
+	}
+	put(t, path, "something else")
+	if _, err := AddClient(path, Client{Name: "a"}); err == nil || !strings.Contains(err.Error(), "not JSON") {
+		t.Errorf("another file: %v", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "something else" {
+		t.Errorf("it was replaced: %s, %v", data, err)
+	}
+}
+
+// TestEditFollowsLink: a link to the list stays one.
+func TestEditFollowsLink(t *testing.T) {
+	path := listFile(t, `{"clients":[]}`)
+	link := filepath.Join(t.TempDir(), "link.json")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip("no symbolic links here: ", err)
+	}
+	add(t, link, Client{Name: "a"})
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("%v, %v", info, err)
+	}
+	if all, err := ListClients(path, ""); err != nil || len(all) != 1 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// TestEditConcurrently: nobody's client is lost.
+func TestEditConcurrently(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	const editors, each = 8, 2
+	var all sync.WaitGroup
+	for g := range editors {
+		all.Go(func() {
+			for i := range each {
+				if _, err := AddClient(path, Client{Name: fmt.Sprintf("keep-%d-%d", g, i)}); err != nil {
+					t.Error(err)
+				}
+				name := fmt.Sprintf("drop-%d-%d", g, i)
+				if _, err := AddClient(path, Client{Name: name}); err != nil {
+					t.Error(err)
+				}
+				if err := RevokeClient(path, name); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if list, err := ListClients(path, ""); err != nil || len(list) != editors*each {
+		t.Errorf("%d clients are left, want %d; %v", len(list), editors*each, err)
+	}
+	names, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
+	if err != nil || len(names) != 0 {
+		t.Errorf("files were left: %v, %v", names, err)
+	}
+}
+
+func FuzzClientsFile(f *testing.F) {
+	hash := hashOf("a")
+	for _, seed := range []string{
+		`{"clients":[]}`,
+		`{"clients":[{"name":"a","token_sha256":"` + hash + `","created":"2026-01-02T03:04:05.6+01:00","expires":"2027-01-01T00:00:00Z","rate":3,"quota":{"bytes":1,"period":"1.5s"}}]}`,
+		`{"clients":[{"name":"a","certificate":"Ä <&> \"7\"","rate":-1,"operator":true},{"name":"b","certificate":"b"}]}`,
+		`{"clients":[{"name":"a","certificate":"x","quota":{"bytes":9223372036854775807,"period":"90m"}}]}`,
+		`{"clients":[{"name":"a","name":"b"},null,{"NAME":1}]} x`,
+		`[[[[`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries, err := parseClients("f", data)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "relay: f: ") || entries != nil {
+				t.Errorf("%v, %v", entries, err)
+			}
+			return
+		}
+		text := encodeClients(entries)
+		again, err := parseClients("f", text)
+		if err != nil || !slices.Equal(again, entries) {
+			t.Errorf("%+v became %+v, %v by way of %s", entries, again, err, text)
+		}
+	})
+}
