@@ -58,8 +58,7 @@ func (r *reseeder) fetchIfDue(ctx context.Context, now time.Time) {
 		go func() { // beside the reseeder, because a token may come from afar
 			ctx, cancel := context.WithTimeout(ctx, outage.TokenInterval)
 			defer cancel()
-			source, ok := r.s.cfg.Blocks.(interface{ TokenChanged(context.Context) bool })
-			r.answers <- answer{newToken: ok && source.TokenChanged(ctx)}
+			r.answers <- answer{newToken: outage.TokenChanged(ctx, r.s.cfg.Blocks)}
 		}()
 	}
 }
@@ -184,20 +183,14 @@ func (r *reseeder) inspect(blocks []qrypt.Block, asked int, now time.Time) error
 		first = cmp.Or(first, health.Check(p), r.memory.Add(p))
 	}
 	if first != nil {
-		if source, ok := r.s.cfg.Blocks.(interface{ Failover(string) }); ok {
-			source.Failover(blocks[0].Origin().Endpoint)
-		}
+		outage.Failover(r.s.cfg.Blocks, blocks[0].Origin().Endpoint)
 	}
 	return first
 }
 
 // fail applies the outage table.
 func (r *reseeder) fail(err error, now time.Time) {
-	endpoints := 1
-	if source, ok := r.s.cfg.Blocks.(interface{ Endpoints() []string }); ok {
-		endpoints = len(source.Endpoints())
-	}
-	word, elsewhere := r.requests.Failed(err, endpoints, now)
+	word, elsewhere := r.requests.Failed(err, outage.Endpoints(r.s.cfg.Blocks), now)
 	reason := Reason(word)
 	r.lastErr = err
 	r.note(func(st *Status) {

@@ -72,7 +72,7 @@ func (s *Schedule) Failed(err error, endpoints int, now time.Time) (reason strin
 	retry := row.retry
 	s.failing = retry
 	s.fails[retry]++
-	wait := retry.wait(s.fails[retry], max(1, endpoints))
+	wait := retry.wait(s.fails[retry], endpoints)
 	elsewhere = retry.others && wait == 0
 	if retry.ours && !elsewhere {
 		wait = s.jitter(wait)
