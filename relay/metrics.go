@@ -1,0 +1,127 @@
+package relay
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.com/qrand/qrypt"
+)
+
+// metrics is what /metrics shows. Requests are counted as they come; all else is
+// read from the accounts when somebody looks.
+type metrics struct {
+	registry *prometheus.Registry
+	handler  http.Handler
+	requests *prometheus.CounterVec
+	seconds  prometheus.Histogram
+	bytes    *prometheus.CounterVec
+}
+
+const (
+	namespace = "qrand_relay"
+	nobody    = "" // the client of a request that was refused before it was known
+)
+
+func newMetrics(r *Relay) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "requests_total",
+			Help: "Requests for entropy, by client (empty: not known) and HTTP status.",
+		}, []string{"client", "status"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "client_bytes_total",
+			Help: "Bytes of entropy handed out, by client.",
+		}, []string{"client"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "request_duration_seconds",
+			Help:    "How long requests for entropy took.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), // 100 us to 26 s
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.bytes, m.seconds, accounts{r},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return m
+}
+
+func (m *metrics) count(client string, status int, seconds float64, bytes int) {
+	m.requests.WithLabelValues(client, strconv.Itoa(status)).Inc()
+	m.seconds.Observe(seconds)
+	if bytes > 0 {
+		m.bytes.WithLabelValues(client).Add(float64(bytes))
+	}
+}
+
+// accounts is a prometheus.Collector of the relay's own accounts.
+type accounts struct{ r *Relay }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+var (
+	descStock      = desc("stock_bytes", "Bytes of entropy that wait for a client.")
+	descStockLimit = desc("stock_limit_bytes", "Bytes of entropy that are kept ready at most.")
+	descReceived   = desc("received_bytes_total", "Bytes of entropy accepted from the service.")
+	descHanded     = desc("handed_out_bytes_total", "Bytes of entropy in answers that the network took.")
+	descLost       = desc("lost_bytes_total", "Bytes of entropy in answers that the network did not take.")
+	descExpired    = desc("expired_bytes_total", "Bytes of entropy wiped because they had waited too long.")
+	descInFlight   = desc("in_flight_bytes", "Bytes of entropy in answers that are being written.")
+	descRefused    = desc("refused_blocks_total", "Blocks from the service that failed a check.")
+	descUp         = desc("upstream_up", "1 if the service answered the last request with good blocks.")
+	descEmulated   = desc("upstream_emulated", "1 if blocks came from an emulator: not quantum entropy.")
+	descLast       = desc("upstream_last_answer_timestamp_seconds", "When the service last gave good blocks.")
+	descUpstream   = desc("upstream_requests_total", "Requests to the service, by result.", "result")
+	descQuota      = desc("client_quota_bytes", "A client's quota for each period.", "client")
+	descPeriod     = desc("client_period_bytes", "What a client with a quota has used of it in this period.", "client")
+)
+
+func (accounts) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descStock, descStockLimit, descReceived, descHanded, descLost, descExpired, descInFlight,
+		descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod} {
+		c <- d
+	}
+}
+
+func (a accounts) Collect(c chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		c <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	account, up := a.r.Account(), a.r.Upstream()
+	send(descStock, gauge, float64(account.Stock))
+	send(descStockLimit, gauge, float64(a.r.cfg.Stock*qrypt.BlockSize))
+	send(descReceived, counter, float64(account.Received))
+	send(descHanded, counter, float64(account.HandedOut))
+	send(descLost, counter, float64(account.Lost))
+	send(descExpired, counter, float64(account.Expired))
+	send(descInFlight, gauge, float64(account.InFlight))
+	send(descRefused, counter, float64(up.RefusedBlocks))
+	send(descUp, gauge, truth(up.Up))
+	send(descEmulated, gauge, truth(up.Emulated))
+	if !up.LastAnswer.IsZero() {
+		send(descLast, gauge, float64(up.LastAnswer.UnixMilli())/1000)
+	}
+	send(descUpstream, counter, float64(up.Answered), "ok")
+	for reason, n := range up.Failed {
+		send(descUpstream, counter, float64(n), string(reason))
+	}
+	for _, cl := range a.r.cfg.Clients.Status() {
+		if cl.Quota.Bytes > 0 {
+			send(descQuota, gauge, float64(cl.Quota.Bytes), cl.Name)
+			send(descPeriod, gauge, float64(cl.PeriodBytes), cl.Name)
+		}
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,196 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/qrand"
+	"example.com/qrand/internal/clock"
+	"example.com/qrand/internal/health"
+	"example.com/qrand/internal/outage"
+	"example.com/qrand/qrypt"
+)
+
+// A refiller keeps the stock full: one goroutine, one request at a time, each as
+// large as the service allows, made as soon as there is room for its blocks.
+type refiller struct {
+	r        *Relay
+	memory   *health.Memory
+	requests *outage.Schedule
+	answers  chan fetched
+
+	fetching bool
+	overdue  bool // and we said that it hangs
+	checking bool // the token is being compared
+	emulated bool // we said so
+	warned   map[qrand.Reason]bool
+}
+
+// fetched is how a request ended, or a comparison of the token.
+type fetched struct {
+	asked    int
+	blocks   []qrypt.Block
+	err      error
+	newToken bool
+}
+
+func newRefiller(r *Relay, key []byte) *refiller {
+	return &refiller{
+		r:        r,
+		memory:   health.NewMemory(key),
+		requests: outage.NewSchedule(r.cfg.BatchBlocks),
+		answers:  make(chan fetched, 1),
+		warned:   map[qrand.Reason]bool{},
+	}
+}
+
+func (f *refiller) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		at := f.act(ctx, clock.Now())
+		var alarm <-chan time.Time
+		if !at.IsZero() {
+			timer.Reset(at.Sub(clock.Now()))
+			alarm = timer.C
+		}
+		select {
+		case <-ctx.Done():
+			if f.fetching || f.checking {
+				wipe((<-f.answers).blocks)
+			}
+			return
+		case <-alarm:
+		case <-f.r.wake:
+		case a := <-f.answers:
+			f.receive(a, clock.Now())
+		}
+	}
+}
+
+// act does what is due, and returns when something is next; zero: not before
+// an answer comes or a client takes something.
+func (f *refiller) act(ctx context.Context, now time.Time) time.Time {
+	switch {
+	case f.checking, f.fetching && f.overdue:
+		return time.Time{}
+	case f.fetching && !f.requests.Hangs(now):
+		return f.requests.HangsAt()
+	case f.fetching:
+		f.overdue = true
+		f.fail(fmt.Errorf("relay: %w", outage.ErrHangs), now)
+		return time.Time{}
+	}
+	missing := f.r.stock.missing(f.r.cfg.Stock, now)
+	if missing < f.r.cfg.BatchBlocks && !f.requests.Failing() {
+		return f.expiry(now)
+	}
+	next, tokenAt := f.requests.NotBefore(), f.requests.TokenAt()
+	switch {
+	case !now.Before(next):
+		f.fetch(ctx, max(1, min(f.requests.Batch(), missing)), now) // one, to see an outage's end with a full stock
+		return f.requests.HangsAt()
+	case tokenAt.IsZero() || next.Before(tokenAt):
+		return next
+	case now.Before(tokenAt):
+		return tokenAt
+	}
+	f.checking = true
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, outage.TokenInterval)
+		defer cancel()
+		f.answers <- fetched{newToken: outage.TokenChanged(ctx, f.r.cfg.Blocks)}
+	}()
+	return time.Time{}
+}
+
+// expiry is when the oldest block reaches MaxAge.
+func (f *refiller) expiry(now time.Time) time.Time {
+	if age, any := f.r.stock.oldest(now); any && f.r.cfg.MaxAge != 0 {
+		return now.Add(f.r.cfg.MaxAge - age + time.Millisecond)
+	}
+	return time.Time{}
+}
+
+func (f *refiller) fetch(ctx context.Context, n int, now time.Time) {
+	f.fetching, f.overdue = true, false
+	f.requests.Began(now)
+	go func() {
+		blocks, err := f.r.cfg.Blocks.Blocks(ctx, n)
+		f.answers <- fetched{asked: n, blocks: blocks, err: err}
+	}()
+}
+
+// receive takes in how a request or a comparison of the token ended.
+func (f *refiller) receive(a fetched, now time.Time) {
+	if f.checking {
+		f.checking = false
+		f.requests.TokenChecked(a.newToken, now)
+		return
+	}
+	f.fetching = false
+	err := a.err
+	if err == nil {
+		err = f.inspect(a.blocks, a.asked)
+	}
+	if err != nil {
+		wipe(a.blocks)
+		f.r.upstream.refused(len(a.blocks))
+		f.fail(err, now)
+		return
+	}
+	origin := a.blocks[0].Origin()
+	f.requests.Answered()
+	f.r.stock.put(a.blocks)
+	f.r.upstream.answered(origin, f.requests.NotBefore(), now)
+	if origin.Emulated && !f.emulated {
+		f.emulated = true
+		f.r.cfg.Logger.Warn("relay: the entropy is emulated, not quantum", "endpoint", origin.Endpoint)
+		f.r.events.add(now, "the entropy is EMULATED, not quantum")
+	}
+	if len(f.warned) > 0 {
+		clear(f.warned)
+		f.r.cfg.Logger.Info("relay: recovered: the service answers")
+		f.r.events.add(now, "recovered: the service answers")
+	}
+}
+
+// errBlockCount is a BlockSource's that does not keep its contract.
+var errBlockCount = errors.New("relay: the BlockSource returned no block, more blocks than asked for, or an empty one")
+
+// inspect accepts or refuses an answer as a whole: where one block is bad, its
+// neighbours are not to be trusted either.
+func (f *refiller) inspect(blocks []qrypt.Block, asked int) error {
+	if len(blocks) == 0 || len(blocks) > asked {
+		return errBlockCount
+	}
+	var first error
+	for _, b := range blocks {
+		p := b.Bytes()
+		if p == nil {
+			return errBlockCount
+		}
+		first = cmp.Or(first, health.Check(p), f.memory.Add(p))
+	}
+	if first != nil {
+		outage.Failover(f.r.cfg.Blocks, blocks[0].Origin().Endpoint)
+	}
+	return first
+}
+
+// fail applies the outage table. What is in stock is handed out meanwhile.
+func (f *refiller) fail(err error, now time.Time) {
+	word, _ := f.requests.Failed(err, outage.Endpoints(f.r.cfg.Blocks), now)
+	reason := qrand.Reason(word)
+	f.r.upstream.failed(reason, err, f.requests.NotBefore(), now)
+	if f.warned[reason] {
+		return
+	}
+	f.warned[reason] = true
+	f.r.cfg.Logger.Warn("relay: no entropy comes from the service; what is in stock is handed out", "reason", word, "error", err.Error(),
+		"next", f.requests.NotBefore().Sub(now).Round(time.Millisecond))
+	f.r.events.add(now, "no entropy from the service: "+reason.String())
+}

@@ -1,0 +1,197 @@
+package relay
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/qrand/internal/clock"
+	"example.com/qrand/qrypt"
+)
+
+// An Account says where every byte went that the service gave:
+//
+//	Received = Stock + InFlight + HandedOut + Lost + Expired
+//
+// It holds at any moment. All are bytes.
+type Account struct {
+	Received  int64 // in blocks that were accepted
+	Stock     int64 // waiting for a client
+	InFlight  int64 // in answers that are being written
+	HandedOut int64 // in answers that the network took; a client may still not have got one
+	Lost      int64 // in answers that the network did not take
+	Expired   int64 // wiped at MaxAge, or when the relay was closed
+}
+
+// A stock holds the blocks that no client has yet. Each byte leaves it once.
+type stock struct {
+	maxAge time.Duration // zero: none
+
+	mu      sync.Mutex
+	whole   []qrypt.Block // oldest first
+	open    qrypt.Block   // the block that is being cut up; the zero Block: none
+	cut     int           // so many of its bytes are gone
+	account Account
+	closed  bool
+}
+
+// put adds blocks, which are the stock's from here on.
+func (s *stock) put(blocks []qrypt.Block) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := int64(len(blocks)) * qrypt.BlockSize
+	s.account.Received += n
+	if s.closed {
+		s.account.Expired += n
+		wipe(blocks)
+		return
+	}
+	s.account.Stock += n
+	s.whole = append(s.whole, blocks...)
+}
+
+// A parcel is what leaves the stock for one answer.
+type parcel struct {
+	emulated bool          // some of it is
+	age      time.Duration // of its oldest byte
+}
+
+// take fills p, and wipes in the stock what it took, or leaves both alone and
+// returns false. What is as long as whole blocks consists of them, so that a
+// client sees the service's own blocks; anything else is cut from one block
+// after the other, and what is left of the last is the next one's.
+func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	var from parcel
+	if len(p)%qrypt.BlockSize == 0 {
+		n := len(p) / qrypt.BlockSize
+		if n > len(s.whole) {
+			return parcel{}, false
+		}
+		for i, b := range s.whole[:n] {
+			copy(p[i*qrypt.BlockSize:], b.Bytes())
+			b.Wipe()
+			from.add(b.Origin(), now)
+		}
+		s.drop(n)
+	} else {
+		if int64(len(p)) > s.account.Stock {
+			return parcel{}, false
+		}
+		for at := 0; at < len(p); {
+			if s.open.Bytes() == nil {
+				s.open, s.cut = s.whole[0], 0
+				s.drop(1)
+			}
+			rest := s.open.Bytes()[s.cut:]
+			n := copy(p[at:], rest)
+			clear(rest[:n])
+			from.add(s.open.Origin(), now)
+			at, s.cut = at+n, s.cut+n
+			if s.cut == qrypt.BlockSize {
+				s.open = qrypt.Block{}
+			}
+		}
+	}
+	s.account.Stock -= int64(len(p))
+	s.account.InFlight += int64(len(p))
+	return from, true
+}
+
+func (f *parcel) add(origin qrypt.Origin, now time.Time) {
+	f.emulated = f.emulated || origin.Emulated
+	f.age = max(f.age, clock.Age(now, origin.Received))
+}
+
+// drop forgets the n oldest whole blocks.
+func (s *stock) drop(n int) {
+	clear(s.whole[:n])
+	s.whole = s.whole[n:]
+}
+
+// sent takes in how the answer with n bytes ended.
+func (s *stock) sent(n int, delivered bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account.InFlight -= int64(n)
+	if delivered {
+		s.account.HandedOut += int64(n)
+	} else {
+		s.account.Lost += int64(n)
+	}
+}
+
+// expire wipes what is older than maxAge.
+func (s *stock) expire(now time.Time) {
+	if s.maxAge == 0 {
+		return
+	}
+	old := func(b qrypt.Block) bool { return clock.Age(now, b.Origin().Received) > s.maxAge }
+	if s.open.Bytes() != nil && old(s.open) {
+		s.discardOpen()
+	}
+	n := slices.IndexFunc(s.whole, func(b qrypt.Block) bool { return !old(b) })
+	if n < 0 {
+		n = len(s.whole)
+	}
+	s.discard(n)
+}
+
+// discard wipes the n oldest whole blocks.
+func (s *stock) discard(n int) {
+	wipe(s.whole[:n])
+	s.drop(n)
+	s.account.Stock -= int64(n) * qrypt.BlockSize
+	s.account.Expired += int64(n) * qrypt.BlockSize
+}
+
+func (s *stock) discardOpen() {
+	n := int64(qrypt.BlockSize - s.cut)
+	s.open.Wipe()
+	s.open = qrypt.Block{}
+	s.account.Stock -= n
+	s.account.Expired += n
+}
+
+// missing is how many blocks fit beside those that are there.
+func (s *stock) missing(most int, now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	return most - len(s.whole)
+}
+
+// oldest is how old the oldest whole block is; false if there is none.
+func (s *stock) oldest(now time.Time) (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.whole) == 0 {
+		return 0, false
+	}
+	return clock.Age(now, s.whole[0].Origin().Received), true
+}
+
+func (s *stock) balance() Account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.account
+}
+
+// close wipes what is there, and what still comes.
+func (s *stock) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.discard(len(s.whole))
+	if s.open.Bytes() != nil {
+		s.discardOpen()
+	}
+}
+
+func wipe(blocks []qrypt.Block) {
+	for _, b := range blocks {
+		b.Wipe()
+	}
+}

@@ -1,0 +1,74 @@
+package relay
+
+import (
+	"maps"
+	"sync"
+	"time"
+
+	"example.com/qrand"
+	"example.com/qrand/qrypt"
+)
+
+// Upstream is how the service that we draw from is doing.
+type Upstream struct {
+	Up            bool                   // it answered the last request with good blocks
+	Reason        qrand.Reason           // why it is not up; empty before the first answer, or when it is
+	Since         time.Time              // since when Up and Reason are so
+	LastError     string                 // of the last request, if that failed
+	LastAnswer    time.Time              // the last good one; zero: none
+	NextRequest   time.Time              // not before then
+	Endpoint      string                 // of the last good answer
+	Emulated      bool                   // some blocks were, by an emulator's own word: not quantum entropy
+	Answered      int64                  // requests with good blocks
+	Failed        map[qrand.Reason]int64 // requests without
+	RefusedBlocks int64                  // that came, and failed a check
+}
+
+// upstream is an Upstream that the refiller writes and others read.
+type upstream struct {
+	mu  sync.Mutex
+	now Upstream
+}
+
+func newUpstream(now time.Time) *upstream {
+	return &upstream{now: Upstream{Since: now, Failed: map[qrand.Reason]int64{}}}
+}
+
+func (u *upstream) status() Upstream {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := u.now
+	st.Failed = maps.Clone(st.Failed)
+	return st
+}
+
+func (u *upstream) answered(origin qrypt.Origin, next, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.now
+	if !st.Up {
+		st.Since = now
+	}
+	st.Up, st.Reason, st.LastError = true, "", ""
+	st.Answered++
+	st.LastAnswer, st.NextRequest = now, next
+	st.Endpoint = origin.Endpoint
+	st.Emulated = st.Emulated || origin.Emulated
+}
+
+func (u *upstream) failed(reason qrand.Reason, err error, next, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.now
+	if st.Up || st.Reason != reason {
+		st.Since = now
+	}
+	st.Up, st.Reason, st.LastError, st.NextRequest = false, reason, err.Error(), next
+	st.Failed[reason]++
+}
+
+func (u *upstream) refused(blocks int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.now.RefusedBlocks += int64(blocks)
+}
