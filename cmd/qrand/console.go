@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -19,6 +20,10 @@ type console struct {
 	outTTY, errTTY bool
 	width          int // of the terminal; zero: lines are as long as they are
 	getenv         func(string) string
+
+	// grace is what the command has to end in by itself, a time.Duration; less
+	// than the least that every command has: that.
+	grace atomic.Int64
 
 	// askSecret asks on the terminal for what is not to be shown.
 	askSecret func(prompt string) ([]byte, error)

@@ -8,6 +8,7 @@
 //	qrand verify    whether a record is a key's, and what it says
 //	qrand doctor    what works here and what does not, with advice
 //	qrand emulate   the emulated service, for the tests of other programs
+//	qrand relay     one account for many programs
 //
 // It is no way to hand keys to a program that can import the package: bytes
 // that pass through a pipe or a file are in more places than they need be.
@@ -62,7 +63,7 @@ func run(args []string, c *console) int {
 	select {
 	case s := <-status:
 		return s
-	case <-time.After(grace):
+	case <-time.After(max(grace, time.Duration(c.grace.Load()))):
 		atExit.do()
 		c.complain(errInterrupted)
 		return exitFailure
@@ -126,7 +127,7 @@ func (c *console) complain(err error) {
 func plain(text string) string {
 	for {
 		was := text
-		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: "} {
+		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: ", "relay: "} {
 			text = strings.TrimPrefix(text, name)
 		}
 		if text == was {
