@@ -17,6 +17,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -123,7 +124,7 @@ func New(cfg Config) (*Relay, error) {
 		return nil, err
 	}
 	key := make([]byte, 32) // of the fingerprints by which a block is known again
-	if _, err := osReader.Read(key); err != nil {
+	if _, err := io.ReadFull(osReader, key); err != nil {
 		return nil, fmt.Errorf("relay: crypto/rand failed: %w", err)
 	}
 	now := clock.Now()

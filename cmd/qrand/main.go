@@ -6,9 +6,10 @@
 //	qrand read      random bytes, as openssl rand prints them
 //	qrand keygen    a key, and a record of where its entropy came from
 //	qrand verify    whether a record is a key's, and what it says
+//	qrand relay     one account for many programs
+//	qrand feed      blocks into the Linux kernel's pool, for all that reads it
 //	qrand doctor    what works here and what does not, with advice
 //	qrand emulate   the emulated service, for the tests of other programs
-//	qrand relay     one account for many programs
 //
 // It is no way to hand keys to a program that can import the package: bytes
 // that pass through a pipe or a file are in more places than they need be.
@@ -127,7 +128,7 @@ func (c *console) complain(err error) {
 func plain(text string) string {
 	for {
 		was := text
-		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: ", "relay: "} {
+		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: ", "relay: ", "kernel: "} {
 			text = strings.TrimPrefix(text, name)
 		}
 		if text == was {

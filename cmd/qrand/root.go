@@ -34,7 +34,9 @@ qrand demo and qrand emulate.`,
 		return &usageError{cmd.CommandPath(), err}
 	})
 	root.SetHelpCommand(newHelpCommand())
-	for _, cmd := range []*cobra.Command{newDemoCommand(c), newReadCommand(c), newKeygenCommand(c), newVerifyCommand(c), newDoctorCommand(c), newEmulateCommand(c), newRelayCommand(c)} {
+	for _, cmd := range []*cobra.Command{
+		newDemoCommand(c), newReadCommand(c), newKeygenCommand(c), newVerifyCommand(c), newFeedCommand(c), newRelayCommand(c), newDoctorCommand(c), newEmulateCommand(c),
+	} {
 		if cmd.Args == nil {
 			cmd.Args = noArguments
 		}
