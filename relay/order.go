@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -86,11 +87,12 @@ func readOpen(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 	if err != nil {
 		return o, refuse(status, "the body is incomplete, or has more than %d bytes", maxBody)
 	}
+	text = bytes.TrimSpace(text)
 	asked := struct {
 		Size  *int `json:"block_size"`
 		Count *int `json:"block_count"`
 	}{&o.size, &o.pieces}
-	if err := json.Unmarshal(text, &asked); err != nil {
+	if err := json.Unmarshal(text, &asked); err != nil || text[0] != '{' { // null is no error
 		return o, refuse(status, "the body must be a JSON object with the integers block_size and block_count")
 	}
 	if asked.Size == nil || asked.Count == nil { // null

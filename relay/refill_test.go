@@ -1,0 +1,265 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/qrand"
+	"example.com/qrand/internal/health"
+	"example.com/qrand/internal/outage"
+	"example.com/qrand/qrypt"
+)
+
+// TestFill: the stock is filled at once in the largest requests that fit, and
+// again as soon as there is room for one.
+func TestFill(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 1300})
+		if !slices.Equal(o.service.asked, []int{512, 512}) {
+			t.Errorf("asked for %v", o.service.asked)
+		}
+		pieces(t, o.quantum(o.token, 200)) // 424 + 36 blocks of room
+		time.Sleep(time.Hour)
+		if len(o.service.asked) != 2 {
+			t.Errorf("asked for %v", o.service.asked)
+		}
+		pieces(t, o.quantum(o.token, 36))
+		time.Sleep(time.Second)
+		if !slices.Equal(o.service.asked, []int{512, 512, 512}) || o.Account().Stock != 1300*qrypt.BlockSize {
+			t.Errorf("asked for %v, the account is %+v", o.service.asked, o.Account())
+		}
+	})
+}
+
+// TestUpstreamRate: whatever clients want, the service sees at most 30 requests in
+// any 10 s.
+func TestUpstreamRate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 1})
+		for range 3000 {
+			o.quantum(o.token, 1)
+			time.Sleep(10 * time.Millisecond)
+		}
+		calls := o.service.calls
+		for i := 30; i < len(calls); i++ {
+			if calls[i].Sub(calls[i-30]) <= 10*time.Second {
+				t.Fatalf("31 requests within %v", calls[i].Sub(calls[i-30]))
+			}
+		}
+		if len(calls) < 80 {
+			t.Errorf("%d requests in 30 s: the limit is not used", len(calls))
+		}
+		if got := o.Account(); got.Received != got.Stock+got.HandedOut {
+			t.Errorf("the account is %+v", got)
+		}
+	})
+}
+
+// TestOutage: while the service fails the stock is handed out, requests keep to
+// the outage table, and the log says it once; then all is well again.
+func TestOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4})
+		o.service.set(func() {
+			o.service.calls = nil
+			o.service.err = &qrypt.Error{Endpoint: "https://service.example", StatusCode: 429, Class: qrypt.ErrRateLimited, RetryAfter: time.Minute}
+		})
+		pieces(t, o.quantum(o.token, 4))
+		time.Sleep(5*time.Minute + 30*time.Second)
+		synctest.Wait()
+		if len(o.service.calls) != 6 {
+			t.Errorf("%d requests in 5 min 30 s with a Retry-After of 1 min", len(o.service.calls))
+		}
+		up := o.Upstream()
+		if up.Up || up.Reason != qrand.RateLimited || up.Failed[qrand.RateLimited] != 6 || up.LastError == "" || time.Since(up.Since) < 5*time.Minute {
+			t.Errorf("upstream is %+v", up)
+		}
+		if until := time.Until(up.NextRequest); until <= 0 || until > time.Minute {
+			t.Errorf("the next request is due in %v", until)
+		}
+		pieces(t, o.quantum(o.token, 4))
+		if w := o.quantum(o.token, 1); w.Code != 503 || w.Header().Get("Retry-After") != "30" {
+			t.Errorf("%d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+		}
+		o.service.set(func() { o.service.err = nil })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		pieces(t, o.quantum(o.token, 4))
+		if up := o.Upstream(); !up.Up || up.Reason != "" || up.LastError != "" || up.Answered != 5 {
+			t.Errorf("upstream is %+v", up)
+		}
+		log := o.log.String()
+		if strings.Count(log, "level=WARN") != 1 || strings.Count(log, "recovered") != 1 {
+			t.Errorf("logged\n%s", log)
+		}
+	})
+}
+
+// TestOutageEndsWithFullStock: the end of an outage is seen though nothing is
+// missing.
+func TestOutageEndsWithFullStock(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		pieces(t, o.quantum(o.token, 1))
+		o.service.set(func() { o.service.err = errors.New("an error of the source's own") })
+		pieces(t, o.quantum(o.token, 1))
+		o.stock.put([]qrypt.Block{o.service.noise.block(t, qrypt.Origin{}), o.service.noise.block(t, qrypt.Origin{})})
+		o.service.set(func() { o.service.err = nil })
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if !o.Upstream().Up {
+			t.Errorf("upstream is %+v", o.Upstream())
+		}
+	})
+}
+
+// TestNewAccountToken: after a 401 nothing is asked until there is another token, which
+// is seen within half a minute.
+func TestNewAccountToken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o.service.set(func() {
+			o.service.calls, o.service.err = nil, &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized}
+		})
+		pieces(t, o.quantum(o.token, 2))
+		time.Sleep(50 * time.Minute)
+		if len(o.service.calls) != 1 {
+			t.Errorf("%d requests with a token that is refused", len(o.service.calls))
+		}
+		o.service.set(func() { o.service.newToken, o.service.err = true, nil })
+		time.Sleep(outage.TokenInterval + time.Second)
+		synctest.Wait()
+		if len(o.service.calls) != 2 || !o.Upstream().Up {
+			t.Errorf("%d requests; upstream is %+v", len(o.service.calls), o.Upstream())
+		}
+	})
+}
+
+// TestHang: a request without an end is told, and its late answer is used.
+func TestHang(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		service := newFakeService(t)
+		service.hang = 5 * time.Minute
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, Blocks: service})
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if up := o.Upstream(); up.Reason != qrand.TimedOut || !strings.Contains(up.LastError, "token function hang") {
+			t.Errorf("upstream is %+v", up)
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if up := o.Upstream(); !up.Up || !o.Ready() {
+			t.Errorf("upstream is %+v", up)
+		}
+	})
+}
+
+// TestBadBlocks: an answer with a block that is stuck or was there before is
+// refused as a whole, wiped, and nobody gets a byte of it.
+func TestBadBlocks(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(*fakeService)
+		want  qrand.Reason
+	}{
+		"repeated": {func(f *fakeService) { f.repeat = true }, qrand.Repeated},
+		"stuck":    {func(f *fakeService) { f.noise = noise{nil} }, qrand.Unhealthy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+				var bad []qrypt.Block
+				o.service.set(func() {
+					o.service.given = nil
+					if test.want == qrand.Unhealthy {
+						stuck, _ := qrypt.NewBlock(bytes.Repeat([]byte{7}, qrypt.BlockSize), qrypt.Origin{})
+						bad = append(bad, stuck)
+					}
+					test.spoil(o.service)
+				})
+				if bad != nil {
+					f := newRefiller(o.Relay, make([]byte, 32))
+					good := newNoise(77).block(t, qrypt.Origin{})
+					if err := f.inspect([]qrypt.Block{good, bad[0]}, 2); !errors.Is(err, health.ErrUnhealthy) {
+						t.Errorf("inspect: %v", err)
+					}
+					return
+				}
+				pieces(t, o.quantum(o.token, 2))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				up, account := o.Upstream(), o.Account()
+				if up.Up || up.Reason != test.want || up.RefusedBlocks == 0 {
+					t.Errorf("upstream is %+v", up)
+				}
+				if account.Received != 4*qrypt.BlockSize || account.Stock != 2*qrypt.BlockSize {
+					t.Errorf("the account is %+v", account)
+				}
+				for _, b := range o.service.given {
+					if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+						t.Fatal("a refused block was not wiped")
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestContract: what a BlockSource may not return is not used.
+func TestContract(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		f := newRefiller(o.Relay, make([]byte, 32))
+		block := func() qrypt.Block { return o.service.noise.block(t, qrypt.Origin{}) }
+		for _, blocks := range [][]qrypt.Block{nil, {}, {block(), block(), block()}, {block(), {}}} {
+			if err := f.inspect(blocks, 2); !errors.Is(err, errBlockCount) {
+				t.Errorf("%d blocks: %v", len(blocks), err)
+			}
+		}
+	})
+}
+
+// TestMaxAge: blocks that nobody wants in time are wiped and replaced, though
+// nobody asks.
+func TestMaxAge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour})
+		old := slices.Clone(o.service.given)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		for _, b := range old {
+			if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+				t.Fatal("an old block is still there")
+			}
+		}
+		if got := o.Account(); got.Expired != 4*qrypt.BlockSize || got.Stock != 4*qrypt.BlockSize || got.Received != 8*qrypt.BlockSize {
+			t.Errorf("the account is %+v", got)
+		}
+	})
+}
+
+// TestClose: Close ends a request under way, wipes what there is, and leaves no
+// goroutine (or the bubble fails).
+func TestClose(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o.service.set(func() { o.service.hang = time.Hour })
+		pieces(t, o.quantum(o.token, 2))
+		begin := time.Now()
+		if err := o.Close(); err != nil || time.Since(begin) > time.Second {
+			t.Errorf("Close took %v: %v", time.Since(begin), err)
+		}
+		for _, b := range o.service.given {
+			if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+				t.Fatal("a block is still there")
+			}
+		}
+		if w := o.quantum(o.token, 1); w.Code != 503 {
+			t.Errorf("a closed relay answers %d", w.Code)
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package relay
+
+import (
+	"bytes"
+	mathrand "math/rand/v2"
+	"testing"
+	"time"
+
+	"example.com/qrand/qrypt"
+)
+
+// noise gives bytes that are no entropy: tests must tell one from the other.
+type noise struct{ *mathrand.ChaCha8 }
+
+func newNoise(seed byte) noise { return noise{mathrand.NewChaCha8([32]byte{seed})} }
+
+func (n noise) block(t testing.TB, origin qrypt.Origin) qrypt.Block {
+	t.Helper()
+	p := make([]byte, qrypt.BlockSize)
+	n.Read(p)
+	b, err := qrypt.NewBlock(p, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// modelStock is a stock that is slow and obvious: the whole blocks, and the bytes
+// of the one that is being cut.
+type modelStock struct {
+	whole [][]byte
+	open  []byte
+}
+
+func (m *modelStock) take(n int) []byte {
+	var p []byte
+	if n%qrypt.BlockSize == 0 {
+		if n/qrypt.BlockSize > len(m.whole) {
+			return nil
+		}
+		for ; n > 0; n -= qrypt.BlockSize {
+			p = append(p, m.whole[0]...)
+			m.whole = m.whole[1:]
+		}
+		return p
+	}
+	if n > len(m.open)+len(m.whole)*qrypt.BlockSize {
+		return nil
+	}
+	for ; n > 0; n-- {
+		if len(m.open) == 0 {
+			m.open, m.whole = m.whole[0], m.whole[1:]
+		}
+		p, m.open = append(p, m.open[0]), m.open[1:]
+	}
+	return p
+}
+
+// TestStock: what leaves the stock is what came in, each byte once, and the
+// account balances at every step.
+func TestStock(t *testing.T) {
+	random := mathrand.New(mathrand.NewPCG(1, 2))
+	source := newNoise(1)
+	var s stock
+	var m modelStock
+	now := time.Now()
+	var received, handed, lost int64
+	for step := range 20_000 {
+		switch random.IntN(3) {
+		case 0:
+			var blocks []qrypt.Block
+			for range random.IntN(3) {
+				b := source.block(t, qrypt.Origin{})
+				blocks = append(blocks, b)
+				m.whole = append(m.whole, bytes.Clone(b.Bytes()))
+			}
+			s.put(blocks)
+			received += int64(len(blocks)) * qrypt.BlockSize
+		default:
+			n := []int{1, 32, 48, 1000, 1023, 1024, 1025, 2048, 3000}[random.IntN(9)]
+			p := bytes.Repeat([]byte{0xa5}, n)
+			_, ok := s.take(p, now)
+			want := m.take(n)
+			if ok != (want != nil) {
+				t.Fatalf("step %d: took %d bytes: %v", step, n, ok)
+			}
+			if !ok {
+				if !bytes.Equal(p, bytes.Repeat([]byte{0xa5}, n)) {
+					t.Fatal("an order that was not served got bytes")
+				}
+				continue
+			}
+			if !bytes.Equal(p, want) {
+				t.Fatalf("step %d: %d bytes are not the next", step, n)
+			}
+			delivered := random.IntN(4) > 0
+			s.sent(n, delivered)
+			if delivered {
+				handed += int64(n)
+			} else {
+				lost += int64(n)
+			}
+		}
+		left := int64(len(m.open) + len(m.whole)*qrypt.BlockSize)
+		if got, want := s.balance(), (Account{Received: received, Stock: left, HandedOut: handed, Lost: lost}); got != want {
+			t.Fatalf("step %d: the account is %+v, want %+v", step, got, want)
+		}
+	}
+	if handed == 0 || lost == 0 {
+		t.Error("nothing was tried")
+	}
+}
+
+// TestStockIsWiped: what was taken, has expired or is there at the end is not in
+// memory any more.
+func TestStockIsWiped(t *testing.T) {
+	source := newNoise(2)
+	now := time.Now()
+	at := func(age time.Duration) qrypt.Block { return source.block(t, qrypt.Origin{Received: now.Add(-age)}) }
+	blocks := []qrypt.Block{at(3 * time.Hour), at(2 * time.Hour), at(0), at(0), at(0), at(0)}
+	s := stock{maxAge: time.Hour}
+	s.put(blocks)
+	wiped := func(what string, blocks ...qrypt.Block) {
+		t.Helper()
+		for _, b := range blocks {
+			if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+				t.Errorf("%s: a block is still there", what)
+			}
+		}
+	}
+	if n := s.missing(10, now); n != 6 {
+		t.Errorf("%d blocks are missing, want 6", n)
+	}
+	wiped("expired", blocks[:2]...)
+	s.take(make([]byte, qrypt.BlockSize), now)
+	wiped("taken whole", blocks[2])
+	s.take(make([]byte, 40), now)
+	if p := blocks[3].Bytes(); !bytes.Equal(p[:40], make([]byte, 40)) || bytes.Equal(p[40:80], make([]byte, 40)) {
+		t.Error("cut: not the taken bytes are wiped, and they alone")
+	}
+	s.take(make([]byte, qrypt.BlockSize-40), now)
+	wiped("cut up", blocks[3])
+	s.take(make([]byte, 1), now)
+	s.close()
+	wiped("closed", blocks[4:]...)
+	late := at(0)
+	s.put([]qrypt.Block{late})
+	wiped("too late", late)
+	got := s.balance()
+	if got.Received != 7*qrypt.BlockSize || got.Stock != 0 || got.InFlight != 2*qrypt.BlockSize+1 || got.Expired != got.Received-got.InFlight {
+		t.Errorf("the account is %+v", got)
+	}
+}
+
+// TestOpenBlockExpires: a block that is half cut up expires too.
+func TestOpenBlockExpires(t *testing.T) {
+	now := time.Now()
+	s := stock{maxAge: time.Minute}
+	b := newNoise(3).block(t, qrypt.Origin{Received: now})
+	s.put([]qrypt.Block{b})
+	s.take(make([]byte, 24), now)
+	if _, ok := s.take(make([]byte, 24), now.Add(time.Minute+time.Second)); ok {
+		t.Error("an expired block was handed out")
+	}
+	if got := s.balance(); got.Expired != 1000 || got.Stock != 0 || !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+		t.Errorf("the account is %+v", got)
+	}
+}
+
+// TestParcel: an answer is as old as its oldest byte, and emulated if one byte is.
+func TestParcel(t *testing.T) {
+	now := time.Now()
+	source := newNoise(4)
+	var s stock
+	s.put([]qrypt.Block{
+		source.block(t, qrypt.Origin{Received: now.Add(-time.Minute)}),
+		source.block(t, qrypt.Origin{Received: now.Add(-time.Second), Emulated: true}),
+		source.block(t, qrypt.Origin{Received: now}),
+	})
+	for i, want := range []struct {
+		n        int
+		age      time.Duration
+		emulated bool
+	}{{1000, time.Minute, false}, {48, time.Minute, true}, {48, time.Second, true}, {1024, 0, false}} {
+		from, ok := s.take(make([]byte, want.n), now)
+		if !ok || from.age != want.age || from.emulated != want.emulated {
+			t.Errorf("parcel %d: %v %+v, want %+v", i, ok, from, want)
+		}
+	}
+}
