@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"example.com/qrand/internal/built"
 )
 
 // customReaderEnv says what CustomReaderHonored is to answer in this process.
@@ -30,7 +32,7 @@ func TestCustomReaderHonored(t *testing.T) {
 		"fips140=only":                    "false",
 		"fips140=only,cryptocustomrand=1": "false", // an error, then
 	} {
-		if pureGo && strings.Contains(godebug, "fips140") {
+		if built.PureGo && strings.Contains(godebug, "fips140") {
 			t.Logf("GODEBUG=%s: not tried, Go has no FIPS 140 mode with the purego tag", godebug)
 			continue
 		}

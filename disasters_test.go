@@ -16,8 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +24,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/built"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -415,7 +414,7 @@ func TestDisasterStartedAtOnce(t *testing.T) {
 	}
 	const together = 25
 	processes := 1000
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if built.Race {
 		processes = 100 // each takes long to start, and the detector looks at one process only
 		t.Logf("%d processes, with the race detector", processes)
 	}

@@ -17,6 +17,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"example.com/qrand/internal/built"
 )
 
 //go:generate go test -count=1 -run=^TestStandardLibraryInREADME$ -update .
@@ -196,7 +198,7 @@ func TestStandardLibrary(t *testing.T) {
 // they write to the file that the variable names.
 func elsewhere[V any](t *testing.T, tests, godebug, variable string) (written map[string]V) {
 	t.Helper()
-	if pureGo && strings.HasPrefix(godebug, "fips140=") {
+	if built.PureGo && strings.HasPrefix(godebug, "fips140=") {
 		t.Skip("Go's FIPS 140-3 mode does not start in a program built with the purego tag")
 	}
 	path := filepath.Join(t.TempDir(), "written.json")

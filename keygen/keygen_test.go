@@ -25,6 +25,7 @@ import (
 	"github.com/cloudflare/circl/sign/ed448"
 	"github.com/cloudflare/circl/sign/slhdsa"
 
+	"example.com/qrand/internal/built"
 	"example.com/qrand/keygen"
 )
 
@@ -95,7 +96,7 @@ func algorithms() []algorithm {
 func (a algorithm) refused() bool { return a.forbidden && fips140.Enforced() }
 
 func skipSome(t *testing.T, a algorithm) {
-	if a.slow && (raceDetector || testing.Short()) {
+	if a.slow && (built.Race || testing.Short()) {
 		t.Skip("its keys take a second or so each, and far longer under the race detector")
 	}
 	if a.refused() {

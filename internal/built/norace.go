@@ -1,0 +1,6 @@
+//go:build !race
+
+package built
+
+// Race is false.
+const Race = false

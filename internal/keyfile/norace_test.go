@@ -1,5 +1,0 @@
-//go:build !race
-
-package keyfile_test
-
-const raceDetector = false

@@ -1,5 +1,0 @@
-//go:build !purego
-
-package keygen_test
-
-const pureGo = false

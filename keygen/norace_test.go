@@ -1,5 +1,0 @@
-//go:build !race
-
-package keygen_test
-
-const raceDetector = false

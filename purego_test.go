@@ -1,5 +1,0 @@
-//go:build purego
-
-package qrand
-
-const pureGo = true
