@@ -110,14 +110,7 @@ func startDumped(t *testing.T, https bool) *dumped {
 	// be found now and then: SECURITY.md has them.
 	cmd.Env = append(os.Environ(), dumpEnv+"=1", "GODEBUG=asyncpreemptoff=1")
 	if https {
-		server := qrypttest.NewServer(qrypttest.Config{Rate: -1})
-		t.Cleanup(server.Close)
-		ca := t.TempDir() + "/ca.pem"
-		if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cmd.Env = append(cmd.Env, qrypt.EnvToken+"="+server.Token(), qrypt.EnvTokenFile+"=", qrypt.EnvDialect+"=",
-			qrypt.EnvEndpoints+"="+strings.Join(server.Endpoints(), ","), qrypt.EnvCAFile+"="+ca)
+		cmd.Env = append(cmd.Env, emulatorEnv(t, qrypttest.Config{Rate: -1})...)
 	}
 	cmd.ExtraFiles = []*os.File{w}
 	var out bytes.Buffer

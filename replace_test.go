@@ -6,10 +6,8 @@ import (
 	"math/big"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
-	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
@@ -18,15 +16,9 @@ import (
 // forms.
 func TestReplaceReader(t *testing.T) {
 	if os.Getenv("QRAND_REPLACE_READER") == "" {
-		server := qrypttest.NewServer(qrypttest.Config{Tokens: []string{testToken}, Canary: []byte(blockMark)})
-		defer server.Close()
-		ca := filepath.Join(t.TempDir(), "ca.pem")
-		if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
-			t.Fatal(err)
-		}
 		cmd := exec.Command(os.Args[0], "-test.run=^TestReplaceReader$", "-test.v", "-test.timeout=60s")
-		cmd.Env = append(os.Environ(), "QRAND_REPLACE_READER=1",
-			qrypt.EnvToken+"="+testToken, qrypt.EnvEndpoints+"="+server.URL, qrypt.EnvCAFile+"="+ca)
+		cmd.Env = append(os.Environ(), "QRAND_REPLACE_READER=1")
+		cmd.Env = append(cmd.Env, emulatorEnv(t, qrypttest.Config{Tokens: []string{testToken}, Canary: []byte(blockMark)})...)
 		out, err := cmd.CombinedOutput()
 		heardWriter{}.Write(out)
 		if err != nil || !bytes.Contains(out, []byte("rand.Reader is a Source")) {

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
@@ -50,17 +49,11 @@ func TestWriteStream(t *testing.T) {
 func openStream(t *testing.T, name string) io.Reader {
 	var mix Mix
 	if mix.UnmarshalText([]byte(name)) == nil {
-		server := qrypttest.NewServer(qrypttest.Config{Rate: -1})
-		t.Cleanup(server.Close)
-		client, err := qrypt.New(qrypt.Config{
-			Endpoints:  server.Endpoints(),
-			Token:      qrypt.StaticToken(server.Token()),
-			HTTPClient: server.Client(),
-		})
-		if err != nil {
-			t.Fatal(err)
+		for _, variable := range emulatorEnv(t, qrypttest.Config{Rate: -1}) {
+			name, value, _ := strings.Cut(variable, "=")
+			t.Setenv(name, value)
 		}
-		s, err := New(Config{Blocks: client, Mix: mix, BatchBlocks: 64, Logger: slog.New(slog.DiscardHandler)})
+		s, err := New(Config{Mix: mix, BatchBlocks: 64, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

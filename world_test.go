@@ -9,6 +9,8 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -187,6 +189,22 @@ func stubJitter(t testing.TB) {
 	saved := jitter
 	jitter = func(d time.Duration) time.Duration { return d }
 	t.Cleanup(func() { jitter = saved })
+}
+
+// emulatorEnv starts a service over real HTTPS, which ends with the test, and
+// returns the environment in which another process, or New, finds it.
+func emulatorEnv(t *testing.T, cfg qrypttest.Config) []string {
+	t.Helper()
+	server := qrypttest.NewServer(cfg)
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		qrypt.EnvToken + "=" + server.Token(), qrypt.EnvTokenFile + "=", qrypt.EnvDialect + "=",
+		qrypt.EnvEndpoints + "=" + strings.Join(server.Endpoints(), ","), qrypt.EnvCAFile + "=" + ca,
+	}
 }
 
 // A world is the real client and the emulated service, joined by pipes instead
