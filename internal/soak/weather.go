@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"example.com/qrand/qrypt"
@@ -166,10 +167,35 @@ func (w *weather) takeRegionsDown(ctx context.Context) {
 		w.outages.Add(1)
 		pause(ctx, w.cfg.outage/4)
 		for _, region := range down {
-			if err := w.service.Start(region); err != nil {
-				w.rep.fail("region %s does not come back: %v", region, err)
-			}
+			w.bringUp(ctx, region)
 		}
 		w.service.Script(qrypttest.Fault{Kind: qrypttest.ExpiredCertificate})
+	}
+}
+
+// portLimit is how long a region may wait for its port. A variable for tests.
+var portLimit = 30 * time.Second
+
+// bringUp starts a region again. While it was down, its port was anybody's: if
+// another process has it now, the outage lasts until it is free.
+func (w *weather) bringUp(ctx context.Context, region string) {
+	deadline := time.Now().Add(portLimit)
+	for first := true; ; first = false {
+		err := w.service.Start(region)
+		switch {
+		case err == nil:
+			return
+		case !errors.Is(err, syscall.EADDRINUSE):
+			w.rep.fail("region %s does not come back: %v", region, err)
+			return
+		case time.Now().After(deadline):
+			w.rep.fail("region %s does not come back: another process has kept its port for %v; that is not the Sources' fault, so begin again: %v", region, portLimit, err)
+			return
+		case first:
+			w.rep.note("another process has the port that region %s had; it stays down until that is free: %v", region, err)
+		}
+		if !pause(ctx, portLimit/100) {
+			return
+		}
 	}
 }
