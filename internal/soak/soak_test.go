@@ -64,13 +64,13 @@ func TestSoak(t *testing.T) {
 			cfg.kinds = []qrypttest.Kind{qrypttest.Repeat, qrypttest.Stuck, qrypttest.Biased}
 		}
 		rep := soakUntil(t, cfg, func(s sample) bool {
-			return s.reads > 1000 && s.used > 20 && s.rotations >= 2 && s.outages >= 2 && (!screen || s.spoiled > 50)
+			return s.reads > 1000 && s.used > 20 && s.rotations >= 2 && s.outages >= 3 && (!screen || s.spoiled > 50)
 		})
 		rep.print(&out)
 		if !rep.ok() {
 			t.Errorf("not ok:\n%s", out.String())
 		}
-		if rep.reads <= 1000 || rep.bytes <= 1000 || rep.used <= 20 || rep.rotations < 2 || rep.outages < 2 || rep.issued+rep.spoiled < rep.used { // a Repeat may be new to another Source
+		if rep.reads <= 1000 || rep.bytes <= 1000 || rep.used <= 20 || rep.rotations < 2 || rep.outages < 3 || rep.issued+rep.spoiled < rep.used { // a Repeat may be new to another Source
 			t.Errorf("the report:\n%s", out.String())
 		}
 		shown := []string{"EMULATED", "reads/s  ", "degraded", "| ok"}

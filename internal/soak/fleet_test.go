@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/qrand"
+	"example.com/qrand/qrypt"
+)
+
+// newTestFleet is in fair weather, and reads nothing by itself.
+func newTestFleet(t *testing.T) (*fleet, *weather) {
+	t.Helper()
+	w := newTestWeather(t)
+	f, err := newFleet(w.cfg, w, w.rep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.close)
+	for _, m := range f.members {
+		if err := m.src.WaitSeeded(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f, w
+}
+
+// plainBlocks is a BlockSource whose blocks do not say that they are emulated.
+type plainBlocks struct{}
+
+func (plainBlocks) Blocks(context.Context, int) ([]qrypt.Block, error) {
+	p := make([]byte, qrypt.BlockSize)
+	rand.Read(p)
+	block, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: "a test"})
+	return []qrypt.Block{block}, err
+}
+
+// TestAccount: each sum that does not come out is a failure, and nothing else is.
+func TestAccount(t *testing.T) {
+	defer func(saved time.Duration) { closeLimit = saved }(closeLimit)
+	f, w := newTestFleet(t)
+	if f.account(w, w.rep); !w.rep.ok() {
+		t.Errorf("nothing was done to it: %q", w.rep.failures)
+	}
+	closeLimit = 100 * time.Millisecond
+	for _, c := range []struct {
+		want  string // in the only failure, or note
+		spoil func(m *member, w *weather)
+		mend  func(m *member, w *weather)
+	}{
+		{"the readers got 1 and", func(m *member, _ *weather) { m.reads.Add(1) }, func(m *member, _ *weather) { m.reads.Add(-1) }},
+		{"of 1", func(m *member, _ *weather) { m.received.Add(1000) }, func(m *member, _ *weather) { m.received.Add(-1000) }},
+		{"no old token could be tried", func(_ *member, w *weather) { w.rotations.Store(2) }, func(_ *member, w *weather) { w.rotations.Store(0) }},
+		{"in spoiled answers", func(_ *member, w *weather) { w.spoiled -= 1 << 20 }, func(_ *member, w *weather) { w.spoiled += 1 << 20 }},
+		{"does not say that the entropy is emulated", func(m *member, _ *weather) {
+			saved := m.src
+			t.Cleanup(func() { saved.Close() })
+			src, err := qrand.New(qrand.Config{Blocks: plainBlocks{}, BatchBlocks: 1, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := src.WaitSeeded(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.src = src
+			m.received.Store(1)
+		}, func(*member, *weather) {}},
+	} {
+		rep := &report{began: time.Now()}
+		c.spoil(f.members[0], w)
+		f.account(w, rep)
+		c.mend(f.members[0], w)
+		if all := slices.Concat(rep.failures, rep.notes); len(all) != 1 || !strings.Contains(all[0], c.want) {
+			t.Errorf("%q, want %q alone", all, c.want)
+		}
+	}
+}
+
+// TestClosed: a Source that is not closed when it should be is found out, and one
+// that is when it should not.
+func TestClosed(t *testing.T) {
+	f, w := newTestFleet(t)
+	f.checkClosed(w.rep)
+	for _, m := range f.members {
+		want := []string{m.name + ": after Close: "}
+		if m.policy != qrand.Augment {
+			want = append(want, m.name+": after Close Read returned 32, <nil>, want ErrClosed")
+		}
+		for _, want := range want {
+			if !slices.ContainsFunc(w.rep.failures, func(f string) bool { return strings.HasPrefix(f, want) }) {
+				t.Errorf("open: %q is not among %q", want, w.rep.failures)
+			}
+		}
+	}
+	f.close()
+	rep := &report{began: time.Now()}
+	f.rep = rep
+	if f.checkClosed(rep); !rep.ok() {
+		t.Errorf("closed: %q", rep.failures)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	asked := make(chan bool)
+	go func() {
+		f.askForReseeds(ctx)
+		close(asked)
+	}()
+	for rep.ok() && pause(ctx, time.Millisecond) {
+	}
+	cancel()
+	<-asked
+	if _, _, failure, _ := rep.problems(); !strings.Contains(failure, qrand.ErrClosed.Error()) {
+		t.Errorf("a Reseed of one that is closed: %q", failure)
+	}
+}
+
+// TestRefusals: a Read may be refused where its Policy says so, and not before its
+// time.
+func TestRefusals(t *testing.T) {
+	now, long := time.Now(), time.Now().Add(-time.Hour)
+	for _, c := range []struct {
+		policy           qrand.Policy
+		err              error
+		mixed            *time.Time
+		notSeeded, stale int64
+	}{
+		{qrand.RequireInitial, qrand.ErrNotSeeded, nil, 1, 0},
+		{qrand.RequireFresh, qrand.ErrNotSeeded, nil, 1, 0},
+		{qrand.RequireFresh, qrand.ErrStale, &long, 0, 1},
+		{qrand.Augment, qrand.ErrNotSeeded, nil, 0, 0},
+		{qrand.RequireInitial, qrand.ErrNotSeeded, &long, 0, 0},
+		{qrand.RequireInitial, qrand.ErrStale, &long, 0, 0},
+		{qrand.RequireFresh, qrand.ErrStale, &now, 0, 0},
+		{qrand.RequireFresh, qrand.ErrStale, nil, 0, 0},
+		{qrand.RequireFresh, io.EOF, &long, 0, 0},
+	} {
+		f := &fleet{rep: &report{began: now}}
+		m := &member{name: "it", policy: c.policy, maxAge: time.Minute}
+		f.check(m, make([]byte, 32), 0, c.err, c.mixed)
+		if m.notSeeded.Load() != c.notSeeded || m.stale.Load() != c.stale || f.rep.ok() != (c.notSeeded+c.stale > 0) {
+			t.Errorf("%v, %v: %d and %d counted, failures %q", c.policy, c.err, m.notSeeded.Load(), m.stale.Load(), f.rep.failures)
+		}
+	}
+}
+
+// TestCounterGoesBack: the Status of a Source that counts less than it did is a
+// failure.
+func TestCounterGoesBack(t *testing.T) {
+	f, w := newTestFleet(t)
+	f.members[1].src.Read(make([]byte, 1000))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.cfg.watch = func(sample) {
+		if w.rep.samples[0].reads == 0 || len(w.rep.samples) > 1 {
+			cancel()
+			return
+		}
+		if !w.rep.ok() {
+			t.Errorf("before: %q", w.rep.failures)
+		}
+		f.members[0].src, f.members[1].src = f.members[1].src, f.members[0].src
+	}
+	watch(ctx, w.cfg, f, w, w.rep)
+	if _, _, failure, _ := w.rep.problems(); !strings.Contains(failure, f.members[1].name+": a counter went back") {
+		t.Errorf("the failure is %q", failure)
+	}
+}
