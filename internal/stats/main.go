@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -35,19 +36,31 @@ var (
 )
 
 func main() {
-	program := flag.String("streams", "", "the root package's test `binary`, which writes the streams")
-	quick := flag.Bool("quick", false, "smaller samples, fewer tests")
-	flag.Parse()
-	if *program == "" || flag.NArg() > 0 {
-		flag.Usage()
-		os.Exit(2)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *program, *quick); err != nil {
-		fmt.Fprintln(os.Stderr, "stats:", err)
-		os.Exit(1)
+	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// command is the program, but for signals; it returns the exit code.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("stats", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	program := flags.String("streams", "", "the root package's test `binary`, which writes the streams")
+	quick := flags.Bool("quick", false, "smaller samples, fewer tests")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	case *program == "" || flags.NArg() > 0:
+		flags.Usage()
+		return 2
 	}
+	if err := run(ctx, *program, *quick, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "stats:", err)
+		return 1
+	}
+	return 0
 }
 
 // A trial is one tool on one stream.
@@ -71,7 +84,7 @@ type verdict struct {
 	figures string
 }
 
-func run(ctx context.Context, program string, quick bool) error {
+func run(ctx context.Context, program string, quick bool, stdout, stderr io.Writer) error {
 	began := time.Now()
 	soundSize, spoiledSize := fullSize, quickSize
 	if quick {
@@ -85,16 +98,16 @@ func run(ctx context.Context, program string, quick bool) error {
 	for _, name := range spoiled {
 		trials = append(trials, newTrials(program, name, spoiledSize)...)
 	}
-	if err := runAll(ctx, trials); err != nil {
+	if err := runAll(ctx, trials, stderr); err != nil {
 		return err
 	}
-	err := report(trials)
-	fmt.Printf("\nIn %v.\n", time.Since(began).Round(time.Second))
+	err := report(trials, stdout)
+	fmt.Fprintf(stdout, "\nIn %v.\n", time.Since(began).Round(time.Second))
 	return err
 }
 
 // runAll runs all jobs, as many at a time as there are processors.
-func runAll(ctx context.Context, trials []*trial) error {
+func runAll(ctx context.Context, trials []*trial, stderr io.Writer) error {
 	var jobs []job
 	for _, t := range trials {
 		jobs = append(jobs, t.jobs...)
@@ -112,7 +125,7 @@ func runAll(ctx context.Context, trials []*trial) error {
 					cancel(err)
 				}
 				if n := done.Add(1); n%20 == 0 {
-					fmt.Fprintf(os.Stderr, "stats: %d of %d jobs done\n", n, len(jobs))
+					fmt.Fprintf(stderr, "stats: %d of %d jobs done\n", n, len(jobs))
 				}
 			}
 		})
@@ -130,8 +143,8 @@ func runAll(ctx context.Context, trials []*trial) error {
 
 // report prints the table, and returns an error if a sound stream has a fault, a
 // spoiled one has none, or a tool found none at all.
-func report(trials []*trial) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+func report(trials []*trial, stdout io.Writer) error {
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "stream\ttool\tverdict\tfigures")
 	var faults, missed []string
 	found := map[string]bool{} // stream or tool: a fault was found in it, or by it
