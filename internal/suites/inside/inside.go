@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log"
 	"os"
 	"testing"
 	"time"
@@ -23,16 +24,18 @@ const (
 var source *qrand.Source
 
 func init() {
-	if os.Getenv(reportEnv) == "" {
-		return
-	}
-	if err := replaceReader(); err != nil {
-		fmt.Fprintln(os.Stderr, "inside:", err)
-		os.Exit(1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := start(ctx); err != nil {
+		log.Fatalf("inside: %v", err)
 	}
 }
 
-func replaceReader() error {
+// start sets rand.Reader to a Source that is seeded, if there is to be a report.
+func start(ctx context.Context) error {
+	if os.Getenv(reportEnv) == "" {
+		return nil
+	}
 	var mix qrand.Mix
 	if err := mix.UnmarshalText([]byte(os.Getenv(mixEnv))); err != nil {
 		return err
@@ -41,9 +44,8 @@ func replaceReader() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	if err := src.WaitSeeded(ctx); err != nil {
+		src.Close()
 		return err
 	}
 	rand.Reader, source = src, src
@@ -51,18 +53,20 @@ func replaceReader() error {
 }
 
 // Main is for a TestMain: it runs the tests, reports, and ends the process.
-func Main(m *testing.M) {
-	code := m.Run()
+func Main(m *testing.M) { os.Exit(finish(m.Run())) }
+
+// finish reports, and returns what to exit with after tests that end with code.
+func finish(code int) int {
 	if err := report(); err != nil {
 		fmt.Println("FAIL:", err)
-		code = 1
+		return 1
 	}
-	os.Exit(code)
+	return code
 }
 
 // Test is for a package that has a TestMain of its own: as the last test it reports
 // what the others read.
-func Test(t *testing.T) {
+func Test(t testing.TB) {
 	if err := report(); err != nil {
 		t.Fatal(err)
 	}
