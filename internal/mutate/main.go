@@ -13,9 +13,10 @@ package main
 
 import (
 	_ "embed"
+	"errors"
 	"flag"
 	"fmt"
-	"log"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,49 +39,73 @@ var files = []string{
 //go:embed survivors.txt
 var survivors string
 
-func main() {
-	log.SetFlags(0)
-	parallel := flag.Int("parallel", 2, "mutants at a time")
-	timeout := flag.Duration("timeout", time.Minute, "for the tests of one mutant; no end in it counts as killed")
-	only := flag.String("run", "", "run the tests that match this alone, to see what they are worth")
-	match := flag.String("match", "", "try the mutants alone whose lines in survivors.txt would match this regular expression")
-	list := flag.Bool("list", false, "list the mutants and end")
-	verbose := flag.Bool("v", false, "print each mutant's fate")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		files = flag.Args()
-	}
+func main() { os.Exit(command(os.Args[1:], os.Stdout, os.Stderr)) }
 
-	argued, err := parseSurvivors(survivors)
-	if err != nil {
-		log.Fatal(err)
+// command is the program; it returns the exit code.
+func command(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	parallel := flags.Int("parallel", 2, "mutants at a time")
+	timeout := flags.Duration("timeout", time.Minute, "for the tests of one mutant; no end in it counts as killed")
+	only := flags.String("run", "", "run the tests that match this alone, to see what they are worth")
+	match := flags.String("match", "", "try the mutants alone whose lines in survivors.txt would match this regular expression")
+	list := flags.Bool("list", false, "list the mutants and end")
+	verbose := flags.Bool("v", false, "print each mutant's fate")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
 	}
-	all, err := mutantsOf(files, ".")
-	if err != nil {
-		log.Fatal(err)
+	chosen := files
+	if flags.NArg() > 0 {
+		chosen = flags.Args()
 	}
 	matches, err := regexp.Compile(*match)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	all, err := mutantsOf(chosen, ".")
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
 	}
 	all = slices.DeleteFunc(all, func(m mutant) bool { return !matches.MatchString(m.name()) })
 	if *list {
 		for _, m := range all {
-			fmt.Printf("%s:%d\t%s\t%s\n", m.file, m.line, m.function, m.change)
+			fmt.Fprintf(stdout, "%s:%d\t%s\t%s\n", m.file, m.line, m.function, m.change)
 		}
-		return
+		return 0
 	}
-	dir, err := os.MkdirTemp("", "mutate")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	begin := time.Now()
-	t := tester{dir: dir, only: *only, timeout: *timeout, report: func(m mutant, f fate) {
+	t := tester{only: *only, timeout: *timeout, report: func(m mutant, f fate) {
 		if *verbose || f.fate == survived {
-			fmt.Printf("%s:%d: %s%s\n%s\n", m.file, m.line, f.fate, f.by, m.name())
+			fmt.Fprintf(stdout, "%s:%d: %s%s\n%s\n", m.file, m.line, f.fate, f.by, m.name())
 		}
 	}}
+	unexplained, err := tryAll(t, chosen, all, *parallel, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	if unexplained > 0 {
+		return 1
+	}
+	return 0
+}
+
+// tryAll finds the fates of all mutants but for those that survivors.txt argues for,
+// sums them up, and returns how many survive unexplained.
+func tryAll(t tester, files []string, all []mutant, parallel int, stdout io.Writer) (int, error) {
+	argued, err := parseSurvivors(survivors)
+	if err != nil {
+		return 0, err
+	}
+	if t.dir, err = os.MkdirTemp("", "mutate"); err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(t.dir)
+	begin := time.Now()
 	counts := map[string]int{}
 	spared := 0
 	for _, file := range files {
@@ -94,21 +119,17 @@ func main() {
 				of = append(of, m)
 			}
 		}
-		fates, err := t.try(file, of, *parallel)
+		fates, err := t.try(file, of, parallel)
 		if err != nil {
-			os.RemoveAll(dir)
-			log.Fatal(err)
+			return 0, err
 		}
 		for _, f := range fates {
 			counts[f.fate]++
 		}
 	}
-	fmt.Printf("%d mutants, %d killed, %d argued, %d unexplained; %d more do not compile (%v)\n",
+	fmt.Fprintf(stdout, "%d mutants, %d killed, %d argued, %d unexplained; %d more do not compile (%v)\n",
 		len(all)-counts[doesNotBuild], counts[killed], spared, counts[survived], counts[doesNotBuild], time.Since(begin).Round(time.Second))
-	if counts[survived] > 0 {
-		os.RemoveAll(dir)
-		os.Exit(1)
-	}
+	return counts[survived], nil
 }
 
 // mutantsOf lists the mutants of files under the module's root.

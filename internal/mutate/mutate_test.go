@@ -107,19 +107,8 @@ func TestSurvivors(t *testing.T) {
 // TestTry: in a module of its own, a mutant that a test kills, one that none does,
 // one that would run for ever, and one that does not compile.
 func TestTry(t *testing.T) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("there is no go command to build mutants with")
-	}
-	t.Chdir(t.TempDir())
-	for name, text := range map[string]string{
-		"go.mod":    "module m\n",
-		"m.go":      "package m\n\nvar least = 3\n\nfunc f(n int) (sum int) {\n\tfor n > 0 {\n\t\tsum += n\n\t\tn--\n\t}\n\treturn sum\n}\n",
-		"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestF(t *testing.T) {\n\tif f(2) != 3 || f(2) < least {\n\t\tt.Error(f(2))\n\t}\n}\n",
-	} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	aModule(t, "package m\n\nvar least = 3\n\nfunc f(n int) (sum int) {\n\tfor n > 0 {\n\t\tsum += n\n\t\tn--\n\t}\n\treturn sum\n}\n",
+		"package m\n\nimport \"testing\"\n\nfunc TestF(t *testing.T) {\n\tif f(2) != 3 || f(2) < least {\n\t\tt.Error(f(2))\n\t}\n}\n")
 	all, err := mutantsOf([]string{"m.go"}, ".")
 	if err != nil {
 		t.Fatal(err)
@@ -148,4 +137,18 @@ func TestTry(t *testing.T) {
 		"var least = 3 => var least = 2": survived,
 	})
 	try(time.Second, map[string]string{"n-- => nothing": killed + " by panic: test timed out"})
+}
+
+// aModule makes a module of one file and its test the working directory.
+func aModule(t *testing.T, file, test string) {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("there is no go command to build mutants with")
+	}
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{"go.mod": "module m\n", "m.go": file, "m_test.go": test} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -52,9 +52,10 @@ func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 			alone = append(alone, i)
 		}
 	}
-	// All together, but for those that do not compile.
+	// All together, but for those that do not compile; were there none, the file as it
+	// is, for its tests to pass.
 	var binaries []binary
-	for len(together) > 0 {
+	for {
 		var chosen []mutant
 		for _, i := range together {
 			chosen = append(chosen, all[i])
