@@ -159,10 +159,13 @@ func TestOpenBlockExpires(t *testing.T) {
 	b := newNoise(3).block(t, qrypt.Origin{Received: now})
 	s.put([]qrypt.Block{b})
 	s.take(make([]byte, 24), now)
+	if _, ok := s.take(make([]byte, 24), now.Add(time.Minute)); !ok {
+		t.Error("a block that is as old as it may be was not handed out")
+	}
 	if _, ok := s.take(make([]byte, 24), now.Add(time.Minute+time.Second)); ok {
 		t.Error("an expired block was handed out")
 	}
-	if got := s.balance(); got.Expired != 1000 || got.Stock != 0 || !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+	if got := s.balance(); got.Expired != 976 || got.Stock != 0 || !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
 		t.Errorf("the account is %+v", got)
 	}
 }
@@ -176,12 +179,13 @@ func TestParcel(t *testing.T) {
 		source.block(t, qrypt.Origin{Received: now.Add(-time.Minute)}),
 		source.block(t, qrypt.Origin{Received: now.Add(-time.Second), Emulated: true}),
 		source.block(t, qrypt.Origin{Received: now}),
+		source.block(t, qrypt.Origin{Received: now}),
 	})
 	for i, want := range []struct {
 		n        int
 		age      time.Duration
 		emulated bool
-	}{{1000, time.Minute, false}, {48, time.Minute, true}, {48, time.Second, true}, {1024, 0, false}} {
+	}{{1000, time.Minute, false}, {48, time.Minute, true}, {1000, time.Second, true}, {1024, 0, false}} {
 		from, ok := s.take(make([]byte, want.n), now)
 		if !ok || from.age != want.age || from.emulated != want.emulated {
 			t.Errorf("parcel %d: %v %+v, want %+v", i, ok, from, want)
