@@ -1,0 +1,182 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serve serves h with TLS on loopback until the test ends or stop is called.
+func serve(t *testing.T, h http.Handler, cfg ServerConfig) (address string, roots *x509.CertPool, stop func() error) {
+	t.Helper()
+	cert, key := pairPEM(t, 1)
+	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots = x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+	if cfg.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, h, cfg) }()
+	stopped := false
+	stop = func() error {
+		stopped = true
+		cancel()
+		return <-ended
+	}
+	t.Cleanup(func() {
+		if !stopped {
+			stop()
+		}
+	})
+	return cfg.Listener.Addr().String(), roots, stop
+}
+
+// TestPlainOnLoopbackOnly: tokens and entropy are not sent in the clear.
+func TestPlainOnLoopbackOnly(t *testing.T) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Serve(t.Context(), http.NotFoundHandler(), ServerConfig{Listener: l}); err == nil || !strings.Contains(err.Error(), "plain HTTP") {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is still open: %v", err)
+	}
+	if err := Serve(t.Context(), nil, ServerConfig{}); err == nil {
+		t.Error("Serve without a listener")
+	}
+}
+
+// TestTLSVersions: TLS 1.2 and newer, whatever the configuration says.
+func TestTLSVersions(t *testing.T) {
+	address, roots, _ := serve(t, http.NotFoundHandler(), ServerConfig{})
+	for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: version})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+}
+
+// TestShutdown: requests under way are answered, and then nobody is.
+func TestShutdown(t *testing.T) {
+	began, finish := make(chan bool), make(chan bool)
+	address, _, stop := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		began <- true
+		<-finish
+		io.WriteString(w, "answered")
+	}), ServerConfig{})
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: relay\r\n\r\n")
+	<-began
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	for {
+		other, err := net.Dial("tcp", address)
+		if err != nil {
+			break // it does not listen any more
+		}
+		other.Close()
+	}
+	close(finish)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(res.Body); string(body) != "answered" {
+		t.Errorf("got %q", body)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLimiter: connections beyond the limits are closed at once, and each that
+// ends makes room for another.
+func TestLimiter(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	l := limit(inner, 5, 3)
+	accepted := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func(from string) (client net.Conn) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+		client, err := d.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Skipf("cannot connect from %s here: %v", from, err)
+		}
+		t.Cleanup(func() { client.Close() })
+		return client
+	}
+	refused := func(from string) {
+		t.Helper()
+		c := dial(from)
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("from %s: one too many is not closed: %v", from, err)
+		}
+	}
+	var here []net.Conn
+	for range 3 {
+		dial("127.0.0.1")
+		here = append(here, <-accepted)
+	}
+	refused("127.0.0.1")
+	for range 2 {
+		dial("127.0.0.2")
+		<-accepted
+	}
+	refused("127.0.0.2")
+	refused("127.0.0.3")
+	here[0].Close()
+	here[0].Close() // counts once
+	dial("127.0.0.1")
+	<-accepted
+	refused("127.0.0.1")
+	refused("127.0.0.3")
+}
+
+// TestHostOf: an IPv6 host has 2^64 addresses, and they are counted as one.
+func TestHostOf(t *testing.T) {
+	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
+	if hostOf(at("2001:db8::1")) != hostOf(at("2001:db8::ffff:2")) || hostOf(at("2001:db8::1")) == hostOf(at("2001:db8:0:1::1")) {
+		t.Error("an IPv6 host is not its /64")
+	}
+	if hostOf(at("192.0.2.1")) != hostOf(at("::ffff:192.0.2.1")) || hostOf(at("192.0.2.1")) == hostOf(at("192.0.2.2")) {
+		t.Error("an IPv4 host is not its address")
+	}
+}
