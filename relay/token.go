@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -14,10 +13,6 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 )
 
-// tokenRand is captured when the package is initialised, because a program may set
-// rand.Reader to a Source that is fed through a relay.
-var tokenRand = rand.Reader
-
 // A token's prefix lets scanners for secrets find it where it does not belong.
 const (
 	tokenPrefix = "qrelay_"
@@ -29,7 +24,7 @@ const (
 // would protect nothing here, and cost on each request.
 func newToken() (string, error) {
 	var b [tokenBytes]byte
-	if _, err := io.ReadFull(tokenRand, b[:]); err != nil {
+	if _, err := io.ReadFull(osReader, b[:]); err != nil {
 		return "", fmt.Errorf("relay: crypto/rand failed: %w", err)
 	}
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:]), nil
