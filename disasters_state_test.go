@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/qrand/internal/outage"
 )
 
 // These disasters are of the state: what goes into a key, who else has it, and
@@ -68,7 +70,7 @@ func TestDisasterLostBits(t *testing.T) {
 
 	for _, mix := range mixes {
 		clear(seen)
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errBlockCount}, Mix: mix}, 1)
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}, Mix: mix}, 1)
 		waitFailed(t, s)
 		at := s.shards[0].gen // where each Read begins
 		for bit := -1; bit < 256; bit++ {
@@ -113,7 +115,7 @@ func testClone(t *testing.T, mix Mix, used, want int, then func(*Source)) {
 	for range 4 { // what is equal by chance is not so each time
 		var pair [2]*Source
 		for i := range pair {
-			pair[i] = newTestSource(t, Config{Blocks: &fakeBlocks{err: errBlockCount}, Mix: mix}, shards)
+			pair[i] = newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}, Mix: mix}, shards)
 			defer pair[i].Close()
 		}
 		synctest.Wait() // until the reseeders, which lock each shard in turn, rest
@@ -177,7 +179,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
 			os := stubOSWithTape(t)
-			blocks := &fakeBlocks{err: errBlockCount}
+			blocks := &fakeBlocks{err: outage.ErrBlockCount}
 			s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, maxShards)
 			synctest.Wait()
 			for n := uint64(1); n <= 3; n++ {
@@ -210,7 +212,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 				want(func(i int) []byte { return modelSeed(os.next(t, 32), byte(i), block) })
 				s.rekeyAll(nil)
 				want(func(int) []byte { return os.next(t, 32) })
-				blocks.setErr(errBlockCount)
+				blocks.setErr(outage.ErrBlockCount)
 			}
 		})
 	}
@@ -235,7 +237,7 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 					keys[*key] = true
 					real(dst, key, counter)
 				})
-				blocks := &fakeBlocks{err: errBlockCount}
+				blocks := &fakeBlocks{err: outage.ErrBlockCount}
 				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1)
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
@@ -257,7 +259,7 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 					}
 					model.reseed(newTestBlock(n).Bytes())
 					keep()
-					blocks.setErr(errBlockCount)
+					blocks.setErr(outage.ErrBlockCount)
 				}
 				if len(keys) < 40 {
 					t.Errorf("%v: only %d keys were seen", mix, len(keys))

@@ -1,14 +1,12 @@
 package qrand
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"example.com/qrand/internal/health"
 	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 )
@@ -157,35 +155,20 @@ func (r *reseeder) receive(a answer, now time.Time) {
 	r.reply(nil)
 }
 
-// What may be wrong with the answer of a BlockSource. It keeps its contract, or
-// none of its blocks is used.
+// What may be wrong with a BlockSource, besides what outage.Inspect finds.
 var (
-	errBlockCount = errors.New("qrand: the BlockSource returned no block, more blocks than asked for, or an empty one")
-	errBlockAge   = errors.New("qrand: the BlockSource returned a block that it had for longer than MaxAge")
-	errHangs      = fmt.Errorf("qrand: %w", outage.ErrHangs)
+	errBlockAge = errors.New("qrand: the BlockSource returned a block that it had for longer than MaxAge")
+	errHangs    = fmt.Errorf("qrand: %w", outage.ErrHangs)
 )
 
-// inspect accepts or refuses an answer as a whole: where one block is bad, its
-// neighbours are not to be trusted either.
+// inspect accepts or refuses an answer as a whole.
 func (r *reseeder) inspect(blocks []qrypt.Block, asked int, now time.Time) error {
-	if len(blocks) == 0 || len(blocks) > asked {
-		return errBlockCount
-	}
-	var first error
 	for _, b := range blocks {
-		p := b.Bytes()
-		if p == nil {
-			return errBlockCount
-		}
-		if r.tooOld(b, now) {
+		if b.Bytes() != nil && r.tooOld(b, now) {
 			return errBlockAge
 		}
-		first = cmp.Or(first, health.Check(p), r.memory.Add(p))
 	}
-	if first != nil {
-		outage.Failover(r.s.cfg.Blocks, blocks[0].Origin().Endpoint)
-	}
-	return first
+	return outage.Inspect(r.s.cfg.Blocks, r.memory, blocks, asked)
 }
 
 // fail applies the outage table.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 )
 
@@ -90,9 +91,9 @@ var faults = []fault{
 	{name: "foreign", err: errors.New("an error of the BlockSource's own"), reason: Failed, retry: later5m},
 	{name: "unhealthy", text: ErrUnhealthy, reason: Unhealthy, retry: later5m},
 	{name: "repeated", text: ErrRepeated, reason: Repeated, retry: later5m},
-	{name: "no block", text: errBlockCount, reason: Failed, retry: later5m},
-	{name: "too many", text: errBlockCount, reason: Failed, retry: later5m},
-	{name: "empty block", text: errBlockCount, reason: Failed, retry: later5m},
+	{name: "no block", text: outage.ErrBlockCount, reason: Failed, retry: later5m},
+	{name: "too many", text: outage.ErrBlockCount, reason: Failed, retry: later5m},
+	{name: "empty block", text: outage.ErrBlockCount, reason: Failed, retry: later5m},
 	{name: "old block", text: errBlockAge, reason: Failed, retry: later5m}, // under RequireFresh
 }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/qrand/internal/outage"
 )
 
 // mixes are all modes.
@@ -68,7 +70,7 @@ func TestOutputIsTheModels(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				os := stubOSWithTape(t)
 				blocks := &fakeBlocks{}
-				blocks.setErr(errBlockCount)
+				blocks.setErr(outage.ErrBlockCount)
 				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1)
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
@@ -93,7 +95,7 @@ func TestOutputIsTheModels(t *testing.T) {
 				model.reseed(newTestBlock(1).Bytes())
 				compare("after the first block")
 
-				blocks.setErr(errBlockCount)
+				blocks.setErr(outage.ErrBlockCount)
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				model.reseedFromOS()
@@ -169,7 +171,7 @@ func TestDirtyBuffer(t *testing.T) {
 // TestShardsDiffer: shards have keys of their own from New on, and after a
 // block too, even if crypto/rand were to give zeros only.
 func TestShardsDiffer(t *testing.T) {
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errBlockCount}}, maxShards)
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}}, maxShards)
 	keys := map[[32]byte]bool{}
 	collect := func(when string) {
 		for i, sh := range s.shards {

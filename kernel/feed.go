@@ -16,7 +16,6 @@
 package kernel
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -33,9 +32,6 @@ import (
 
 // ErrClosed is returned after Close.
 var ErrClosed = errors.New("kernel: the Feeder is closed")
-
-// errBlockCount is a BlockSource that breaks its contract.
-var errBlockCount = errors.New("kernel: the BlockSource returned no block, more than the one asked for, or an empty one")
 
 // An Event is an attempt to feed a block.
 type Event struct {
@@ -228,7 +224,9 @@ func (f *Feeder) fetch(ctx context.Context) (qrypt.Block, error) {
 	blocks, err := f.cfg.Blocks.Blocks(limited, 1)
 	switch {
 	case err == nil:
-		err = f.inspect(blocks)
+		if err = outage.Inspect(f.cfg.Blocks, f.memory, blocks, 1); err != nil {
+			err = fmt.Errorf("kernel: %w", err)
+		}
 	case limited.Err() != nil:
 		err = fmt.Errorf("kernel: %w", outage.ErrHangs)
 	}
@@ -239,20 +237,6 @@ func (f *Feeder) fetch(ctx context.Context) (qrypt.Block, error) {
 		return qrypt.Block{}, err
 	}
 	return blocks[0], nil
-}
-
-// inspect accepts or refuses an answer.
-func (f *Feeder) inspect(blocks []qrypt.Block) error {
-	if len(blocks) != 1 || blocks[0].Bytes() == nil {
-		return errBlockCount
-	}
-	p := blocks[0].Bytes()
-	err := cmp.Or(health.Check(p), f.memory.Add(p))
-	if err == nil {
-		return nil
-	}
-	outage.Failover(f.cfg.Blocks, blocks[0].Origin().Endpoint)
-	return fmt.Errorf("kernel: %w", err)
 }
 
 // add puts a block into the pool, with the credit and the reseed that it may have.

@@ -242,9 +242,9 @@ func TestRefused(t *testing.T) {
 	}{
 		{"stuck", []qrypt.Block{s.block(stuck)}, health.ErrUnhealthy},
 		{"seen before", []qrypt.Block{s.block(goodBytes(0))}, health.ErrRepeated},
-		{"none", nil, errBlockCount},
-		{"two", []qrypt.Block{s.block(goodBytes(8)), s.block(goodBytes(9))}, errBlockCount},
-		{"empty", make([]qrypt.Block, 1), errBlockCount},
+		{"none", nil, outage.ErrBlockCount},
+		{"two", []qrypt.Block{s.block(goodBytes(8)), s.block(goodBytes(9))}, outage.ErrBlockCount},
+		{"empty", make([]qrypt.Block, 1), outage.ErrBlockCount},
 	} {
 		f, p, s := newTestFeeder(t, Config{})
 		if _, err := f.Once(t.Context()); err != nil { // of goodBytes(0)
@@ -266,7 +266,7 @@ func TestRefused(t *testing.T) {
 		if !wiped(p, s) {
 			t.Errorf("%s: it was not wiped", c.name)
 		}
-		if bad := c.want != errBlockCount; (len(s.failovers) == 1) != bad {
+		if bad := c.want != outage.ErrBlockCount; (len(s.failovers) == 1) != bad {
 			t.Errorf("%s: failovers %v", c.name, s.failovers)
 		}
 	}

@@ -1,9 +1,7 @@
 package relay
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -134,7 +132,7 @@ func (f *refiller) receive(a fetched, now time.Time) {
 	f.fetching = false
 	err := a.err
 	if err == nil {
-		err = f.inspect(a.blocks, a.asked)
+		err = outage.Inspect(f.r.cfg.Blocks, f.memory, a.blocks, a.asked)
 	}
 	if err != nil {
 		wipe(a.blocks)
@@ -156,29 +154,6 @@ func (f *refiller) receive(a fetched, now time.Time) {
 		f.r.cfg.Logger.Info("relay: recovered: the service answers")
 		f.r.events.add(now, "recovered: the service answers")
 	}
-}
-
-// errBlockCount is a BlockSource's that does not keep its contract.
-var errBlockCount = errors.New("relay: the BlockSource returned no block, more blocks than asked for, or an empty one")
-
-// inspect accepts or refuses an answer as a whole: where one block is bad, its
-// neighbours are not to be trusted either.
-func (f *refiller) inspect(blocks []qrypt.Block, asked int) error {
-	if len(blocks) == 0 || len(blocks) > asked {
-		return errBlockCount
-	}
-	var first error
-	for _, b := range blocks {
-		p := b.Bytes()
-		if p == nil {
-			return errBlockCount
-		}
-		first = cmp.Or(first, health.Check(p), f.memory.Add(p))
-	}
-	if first != nil {
-		outage.Failover(f.r.cfg.Blocks, blocks[0].Origin().Endpoint)
-	}
-	return first
 }
 
 // fail applies the outage table. What is in stock is handed out meanwhile.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"example.com/qrand"
-	"example.com/qrand/internal/health"
 	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 )
@@ -167,28 +166,15 @@ func TestBadBlocks(t *testing.T) {
 		want  qrand.Reason
 	}{
 		"repeated": {func(f *fakeService) { f.repeat = true }, qrand.Repeated},
-		"stuck":    {func(f *fakeService) { f.noise = noise{nil} }, qrand.Unhealthy},
+		"stuck":    {func(f *fakeService) { f.stuck = true }, qrand.Unhealthy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
-				var bad []qrypt.Block
 				o.service.set(func() {
 					o.service.given = nil
-					if test.want == qrand.Unhealthy {
-						stuck, _ := qrypt.NewBlock(bytes.Repeat([]byte{7}, qrypt.BlockSize), qrypt.Origin{})
-						bad = append(bad, stuck)
-					}
 					test.spoil(o.service)
 				})
-				if bad != nil {
-					f := newRefiller(o.Relay, make([]byte, 32))
-					good := newNoise(77).block(t, qrypt.Origin{})
-					if err := f.inspect([]qrypt.Block{good, bad[0]}, 2); !errors.Is(err, health.ErrUnhealthy) {
-						t.Errorf("inspect: %v", err)
-					}
-					return
-				}
 				pieces(t, o.quantum(o.token, 2))
 				time.Sleep(time.Minute)
 				synctest.Wait()
@@ -207,20 +193,6 @@ func TestBadBlocks(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestContract: what a BlockSource may not return is not used.
-func TestContract(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
-		f := newRefiller(o.Relay, make([]byte, 32))
-		block := func() qrypt.Block { return o.service.noise.block(t, qrypt.Origin{}) }
-		for _, blocks := range [][]qrypt.Block{nil, {}, {block(), block(), block()}, {block(), {}}} {
-			if err := f.inspect(blocks, 2); !errors.Is(err, errBlockCount) {
-				t.Errorf("%d blocks: %v", len(blocks), err)
-			}
-		}
-	})
 }
 
 // TestMaxAge: blocks that nobody wants in time are wiped and replaced, though

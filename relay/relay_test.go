@@ -34,6 +34,7 @@ type fakeService struct {
 	copies   [][]byte
 	limit    int           // blocks it has; negative: no end
 	repeat   bool          // it gives the same block again
+	stuck    bool          // its generator is
 	hang     time.Duration // before it answers
 	newToken bool
 }
@@ -69,6 +70,9 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 			continue
 		}
 		b := f.noise.block(f.t, qrypt.Origin{Endpoint: "https://service.example", Emulated: f.emulated})
+		if f.stuck {
+			copy(b.Bytes()[100:110], make([]byte, 10))
+		}
 		blocks = append(blocks, b)
 		f.copies = append(f.copies, bytes.Clone(b.Bytes()))
 	}

@@ -29,7 +29,7 @@ import (
 // comes, the outage table, and what judges a block.
 var files = []string{
 	"drbg.go", "shard.go", "reseed.go", "fetch.go", "fallback.go",
-	"internal/outage/outage.go", "internal/outage/pace.go", "internal/outage/schedule.go",
+	"internal/outage/outage.go", "internal/outage/pace.go", "internal/outage/schedule.go", "internal/outage/inspect.go",
 	"internal/health/health.go", "internal/health/seen.go", "internal/clock/clock.go",
 }
 
