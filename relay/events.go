@@ -32,27 +32,43 @@ func (e *events) list() []Event {
 	return slices.Clone(e.last)
 }
 
-// A Sample is the stock at one time.
+// A Sample is what the chart and the rates are made of.
 type Sample struct {
-	Time  time.Time
-	Bytes int64
+	Time      time.Time
+	Stock     int64 // bytes
+	Received  int64 // bytes, since the relay began
+	HandedOut int64 // the same
+	Requests  int64 // for entropy, since the relay began
+	Failing   bool  // the service did not answer the last request with good blocks
 }
 
 // The chart's samples are historyStep apart and reach an hour back.
 const (
 	historyStep = 10 * time.Second
-	historyKept = 360
+	historyKept = 361 // both ends of the hour
 )
 
 type history struct {
 	mu      sync.Mutex
 	samples []Sample // oldest first
+	full    bool     // there was something in stock
+	empty   bool     // then nothing, and an event says so
 }
 
-func (h *history) add(now time.Time, bytes int64) {
+// add keeps a sample, and returns what an operator should know of it; empty:
+// nothing.
+func (h *history) add(s Sample) (event string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.samples = append(h.samples[max(0, len(h.samples)-historyKept+1):], Sample{now, bytes})
+	h.samples = append(h.samples[max(0, len(h.samples)-historyKept+1):], s)
+	switch {
+	case s.Stock > 0 && h.empty:
+		event = "there is entropy in stock again"
+	case s.Stock == 0 && h.full && !h.empty:
+		event = "out of stock: clients get 503"
+	}
+	h.full, h.empty = h.full || s.Stock > 0, s.Stock == 0 && h.full
+	return event
 }
 
 func (h *history) list() []Sample {

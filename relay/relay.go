@@ -185,12 +185,15 @@ func (r *Relay) wakeRefiller() {
 	}
 }
 
-// keepHistory samples the stock for the chart.
+// keepHistory takes the samples that the page is made of.
 func (r *Relay) keepHistory(ctx context.Context) {
 	tick := time.NewTicker(historyStep)
 	defer tick.Stop()
 	for {
-		r.history.add(clock.Now(), r.stock.balance().Stock)
+		now := clock.Now()
+		if event := r.history.add(r.sample(now)); event != "" {
+			r.events.add(now, event)
+		}
 		select {
 		case <-ctx.Done():
 			return
