@@ -49,7 +49,7 @@ type point struct{ x, y float64 }
 
 // drawChart draws samples up to the last, which is of now. It goes by the wall
 // clock, as its axis does.
-func drawChart(samples []Sample, limit int64) chart {
+func drawChart(samples []sample, limit int64) chart {
 	current := samples[len(samples)-1]
 	now := current.Time.Round(0)
 	low, high, failed := current.Stock, current.Stock, time.Duration(0)

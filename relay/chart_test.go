@@ -11,9 +11,9 @@ import (
 var pageNoon = time.Date(2026, 3, 3, 12, 10, 0, 0, time.UTC)
 
 // pageSamples are of one stock every 10 s, up to noon.
-func pageSamples(n int, stock int64) (samples []Sample) {
+func pageSamples(n int, stock int64) (samples []sample) {
 	for i := range n {
-		samples = append(samples, Sample{Time: pageNoon.Add(-time.Duration(n-1-i) * historyStep), Stock: stock})
+		samples = append(samples, sample{Time: pageNoon.Add(-time.Duration(n-1-i) * historyStep), Stock: stock})
 	}
 	return samples
 }
@@ -118,7 +118,7 @@ func TestPageRates(t *testing.T) {
 	if got := ratesOf(samples[:1]); got != (rates{}) {
 		t.Errorf("%+v of one sample", got)
 	}
-	slept := append(samples[:10:10], Sample{Time: pageNoon.Add(time.Hour)})
+	slept := append(samples[:10:10], sample{Time: pageNoon.Add(time.Hour)})
 	if got := ratesOf(slept); got != (rates{}) {
 		t.Errorf("%+v after an hour's sleep", got)
 	}
@@ -130,8 +130,8 @@ func TestPageHistory(t *testing.T) {
 	var h history
 	var told []string
 	for i, stock := range []int64{0, 0, 7, 0, 0, 5, 6, 0} {
-		if event := h.add(Sample{Time: pageNoon.Add(time.Duration(i) * historyStep), Stock: stock}); event != "" {
-			told = append(told, fmt.Sprint(i, " ", event))
+		if news := h.add(sample{Time: pageNoon.Add(time.Duration(i) * historyStep), Stock: stock}); news != "" {
+			told = append(told, fmt.Sprint(i, " ", news))
 		}
 	}
 	want := []string{"3 out of stock: clients get 503", "5 there is entropy in stock again", "7 out of stock: clients get 503"}
@@ -139,7 +139,7 @@ func TestPageHistory(t *testing.T) {
 		t.Errorf("%q, want %q", told, want)
 	}
 	for i := range 2 * historyKept {
-		h.add(Sample{Time: pageNoon, Stock: int64(i)})
+		h.add(sample{Time: pageNoon, Stock: int64(i)})
 	}
 	if kept := h.list(); len(kept) != historyKept || kept[historyKept-1].Stock != 2*historyKept-1 {
 		t.Errorf("%d are kept", len(kept))

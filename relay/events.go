@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An Event is something that an operator may want to know.
-type Event struct {
+// An event is something that an operator may want to know.
+type event struct {
 	Time time.Time
 	Text string
 }
@@ -17,23 +17,23 @@ const eventsKept = 50
 
 type events struct {
 	mu   sync.Mutex
-	last []Event // oldest first
+	last []event // oldest first
 }
 
 func (e *events) add(now time.Time, text string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.last = append(e.last[max(0, len(e.last)-eventsKept+1):], Event{now, text})
+	e.last = append(e.last[max(0, len(e.last)-eventsKept+1):], event{now, text})
 }
 
-func (e *events) list() []Event {
+func (e *events) list() []event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.last)
 }
 
-// A Sample is what the chart and the rates are made of.
-type Sample struct {
+// A sample is what the chart and the rates are made of.
+type sample struct {
 	Time      time.Time
 	Stock     int64 // bytes
 	Received  int64 // bytes, since the relay began
@@ -50,28 +50,28 @@ const (
 
 type history struct {
 	mu      sync.Mutex
-	samples []Sample // oldest first
+	samples []sample // oldest first
 	full    bool     // there was something in stock
 	empty   bool     // then nothing, and an event says so
 }
 
 // add keeps a sample, and returns what an operator should know of it; empty:
 // nothing.
-func (h *history) add(s Sample) (event string) {
+func (h *history) add(s sample) (news string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.samples = append(h.samples[max(0, len(h.samples)-historyKept+1):], s)
 	switch {
 	case s.Stock > 0 && h.empty:
-		event = "there is entropy in stock again"
+		news = "there is entropy in stock again"
 	case s.Stock == 0 && h.full && !h.empty:
-		event = "out of stock: clients get 503"
+		news = "out of stock: clients get 503"
 	}
 	h.full, h.empty = h.full || s.Stock > 0, s.Stock == 0 && h.full
-	return event
+	return news
 }
 
-func (h *history) list() []Sample {
+func (h *history) list() []sample {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.samples)

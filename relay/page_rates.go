@@ -19,7 +19,7 @@ const (
 )
 
 // ratesOf compares the last sample with the one from a minute ago.
-func ratesOf(samples []Sample) rates {
+func ratesOf(samples []sample) rates {
 	last := samples[len(samples)-1]
 	for _, s := range samples {
 		over := last.Time.Sub(s.Time)

@@ -34,7 +34,7 @@ type view struct {
 	Hidden     int    // clients that are not shown
 	ClientsErr string // why the list as it is now is not in force
 	Statuses   []tally
-	Events     []Event // newest first
+	Events     []event // newest first
 	emptySince time.Time
 }
 
@@ -80,9 +80,9 @@ func (r *Relay) view(now time.Time) *view {
 	return v
 }
 
-func (r *Relay) sample(now time.Time) Sample {
+func (r *Relay) sample(now time.Time) sample {
 	account, up := r.Account(), r.Upstream()
-	s := Sample{Time: now, Stock: account.Stock, Received: account.Received, HandedOut: account.HandedOut,
+	s := sample{Time: now, Stock: account.Stock, Received: account.Received, HandedOut: account.HandedOut,
 		Failing: !up.Up && up.Reason != ""}
 	for _, counts := range r.metrics.answers() {
 		for _, n := range counts {
@@ -161,7 +161,7 @@ func results(up Upstream) []tally {
 
 // emptySince is the first of the samples since which there was no whole block in
 // stock, as far as they tell; zero if there is one, or only the last tells.
-func emptySince(samples []Sample) (since time.Time) {
+func emptySince(samples []sample) (since time.Time) {
 	for i, s := range slices.Backward(samples) {
 		if s.Stock >= qrypt.BlockSize {
 			break

@@ -160,8 +160,11 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// Ready reports whether there is anything to hand out.
-func (r *Relay) Ready() bool { return r.stock.balance().Stock > 0 }
+// Ready reports whether there is a whole block to hand out.
+func (r *Relay) Ready() bool {
+	_, any := r.stock.oldest(clock.Now())
+	return any
+}
 
 // Account says where every byte went.
 func (r *Relay) Account() Account { return r.stock.balance() }
@@ -191,8 +194,8 @@ func (r *Relay) keepHistory(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		now := clock.Now()
-		if event := r.history.add(r.sample(now)); event != "" {
-			r.events.add(now, event)
+		if news := r.history.add(r.sample(now)); news != "" {
+			r.events.add(now, news)
 		}
 		select {
 		case <-ctx.Done():

@@ -399,6 +399,16 @@ func TestNoSupply(t *testing.T) {
 		if !strings.Contains(o.log.String(), "status=503") || o.Ready() {
 			t.Error("not logged, or ready without stock")
 		}
+		service.set(func() { service.limit = 1 })
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if !o.Ready() {
+			t.Errorf("not ready with %d bytes", o.Account().Stock)
+		}
+		pieces(t, o.keys(o.token, 24, 1))
+		if o.Ready() {
+			t.Error("ready without a whole block")
+		}
 		if o.ask("", "GET", "/readyz").Code != 503 || o.ask("", "GET", "/healthz").Code != 200 {
 			t.Error("the probes are wrong")
 		}
