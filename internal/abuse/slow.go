@@ -1,0 +1,153 @@
+package abuse
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// tick is between the bytes of one who is slow.
+const tick = 100 * time.Millisecond
+
+// untilClosed reads until the relay ends the connection.
+func untilClosed(ctx context.Context, c net.Conn) error {
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	io.Copy(io.Discard, c)
+	return nil
+}
+
+// trickle sends text a byte at a time, and then waits for the end.
+func trickle(ctx context.Context, c net.Conn, a *attacker, text []byte) error {
+	gone := make(chan struct{})
+	go func() { untilClosed(ctx, c); close(gone) }()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for i := range text {
+		if _, err := c.Write(text[i : i+1]); err != nil {
+			break
+		}
+		a.sent(1)
+		a.inPlace()
+		select {
+		case <-gone:
+			return nil
+		case <-ticker.C:
+		}
+	}
+	<-gone
+	return nil
+}
+
+func idleTCP(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dialTCP(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+func idleTLS(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dial(ctx, "http/1.1")
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+func idleKept(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dial(ctx, "http/1.1")
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", t.Addr)
+	r := bufio.NewReader(c)
+	if resp, err := http.ReadResponse(r, nil); err == nil {
+		io.Copy(io.Discard, resp.Body)
+		a.sent(1)
+	}
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+func idleHTTP2(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dialHTTP2(ctx, 1<<16)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+func slowHandshake(ctx context.Context, t Target, a *attacker) error {
+	hello := clientHello(t.config("http/1.1"))
+	c, err := t.dialTCP(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	return trickle(ctx, c, a, hello)
+}
+
+// clientHello is what a client sends first.
+func clientHello(config *tls.Config) []byte {
+	here, there := net.Pipe()
+	defer there.Close()
+	go tls.Client(here, config).Handshake()
+	hello := make([]byte, 16<<10)
+	n, _ := there.Read(hello)
+	return hello[:n]
+}
+
+func slowHeader(ctx context.Context, t Target, a *attacker) error {
+	return slowRequest(ctx, t, a, fmt.Sprintf("GET /api/v1/quantum-entropy?size=1 HTTP/1.1\r\nHost: %s\r\n", t.Addr), strings.Repeat("Accept: text/html\r\n", 1000))
+}
+
+// slowBody has a good client's token: others are refused before their body is
+// read.
+func slowBody(ctx context.Context, t Target, a *attacker) error {
+	return slowRequest(ctx, t, a, fmt.Sprintf("POST /api/v1/entropy HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n{", t.Addr, t.Token), strings.Repeat(" ", 4000))
+}
+
+func slowRequest(ctx context.Context, t Target, a *attacker, begin, rest string) error {
+	c, err := t.dial(ctx, "http/1.1")
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	io.WriteString(c, begin)
+	return trickle(ctx, c, a, []byte(rest))
+}
+
+// deafPipeline sends requests one after another and reads no answer.
+func deafPipeline(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dial(ctx, "http/1.1")
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	c.NetConn().(*net.TCPConn).SetReadBuffer(1)
+	const batch = 50
+	requests := strings.Repeat(fmt.Sprintf("GET /api/v1/quantum-entropy HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", t.Addr, wrongToken), batch)
+	stuck := time.AfterFunc(time.Second, a.inPlace) // when neither side reads
+	defer stuck.Stop()
+	for {
+		if _, err := io.WriteString(c, requests); err != nil {
+			return nil
+		}
+		a.sent(batch)
+		stuck.Reset(time.Second)
+	}
+}
