@@ -150,6 +150,11 @@ func New(cfg Config) (*Relay, error) {
 // /metrics and the status page (/). Paths are taken as they are: none is
 // cleaned, and nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if len(req.TransferEncoding) > 0 {
+		// RFC 9112 section 6.3: what comes after a request with a Content-Length
+		// too may be no request. The server does not say whether this one had both.
+		w.Header().Set("Connection", "close")
+	}
 	switch path := req.URL.Path; {
 	case req.URL.RawPath != "":
 		refuse(http.StatusNotFound, "there is nothing at this path").send(w)
