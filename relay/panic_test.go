@@ -1,0 +1,89 @@
+package relay
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/qrand/internal/abuse"
+)
+
+// A breaking is a ResponseWriter that panics when it is written to for the n-th
+// time, or when headers are asked for.
+type breaking struct {
+	*httptest.ResponseRecorder
+	header bool
+}
+
+func (b *breaking) Header() http.Header {
+	if b.header {
+		b.header = false
+		panic("broken")
+	}
+	return b.ResponseRecorder.Header()
+}
+
+func (b *breaking) Write(p []byte) (int, error) {
+	b.ResponseRecorder.Write(p[:len(p)/2])
+	panic(string(p)) // with entropy in it
+}
+
+// TestPanics: a panic before the answer is 500; one within it ends the
+// connection, for what followed would be taken for entropy. Either is logged,
+// without what it was about, and the account balances.
+func TestPanics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	token, err := AddClient(path, Client{Name: "web", Rate: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients, err := OpenClients(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r := &Relay{
+		cfg:      Config{Clients: clients, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		stock:    &stock{},
+		upstream: &upstream{},
+		wake:     make(chan struct{}, 1),
+	}
+	r.metrics = newMetrics(r)
+	blocks, err := abuse.NewNumbered().Blocks(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stock.put(blocks)
+	serve := func(w *breaking) (aborted any) {
+		defer func() { aborted = recover() }()
+		req := httptest.NewRequest("GET", quantumPath, nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		r.ServeHTTP(w, req)
+		return nil
+	}
+
+	w := &breaking{ResponseRecorder: httptest.NewRecorder()}
+	if aborted := serve(w); aborted != http.ErrAbortHandler {
+		t.Errorf("a panic within the answer ends in %v", aborted)
+	}
+	if text := w.Body.String(); strings.Contains(text, "error") || !strings.HasPrefix(text, `{"random"`) {
+		t.Errorf("the answer ends in %q", text[max(0, len(text)-60):])
+	}
+	if a := r.Account(); a.Lost != 1024 || a.Stock != 1024 || a.InFlight != 0 {
+		t.Errorf("%+v", a)
+	}
+	if text := log.String(); !strings.Contains(text, "panic") || !strings.Contains(text, "panic_test.go") || strings.Contains(text, w.Body.String()[20:40]) {
+		t.Errorf("the log has %q", text)
+	}
+
+	log.Reset()
+	w = &breaking{ResponseRecorder: httptest.NewRecorder(), header: true}
+	serve(w)
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("a panic before the answer: status %d", w.Code)
+	}
+}
