@@ -73,6 +73,8 @@ type ServerConfig struct {
 const (
 	defaultMaxConns        = 16384
 	defaultMaxConnsPerHost = 1024
+
+	otherFiles = 64 // of a process, besides its clients' connections
 )
 
 // Serve serves h until ctx is done, and then lets the requests under way end.
@@ -93,6 +95,9 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		logger = slog.Default()
 	}
 	maxConns := cmp.Or(cfg.MaxConns, defaultMaxConns)
+	if files, known := openFiles(); known && files < uint64(maxConns)+otherFiles {
+		logger.Warn("relay: this process may have fewer files open than connections: raise its limit (ulimit -n, LimitNOFILE) or lower MaxConns", "files", files, "connections", maxConns)
+	}
 	limited := limit(cfg.Listener, maxConns, cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost))
 	t := cmp.Or(cfg.timeouts, defaultTimeouts)
 	server := &http.Server{
