@@ -9,10 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // serve serves h with TLS on loopback until the test ends or stop is called.
@@ -111,72 +109,5 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
-	}
-}
-
-// TestLimiter: connections beyond the limits are closed at once, and each that
-// ends makes room for another.
-func TestLimiter(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inner.Close()
-	l := limit(inner, 5, 3)
-	accepted := make(chan net.Conn)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted <- c
-		}
-	}()
-	dial := func(from string) (client net.Conn) {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
-		client, err := d.Dial("tcp", inner.Addr().String())
-		if err != nil {
-			t.Skipf("cannot connect from %s here: %v", from, err)
-		}
-		t.Cleanup(func() { client.Close() })
-		return client
-	}
-	refused := func(from string) {
-		t.Helper()
-		c := dial(from)
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("from %s: one too many is not closed: %v", from, err)
-		}
-	}
-	var here []net.Conn
-	for range 3 {
-		dial("127.0.0.1")
-		here = append(here, <-accepted)
-	}
-	refused("127.0.0.1")
-	for range 2 {
-		dial("127.0.0.2")
-		<-accepted
-	}
-	refused("127.0.0.2")
-	refused("127.0.0.3")
-	here[0].Close()
-	here[0].Close() // counts once
-	dial("127.0.0.1")
-	<-accepted
-	refused("127.0.0.1")
-	refused("127.0.0.3")
-}
-
-// TestHostOf: an IPv6 host has 2^64 addresses, and they are counted as one.
-func TestHostOf(t *testing.T) {
-	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
-	if hostOf(at("2001:db8::1")) != hostOf(at("2001:db8::ffff:2")) || hostOf(at("2001:db8::1")) == hostOf(at("2001:db8:0:1::1")) {
-		t.Error("an IPv6 host is not its /64")
-	}
-	if hostOf(at("192.0.2.1")) != hostOf(at("::ffff:192.0.2.1")) || hostOf(at("192.0.2.1")) == hostOf(at("192.0.2.2")) {
-		t.Error("an IPv4 host is not its address")
 	}
 }

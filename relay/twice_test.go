@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/qrand/internal/abuse"
+	"example.com/qrand/internal/built"
 )
 
 // requestsOfAll is how many requests TestNoByteTwice makes: 4000, or 1000 where
@@ -21,7 +22,7 @@ import (
 func requestsOfAll(t *testing.T) (n int, seed uint64) {
 	t.Helper()
 	n, seed = 4000, uint64(time.Now().UnixNano())
-	if testing.Short() || raceDetector {
+	if testing.Short() || built.Race {
 		n = 1000
 	}
 	if text := os.Getenv("QRAND_RELAY_REQUESTS"); text != "" {

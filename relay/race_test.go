@@ -1,6 +1,0 @@
-//go:build race
-
-package relay
-
-// raceDetector makes what takes seconds take minutes.
-const raceDetector = true
