@@ -121,8 +121,8 @@ func parsePrivateSSH(data, passphrase []byte) (public any, err error) {
 // parsePublicSSH reads a line of authorized_keys.
 func parsePublicSSH(line []byte) (public any, err error) {
 	key, _, _, rest, err := ssh.ParseAuthorizedKey(line)
-	if err != nil {
-		return nil, wrap(err)
+	if err != nil { // the library's error quotes the line, which may be long
+		return nil, errors.New("keyfile: not an SSH public key: want the type, the key in base64 and perhaps a comment, as ssh-keygen writes them")
 	}
 	if len(strings.TrimSpace(string(rest))) > 0 {
 		return nil, errors.New("keyfile: more than one SSH public key: give one line")
