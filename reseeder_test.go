@@ -90,3 +90,20 @@ func TestAsksAreForgotten(t *testing.T) {
 		t.Errorf("Reseed returned %v, and %d calls are kept", err, len(r.asks))
 	}
 }
+
+// TestTokenCheckEndsLate: a call of Reseed that waits for a look at the token is
+// not refused if a request has become due meanwhile: that answers it.
+func TestTokenCheckEndsLate(t *testing.T) {
+	r, now := newTestReseeder(t)
+	r.fail(&qrypt.Error{Class: qrypt.ErrUnauthorized}, now)
+	a := ask{ctx: context.Background(), reply: make(chan error, 1)}
+	r.ask(a, now.Add(time.Hour-time.Second))
+	r.checked(false, now.Add(time.Hour))
+	if len(r.asks) != 1 {
+		t.Errorf("Reseed returned %v", <-a.reply)
+	}
+	r.checked(false, now.Add(time.Hour-time.Second))
+	if err := <-a.reply; !errors.Is(err, ErrHeld) {
+		t.Errorf("Reseed returned %v", err)
+	}
+}
