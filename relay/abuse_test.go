@@ -196,7 +196,8 @@ func TestLargeBodies(t *testing.T) {
 				if token == stranger {
 					want = http.StatusUnauthorized
 				}
-				if sent > most || status != want && status != 0 {
+				cut := status == 0 && protocol == "http/1.1" // while it still sends
+				if sent > most || status != want && !cut {
 					t.Errorf("%s, chunked %v: of %d bytes %d were sent, status %d, want %d or none", protocol, chunked, size, sent, status, want)
 				}
 			}

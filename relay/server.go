@@ -44,8 +44,8 @@ func http2Limits(t timeouts) *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          16,       // each can be made to hold 32 KiB, and four requests that wait
 		MaxReadFrameSize:              16 << 10, // RFC 9113 section 4.2: the least that there may be
-		MaxReceiveBufferPerConnection: 64 << 10, // section 6.9.2: the initial window, and Go's least
-		MaxReceiveBufferPerStream:     2 * maxBody,
+		MaxReceiveBufferPerConnection: 64 << 10, // section 6.9.2: the initial window, which peers may
+		MaxReceiveBufferPerStream:     64 << 10, // use before they know ours, and Go's least
 		WriteByteTimeout:              t.stall,
 	}
 }

@@ -127,9 +127,10 @@ func (k *killable) start(t *testing.T) {
 
 // load begins to ask, in both dialects and both versions of HTTP.
 func (k *killable) load(t *testing.T, clients int) {
+	target := k.target
 	for i := range clients {
 		k.clients.Go(func() {
-			client := k.target.Client([]string{"http/1.1", "h2"}[i%2])
+			client := target.Client([]string{"http/1.1", "h2"}[i%2])
 			defer client.CloseIdleConnections()
 			for {
 				select {
@@ -141,7 +142,7 @@ func (k *killable) load(t *testing.T, clients int) {
 				if i%4 < 2 {
 					size = 16 + rand.IntN(500)
 				}
-				status, entropy, err := k.target.Ask(t.Context(), client, pieces, size)
+				status, entropy, err := target.Ask(t.Context(), client, pieces, size)
 				var network net.Error
 				switch {
 				case errors.Is(err, syscall.ECONNREFUSED):
