@@ -57,7 +57,7 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 	requests.Jitter = jitter
 	return &reseeder{
 		s:          s,
-		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes()),
+		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes(), health.Remembered),
 		answers:    make(chan answer, 1),
 		lastReseed: now,
 		wanting:    true,

@@ -98,7 +98,7 @@ func New(cfg Config) (*Feeder, error) {
 var osReader = rand.Reader
 
 func newFeeder(cfg Config, pool pool, key []byte) *Feeder {
-	return &Feeder{cfg: cfg, pool: pool, memory: health.NewMemory(key), requests: outage.NewSchedule(1)}
+	return &Feeder{cfg: cfg, pool: pool, memory: health.NewMemory(key, health.Remembered), requests: outage.NewSchedule(1)}
 }
 
 // Close closes the pool.

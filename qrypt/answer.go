@@ -256,14 +256,22 @@ func unescape(text []byte) ([]byte, bool) {
 	return out, true
 }
 
-// age is for how long a relay has kept the blocks of an answer (RFC 9111 section
-// 5.1), so that whoever wants fresh ones is not deceived. The service itself
-// says nothing; what is no number is ignored, as the RFC has it.
+// age is for how long relays have kept the blocks of an answer (RFC 9111 section
+// 5.1). The service itself says nothing. Whoever wants fresh blocks is not to be
+// deceived: of several values the largest counts, and what is no number is as old
+// as can be.
 func age(h http.Header) time.Duration {
-	values := h["Age"]
-	if len(values) != 1 || values[0] == "" || strings.Trim(values[0], "0123456789") != "" {
-		return 0
+	var oldest time.Duration
+	for _, value := range strings.Split(strings.Join(h["Age"], ","), ",") {
+		value = strings.TrimSpace(value)
+		switch {
+		case value == "" && len(h["Age"]) == 0:
+		case value == "" || strings.Trim(value, "0123456789") != "":
+			oldest = longest
+		default:
+			seconds, _ := strconv.ParseUint(value, 10, 64) // its largest, where the value is larger
+			oldest = max(oldest, time.Duration(min(seconds, uint64(longest/time.Second)))*time.Second)
+		}
 	}
-	seconds, _ := strconv.ParseUint(values[0], 10, 64) // its largest, where the value is larger
-	return time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
+	return oldest
 }

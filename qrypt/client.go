@@ -275,6 +275,7 @@ func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Bl
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	asked := time.Now()
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, transportError(ctx, endpoint, err)
@@ -284,7 +285,10 @@ func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Bl
 	if res.StatusCode != http.StatusOK {
 		return nil, statusError(endpoint, res, received)
 	}
-	origin := Origin{Endpoint: endpoint, Received: received.Add(-age(res.Header)), Emulated: res.Header.Get(EmulatedHeader) != ""}
+	origin := Origin{Endpoint: endpoint, Received: received, Emulated: res.Header.Get(EmulatedHeader) != ""}
+	if kept := age(res.Header); kept > 0 {
+		origin.Received = asked.Add(-kept) // it may have been that old then: RFC 9111 section 4.2.3
+	}
 	malformed := func(detail string) error {
 		return &Error{Endpoint: endpoint, StatusCode: res.StatusCode, Class: ErrMalformed, Detail: detail}
 	}

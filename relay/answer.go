@@ -3,6 +3,7 @@ package relay
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -66,7 +67,8 @@ func send(w http.ResponseWriter, body []byte) bool {
 	if _, err := w.Write(body); err != nil {
 		return false
 	}
-	return http.NewResponseController(w).Flush() == nil
+	err := http.NewResponseController(w).Flush()
+	return err == nil || errors.Is(err, http.ErrNotSupported) // by a middleware: then it goes when we return
 }
 
 // send answers without entropy.

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -67,7 +66,11 @@ func (c *Certificate) reload() (changed bool, err error) {
 		return false, fmt.Errorf("relay: key of the certificate: %w", err)
 	}
 	defer clear(key)
-	sum := sha256.Sum256(slices.Concat(cert, key))
+	h := sha256.New()
+	fmt.Fprintf(h, "%d\n", len(cert))
+	h.Write(cert)
+	h.Write(key)
+	sum := [sha256.Size]byte(h.Sum(nil))
 	if sum == c.sum {
 		return false, nil
 	}

@@ -65,6 +65,10 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		v.refuse(ref)
 		return
 	}
+	if most := r.cfg.Stock * qrypt.BlockSize; o.bytes() > most {
+		v.refuse(o.malformed("this relay keeps %d bytes ready: ask for no more", most))
+		return
+	}
 	now := clock.Now()
 	if wait := cl.allow(now); wait > 0 {
 		retryAfter(w, wait)
@@ -118,7 +122,7 @@ func (r *Relay) deliver(v *visit) bool {
 	b.encode(v.order)
 	// RFC 9111 section 5.1: how long ago the service gave the oldest of it. A
 	// client with a limit to that, such as RequireFresh, counts from then.
-	v.w.Header().Set("Age", strconv.FormatInt(int64(from.age/time.Second), 10))
+	v.w.Header().Set("Age", strconv.FormatInt(int64((from.age+time.Second-1)/time.Second), 10)) // never younger than it is
 	if from.emulated {
 		v.w.Header().Set(qrypt.EmulatedHeader, emulatedValue)
 	}

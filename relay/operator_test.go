@@ -122,7 +122,7 @@ func TestMetrics(t *testing.T) {
 		small := o.client(Client{Name: "small", Rate: -1, Quota: Quota{Bytes: 5000, Period: 24 * time.Hour}})
 		pieces(t, o.quantum(o.token, 2))
 		pieces(t, o.keys(small, 48, 2))
-		o.quantum(small, 512)
+		o.quantum(small, 8)
 		o.quantum("wrong", 1)
 		o.service.set(func() { o.service.limit = 0 })
 		pieces(t, o.quantum(o.token, 4))

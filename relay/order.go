@@ -49,8 +49,15 @@ func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status, fmt.Sprintf(format, args...)}
 }
 
-// readOrder reads what is asked for. What is malformed is 400 in the document's
-// dialect and 422 in the Open API's.
+// malformed is 400 in the document's dialect and 422 in the Open API's.
+func (o order) malformed(format string, args ...any) *refusal {
+	if o.open {
+		return refuse(http.StatusUnprocessableEntity, format, args...)
+	}
+	return refuse(http.StatusBadRequest, format, args...)
+}
+
+// readOrder reads what is asked for.
 func readOrder(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 	if r.URL.Path == openPath {
 		return readOpen(w, r)
@@ -62,7 +69,7 @@ func readQuantum(r *http.Request) (order, *refusal) {
 	o := order{pieces: defaultQuantumPieces, size: qrypt.BlockSize}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return o, refuse(http.StatusBadRequest, "the query is malformed")
+		return o, o.malformed("the query is malformed")
 	}
 	switch sizes := query["size"]; len(sizes) {
 	case 0:
@@ -74,18 +81,17 @@ func readQuantum(r *http.Request) (order, *refusal) {
 			return o, nil
 		}
 	}
-	return o, refuse(http.StatusBadRequest, "size must be one integer from 1 to %d", maxPieces)
+	return o, o.malformed("size must be one integer from 1 to %d", maxPieces)
 }
 
 func readOpen(w http.ResponseWriter, r *http.Request) (order, *refusal) {
-	const status = http.StatusUnprocessableEntity
 	o := order{open: true, pieces: defaultOpenPieces, size: defaultOpenSize}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return o, refuse(status, "the content type must be application/json")
+		return o, o.malformed("the content type must be application/json")
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		return o, refuse(status, "the body is incomplete, or has more than %d bytes", maxBody)
+		return o, o.malformed("the body is incomplete, or has more than %d bytes", maxBody)
 	}
 	text = bytes.TrimSpace(text)
 	asked := struct {
@@ -93,16 +99,16 @@ func readOpen(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 		Count *int `json:"block_count"`
 	}{&o.size, &o.pieces}
 	if err := json.Unmarshal(text, &asked); err != nil || text[0] != '{' { // null is no error
-		return o, refuse(status, "the body must be a JSON object with the integers block_size and block_count")
+		return o, o.malformed("the body must be a JSON object with the integers block_size and block_count")
 	}
 	if asked.Size == nil || asked.Count == nil { // null
-		return o, refuse(status, "block_size and block_count must be integers")
+		return o, o.malformed("block_size and block_count must be integers")
 	}
 	if o.pieces < 1 || o.pieces > maxPieces {
-		return o, refuse(status, "block_count must be from 1 to %d", maxPieces)
+		return o, o.malformed("block_count must be from 1 to %d", maxPieces)
 	}
 	if o.size < 1 || o.size > maxBytes/o.pieces {
-		return o, refuse(status, "block_size must be at least 1, and all blocks together at most %d bytes", maxBytes)
+		return o, o.malformed("block_size must be at least 1, and all blocks together at most %d bytes", maxBytes)
 	}
 	return o, nil
 }

@@ -47,7 +47,7 @@ func TestPanics(t *testing.T) {
 	}
 	var log bytes.Buffer
 	r := &Relay{
-		cfg:      Config{Clients: clients, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		cfg:      Config{Clients: clients, Stock: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 		stock:    &stock{},
 		upstream: &upstream{},
 		wake:     make(chan struct{}, 1),

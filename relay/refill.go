@@ -2,7 +2,9 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/qrand"
@@ -38,7 +40,7 @@ type fetched struct {
 func newRefiller(r *Relay, key []byte) *refiller {
 	return &refiller{
 		r:        r,
-		memory:   health.NewMemory(key),
+		memory:   health.NewMemory(key, max(health.Remembered, 2*r.cfg.Stock)),
 		requests: outage.NewSchedule(r.cfg.BatchBlocks),
 		answers:  make(chan fetched, 1),
 		warned:   map[qrand.Reason]bool{},
@@ -72,6 +74,15 @@ func (f *refiller) run(ctx context.Context) {
 // act does what is due, and returns when something is next; zero: not before
 // an answer comes or a client takes something.
 func (f *refiller) act(ctx context.Context, now time.Time) time.Time {
+	next, expiry := f.request(ctx, now), f.expiry(now)
+	if next.IsZero() || !expiry.IsZero() && expiry.Before(next) {
+		return expiry
+	}
+	return next
+}
+
+// request asks the service if it is time, and returns when to look again.
+func (f *refiller) request(ctx context.Context, now time.Time) time.Time {
 	switch {
 	case f.checking, f.fetching && f.overdue:
 		return time.Time{}
@@ -84,7 +95,7 @@ func (f *refiller) act(ctx context.Context, now time.Time) time.Time {
 	}
 	missing := f.r.stock.missing(f.r.cfg.Stock, now)
 	if missing < f.r.cfg.BatchBlocks && !f.requests.Failing() {
-		return f.expiry(now)
+		return time.Time{}
 	}
 	next, tokenAt := f.requests.NotBefore(), f.requests.TokenAt()
 	switch {
@@ -105,7 +116,8 @@ func (f *refiller) act(ctx context.Context, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// expiry is when the oldest block reaches MaxAge.
+// expiry wipes what is too old, whatever the service does, and returns when the
+// oldest byte that is left will be.
 func (f *refiller) expiry(now time.Time) time.Time {
 	if age, any := f.r.stock.oldest(now); any && f.r.cfg.MaxAge != 0 {
 		return now.Add(f.r.cfg.MaxAge - age + time.Millisecond)
@@ -134,6 +146,9 @@ func (f *refiller) receive(a fetched, now time.Time) {
 	if err == nil {
 		err = outage.Inspect(f.r.cfg.Blocks, f.memory, a.blocks, a.asked)
 	}
+	if err == nil && f.tooOld(a.blocks, now) {
+		err = errTooOld
+	}
 	if err != nil {
 		wipe(a.blocks)
 		f.r.upstream.refused(len(a.blocks))
@@ -141,10 +156,11 @@ func (f *refiller) receive(a fetched, now time.Time) {
 		return
 	}
 	origin := a.blocks[0].Origin()
+	emulated := slices.ContainsFunc(a.blocks, func(b qrypt.Block) bool { return b.Origin().Emulated })
 	f.requests.Answered()
 	f.r.stock.put(a.blocks)
-	f.r.upstream.answered(origin, f.requests.NotBefore(), now)
-	if origin.Emulated && !f.emulated {
+	f.r.upstream.answered(origin.Endpoint, emulated, f.requests.NotBefore(), now)
+	if emulated && !f.emulated {
 		f.emulated = true
 		f.r.cfg.Logger.Warn("relay: the entropy is emulated, not quantum", "endpoint", origin.Endpoint)
 		f.r.events.add(now, "the entropy is EMULATED, not quantum")
@@ -154,6 +170,14 @@ func (f *refiller) receive(a fetched, now time.Time) {
 		f.r.cfg.Logger.Info("relay: recovered: the service answers")
 		f.r.events.add(now, "recovered: the service answers")
 	}
+}
+
+// errTooOld is another relay's failure, or that of whoever gives it an Age: the
+// blocks would be wiped as they come, and others asked for.
+var errTooOld = errors.New("relay: the blocks that come are older than MaxAge already: another relay has kept them; give it a MaxAge too")
+
+func (f *refiller) tooOld(blocks []qrypt.Block, now time.Time) bool {
+	return f.r.cfg.MaxAge != 0 && slices.ContainsFunc(blocks, func(b qrypt.Block) bool { return clock.Age(now, b.Origin().Received) >= f.r.cfg.MaxAge })
 }
 
 // fail applies the outage table. What is in stock is handed out meanwhile.

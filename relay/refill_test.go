@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/health"
 	"example.com/qrand/internal/outage"
 	"example.com/qrand/qrypt"
 )
@@ -210,6 +211,89 @@ func TestMaxAge(t *testing.T) {
 		}
 		if got := o.Account(); got.Expired != 4*qrypt.BlockSize || got.Stock != 4*qrypt.BlockSize || got.Received != 8*qrypt.BlockSize {
 			t.Errorf("the account is %+v", got)
+		}
+	})
+}
+
+// TestMaxAgeInAnOutage: blocks expire on time, cut or whole, whatever the service
+// does meanwhile, and nobody is told that there are any.
+func TestMaxAgeInAnOutage(t *testing.T) {
+	for name, break_ := range map[string]func(*fakeService){
+		"refused":       func(f *fakeService) { f.err = &qrypt.Error{StatusCode: 400, Class: qrypt.ErrBadRequest} },
+		"without token": func(f *fakeService) { f.err = &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized} },
+		"hanging":       func(f *fakeService) { f.hang = 10 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: 10 * time.Minute})
+				o.service.set(func() { break_(o.service) })
+				pieces(t, o.keys(o.token, 24, 1))
+				pieces(t, o.quantum(o.token, 1))
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				for _, b := range o.service.given {
+					if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+						t.Fatal("an old block is still there")
+					}
+				}
+				if o.Account().Stock != 0 || o.Ready() {
+					t.Errorf("ready: %v, the account is %+v", o.Ready(), o.Account())
+				}
+			})
+		})
+	}
+}
+
+// TestTooOld: blocks that are too old when they come are an outage, not a reason to
+// ask for more at once.
+func TestTooOld(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		service := newFakeService(t)
+		service.age = 2 * time.Hour
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour, Blocks: service})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := len(service.calls); n > 40 {
+			t.Errorf("%d requests in an hour", n)
+		}
+		if up := o.Upstream(); up.Up || !strings.Contains(up.LastError, "MaxAge") || up.RefusedBlocks == 0 || o.Account().Received != 0 {
+			t.Errorf("upstream is %+v, the account %+v", up, o.Account())
+		}
+	})
+}
+
+// TestEmulatedInPart: one emulated block of an answer is enough to say so, for good.
+func TestEmulatedInPart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		f := newRefiller(o.Relay, make([]byte, 32))
+		give := func(emulated ...bool) {
+			f.fetching = true
+			var blocks []qrypt.Block
+			for _, e := range emulated {
+				blocks = append(blocks, o.service.noise.block(t, qrypt.Origin{Emulated: e}))
+			}
+			f.receive(fetched{asked: len(blocks), blocks: blocks}, time.Now())
+		}
+		give(false, true)
+		give(false, false)
+		if !o.Upstream().Emulated || strings.Count(o.log.String(), "emulated, not quantum") != 1 {
+			t.Errorf("upstream is %+v, logged\n%s", o.Upstream(), o.log)
+		}
+	})
+}
+
+// TestReplay: a service that gives the blocks of a whole stock again is found out.
+func TestReplay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const cycle = 5000
+		o := newOffice(t, Config{Stock: 6000, BatchBlocks: 500})
+		f := newRefiller(o.Relay, make([]byte, 32))
+		for i := range cycle {
+			f.memory.Add([]byte{byte(i), byte(i >> 8)})
+		}
+		if err := f.memory.Add([]byte{0, 0}); !errors.Is(err, health.ErrRepeated) {
+			t.Errorf("a block from %d blocks ago: %v", cycle, err)
 		}
 	})
 }

@@ -5,8 +5,14 @@
 //
 // It hands out blocks of the service and nothing else, each byte to one client:
 // when it has none left it answers 503, as the service does. What it never does
-// is stretch, mix or replay them, so its clients lose nothing but an operator
-// they must trust no more than the service (docs/fleet.md).
+// is stretch, mix or replay them. A block that comes from the service again is
+// refused while it is among the last 4,096, or twice the stock, if that is more.
+//
+// A program that takes all its entropy from a relay trusts whoever runs that as
+// well as the service; a qrand.Source, which adds it to its own, is never worse
+// off for either (docs/fleet.md). A copy of the relay's memory, such as a
+// snapshot of its machine, has the stock: what is started from it hands the same
+// blocks out again.
 //
 // Most will run it as qrand relay. To embed it, begin with [New], [OpenClients]
 // and [Serve].
@@ -166,10 +172,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // Ready reports whether there is a whole block to hand out.
-func (r *Relay) Ready() bool {
-	_, any := r.stock.oldest(clock.Now())
-	return any
-}
+func (r *Relay) Ready() bool { return r.stock.ready(clock.Now()) }
 
 // Account says where every byte went.
 func (r *Relay) Account() Account { return r.stock.balance() }
@@ -181,8 +184,9 @@ func (r *Relay) Upstream() Upstream { return r.upstream.status() }
 // have used. Requests still under way get 503; end the server first.
 func (r *Relay) Close() error {
 	r.cancel()
-	r.done.Wait()
 	r.stock.close()
+	r.cfg.Clients.Save() // also below: this one comes before what a BlockSource may keep waiting
+	r.done.Wait()
 	return r.cfg.Clients.Save()
 }
 

@@ -35,6 +35,7 @@ type fakeService struct {
 	limit    int           // blocks it has; negative: no end
 	repeat   bool          // it gives the same block again
 	stuck    bool          // its generator is
+	age      time.Duration // of its blocks, when they come
 	hang     time.Duration // before it answers
 	newToken bool
 }
@@ -69,7 +70,7 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 			blocks = append(blocks, b)
 			continue
 		}
-		b := f.noise.block(f.t, qrypt.Origin{Endpoint: "https://service.example", Emulated: f.emulated})
+		b := f.noise.block(f.t, qrypt.Origin{Endpoint: "https://service.example", Emulated: f.emulated, Received: time.Now().Add(-f.age)})
 		if f.stuck {
 			copy(b.Bytes()[100:110], make([]byte, 10))
 		}
@@ -427,6 +428,54 @@ func (w *lameWriter) Write(p []byte) (int, error) {
 	}
 	w.left -= len(p)
 	return w.ResponseWriter.Write(p)
+}
+
+// A plainWriter cannot flush, as the writers of some middlewares.
+type plainWriter struct {
+	header http.Header
+	bytes.Buffer
+}
+
+func (w *plainWriter) Header() http.Header { return w.header }
+func (w *plainWriter) WriteHeader(int)     {}
+
+// TestNoFlush: an answer that cannot be flushed is not lost for that.
+func TestNoFlush(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 8})
+		req := httptest.NewRequest("GET", quantumPath, nil)
+		req.Header.Set("Authorization", "Bearer "+o.token)
+		w := &plainWriter{header: http.Header{}}
+		o.ServeHTTP(w, req)
+		if got := o.Account(); got.HandedOut != 1024 || got.Lost != 0 || w.Len() == 0 {
+			t.Errorf("the account is %+v", got)
+		}
+	})
+}
+
+// TestMoreThanStock: what can never be served is not "for now".
+func TestMoreThanStock(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 8})
+		if w := o.quantum(o.token, 9); w.Code != 400 || !strings.Contains(w.Body.String(), "8192 bytes") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		if w := o.keys(o.token, 8193, 1); w.Code != 422 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		pieces(t, o.quantum(o.token, 8))
+	})
+}
+
+// TestAgeIsNotYounger: a part of a second counts as one.
+func TestAgeIsNotYounger(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4})
+		time.Sleep(time.Millisecond)
+		if age := o.quantum(o.token, 1).Header().Get("Age"); age != "61" {
+			t.Errorf("Age %s after 60.001 s", age)
+		}
+	})
 }
 
 func (w *lameWriter) FlushError() error {

@@ -20,7 +20,7 @@ type Account struct {
 	InFlight  int64 // in answers that are being written
 	HandedOut int64 // in answers that the network took; a client may still not have got one
 	Lost      int64 // in answers that the network did not take
-	Expired   int64 // wiped at MaxAge, or when the relay was closed
+	Expired   int64 // wiped at MaxAge, when the relay was closed, or by a source that should not have
 }
 
 // A stock holds the blocks that no client has yet. Each byte leaves it once.
@@ -48,7 +48,12 @@ func (s *stock) put(blocks []qrypt.Block) {
 	}
 	s.account.Stock += n
 	s.whole = append(s.whole, blocks...)
+	if !slices.IsSortedFunc(s.whole[max(0, len(s.whole)-len(blocks)-1):], byAge) {
+		slices.SortStableFunc(s.whole, byAge) // some came through another relay, which had kept them
+	}
 }
+
+func byAge(a, b qrypt.Block) int { return a.Origin().Received.Compare(b.Origin().Received) }
 
 // A parcel is what leaves the stock for one answer.
 type parcel struct {
@@ -67,7 +72,7 @@ func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
 	var from parcel
 	if len(p)%qrypt.BlockSize == 0 {
 		n := len(p) / qrypt.BlockSize
-		if n > len(s.whole) {
+		if !s.have(n) {
 			return parcel{}, false
 		}
 		for i, b := range s.whole[:n] {
@@ -77,7 +82,7 @@ func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
 		}
 		s.drop(n)
 	} else {
-		if int64(len(p)) > s.account.Stock {
+		if !s.have((len(p) - s.opened() + qrypt.BlockSize - 1) / qrypt.BlockSize) {
 			return parcel{}, false
 		}
 		for at := 0; at < len(p); {
@@ -98,6 +103,29 @@ func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
 	s.account.Stock -= int64(len(p))
 	s.account.InFlight += int64(len(p))
 	return from, true
+}
+
+// have reports whether there are n whole blocks. One that has been wiped, by a
+// source that did not leave it to us, is no block: nobody gets zeros.
+func (s *stock) have(n int) bool {
+	for i := 0; i < min(n, len(s.whole)); {
+		if slices.IndexFunc(s.whole[i].Bytes(), func(x byte) bool { return x != 0 }) >= 0 {
+			i++
+			continue
+		}
+		s.whole = slices.Delete(s.whole, i, i+1)
+		s.account.Stock -= qrypt.BlockSize
+		s.account.Expired += qrypt.BlockSize
+	}
+	return n <= len(s.whole)
+}
+
+// opened is what is left of the block that is being cut up.
+func (s *stock) opened() int {
+	if s.open.Bytes() == nil {
+		return 0
+	}
+	return qrypt.BlockSize - s.cut
 }
 
 func (f *parcel) add(origin qrypt.Origin, now time.Time) {
@@ -148,7 +176,7 @@ func (s *stock) discard(n int) {
 }
 
 func (s *stock) discardOpen() {
-	n := int64(qrypt.BlockSize - s.cut)
+	n := int64(s.opened())
 	s.open.Wipe()
 	s.open = qrypt.Block{}
 	s.account.Stock -= n
@@ -163,14 +191,26 @@ func (s *stock) missing(most int, now time.Time) int {
 	return most - len(s.whole)
 }
 
-// oldest is how old the oldest whole block is; false if there is none.
-func (s *stock) oldest(now time.Time) (time.Duration, bool) {
+// oldest is how old the oldest byte is; false if there is none.
+func (s *stock) oldest(now time.Time) (age time.Duration, any bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.whole) == 0 {
-		return 0, false
+	s.expire(now)
+	if len(s.whole) > 0 {
+		age, any = clock.Age(now, s.whole[0].Origin().Received), true
 	}
-	return clock.Age(now, s.whole[0].Origin().Received), true
+	if s.open.Bytes() != nil {
+		age, any = max(age, clock.Age(now, s.open.Origin().Received)), true
+	}
+	return age, any
+}
+
+// ready reports whether there is a whole block.
+func (s *stock) ready(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(now)
+	return s.have(1)
 }
 
 func (s *stock) balance() Account {

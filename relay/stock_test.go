@@ -170,6 +170,49 @@ func TestOpenBlockExpires(t *testing.T) {
 	}
 }
 
+// TestOrderOfAge: blocks that come through another relay may be older than what is
+// there; they go first, and expire first.
+func TestOrderOfAge(t *testing.T) {
+	now := time.Now()
+	source := newNoise(5)
+	at := func(age time.Duration) qrypt.Block { return source.block(t, qrypt.Origin{Received: now.Add(-age)}) }
+	s := stock{maxAge: time.Hour}
+	s.put([]qrypt.Block{at(0), at(30 * time.Minute)})
+	s.put([]qrypt.Block{at(59 * time.Minute)})
+	if age, _ := s.oldest(now); age != 59*time.Minute {
+		t.Errorf("the oldest block is %v old", age)
+	}
+	if n := s.missing(3, now.Add(2*time.Minute)); n != 1 {
+		t.Errorf("%d blocks are missing, want 1", n)
+	}
+	from, ok := s.take(make([]byte, qrypt.BlockSize), now.Add(2*time.Minute))
+	if !ok || from.age != 32*time.Minute {
+		t.Errorf("took a block of %v: %v", from.age, ok)
+	}
+}
+
+// TestWipedBySource: a block that its source wiped after giving it is no block.
+func TestWipedBySource(t *testing.T) {
+	now := time.Now()
+	source := newNoise(6)
+	blocks := []qrypt.Block{source.block(t, qrypt.Origin{}), source.block(t, qrypt.Origin{}), source.block(t, qrypt.Origin{})}
+	var s stock
+	s.put(blocks)
+	blocks[0].Wipe()
+	blocks[2].Wipe()
+	want := bytes.Clone(blocks[1].Bytes())
+	p := make([]byte, 2*qrypt.BlockSize)
+	if _, ok := s.take(p, now); ok || s.ready(now) != true {
+		t.Error("two blocks were taken of one")
+	}
+	if _, ok := s.take(p[:40], now); !ok || !bytes.Equal(p[:40], want[:40]) {
+		t.Error("what was cut is not from the block that is left")
+	}
+	if got := s.balance(); got.Expired != 2*qrypt.BlockSize || got.Stock != qrypt.BlockSize-40 {
+		t.Errorf("the account is %+v", got)
+	}
+}
+
 // TestParcel: an answer is as old as its oldest byte, and emulated if one byte is.
 func TestParcel(t *testing.T) {
 	now := time.Now()

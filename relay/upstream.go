@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"example.com/qrand"
-	"example.com/qrand/qrypt"
 )
 
 // Upstream is how the service that we draw from is doing.
@@ -42,7 +41,7 @@ func (u *upstream) status() Upstream {
 	return st
 }
 
-func (u *upstream) answered(origin qrypt.Origin, next, now time.Time) {
+func (u *upstream) answered(endpoint string, emulated bool, next, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	st := &u.now
@@ -52,15 +51,15 @@ func (u *upstream) answered(origin qrypt.Origin, next, now time.Time) {
 	st.Up, st.Reason, st.LastError = true, "", ""
 	st.Answered++
 	st.LastAnswer, st.NextRequest = now, next
-	st.Endpoint = origin.Endpoint
-	st.Emulated = st.Emulated || origin.Emulated
+	st.Endpoint = endpoint
+	st.Emulated = st.Emulated || emulated
 }
 
 func (u *upstream) failed(reason qrand.Reason, err error, next, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	st := &u.now
-	if st.Up || st.Reason != reason {
+	if st.Reason != reason {
 		st.Since = now
 	}
 	st.Up, st.Reason, st.LastError, st.NextRequest = false, reason, err.Error(), next

@@ -113,7 +113,7 @@ func TestGoodAndBad(t *testing.T) {
 // TestMemory: the last 4096 blocks are known again, the one before is not.
 func TestMemory(t *testing.T) {
 	const remembered = 4096 // as SECURITY.md says
-	m := NewMemory([]byte{1})
+	m := NewMemory([]byte{1}, Remembered)
 	block := func(n int) []byte { return []byte{byte(n), byte(n >> 8)} }
 	for n := range remembered {
 		if err := m.Add(block(n)); err != nil {
@@ -143,7 +143,7 @@ func TestMemory(t *testing.T) {
 
 // TestFingerprintsAreKeyed: another key gives other fingerprints.
 func TestFingerprintsAreKeyed(t *testing.T) {
-	a, b := NewMemory([]byte{1}), NewMemory([]byte{2})
+	a, b := NewMemory([]byte{1}, 1), NewMemory([]byte{2}, 1)
 	a.Add([]byte("block"))
 	b.Add([]byte("block"))
 	if a.ring[0] == b.ring[0] {

@@ -9,8 +9,8 @@ import (
 // ErrRepeated is returned for a block that was seen before.
 var ErrRepeated = errors.New("the block was received before: is there a caching proxy in between?")
 
-// remembered is how many blocks a Memory looks back on.
-const remembered = 4096
+// Remembered is how many blocks a Memory looks back on, unless more are in use.
+const Remembered = 4096
 
 // A Fingerprint stands for a block and tells nothing of it: HMAC-SHA-256 with a
 // secret key, cut to 128 bits, from which nobody without the key can even
@@ -38,11 +38,13 @@ type Memory struct {
 	set  map[Fingerprint]struct{}
 	ring []Fingerprint // the oldest is at next, once the ring is full
 	next int
+	most int // fingerprints
 }
 
-// NewMemory returns an empty Memory whose fingerprints are keyed with key.
-func NewMemory(key []byte) *Memory {
-	return &Memory{key: key, set: make(map[Fingerprint]struct{})}
+// NewMemory returns an empty Memory of the last most blocks, whose fingerprints are
+// keyed with key.
+func NewMemory(key []byte, most int) *Memory {
+	return &Memory{key: key, set: make(map[Fingerprint]struct{}), most: most}
 }
 
 // Fingerprint is the block's.
@@ -57,19 +59,19 @@ func (m *Memory) KeyID() (id [4]byte) {
 	return [4]byte(sum[:])
 }
 
-// Add remembers a block, or returns ErrRepeated if it is among the last 4096.
+// Add remembers a block, or returns ErrRepeated if it is among those remembered.
 func (m *Memory) Add(block []byte) error {
 	f := m.Fingerprint(block)
 	if _, ok := m.set[f]; ok {
 		return ErrRepeated
 	}
 	m.set[f] = struct{}{}
-	if len(m.ring) < remembered {
+	if len(m.ring) < m.most {
 		m.ring = append(m.ring, f)
 		return nil
 	}
 	delete(m.set, m.ring[m.next])
 	m.ring[m.next] = f
-	m.next = (m.next + 1) % remembered
+	m.next = (m.next + 1) % m.most
 	return nil
 }

@@ -28,7 +28,7 @@ func TestInspect(t *testing.T) {
 		}
 		return b
 	}
-	memory := health.NewMemory(make([]byte, 32))
+	memory := health.NewMemory(make([]byte, 32), health.Remembered)
 	known, stuck := block(), make([]byte, 6)
 	memory.Add(known.Bytes())
 	for _, test := range []struct {
