@@ -140,6 +140,27 @@ func TestNewAccountToken(t *testing.T) {
 	})
 }
 
+// TestLookAtTokenTakesLong: no request is made beside a look at the token, for its
+// answer would be taken for the other's.
+func TestLookAtTokenTakesLong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o.service.set(func() {
+			o.service.check, o.service.err = 13*time.Second, &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized}
+		})
+		pieces(t, o.quantum(o.token, 2))
+		time.Sleep(time.Hour - 5*time.Second)
+		o.service.set(func() { o.service.err = nil })
+		time.Sleep(6 * time.Second) // the request is due, and the token has been looked at for 2 s
+		o.quantum(o.token, 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if given, account := int64(len(o.service.all())), o.Account(); !o.Upstream().Up || given != account.Received {
+			t.Errorf("%d bytes were given, upstream is %+v, the account %+v", given, o.Upstream(), account)
+		}
+	})
+}
+
 // TestHang: a request without an end is told, and its late answer is used.
 func TestHang(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -294,6 +315,24 @@ func TestReplay(t *testing.T) {
 		}
 		if err := f.memory.Add([]byte{0, 0}); !errors.Is(err, health.ErrRepeated) {
 			t.Errorf("a block from %d blocks ago: %v", cycle, err)
+		}
+	})
+}
+
+// TestCloseWipesWhatComesLate: what a BlockSource gives after Close is wiped.
+func TestCloseWipesWhatComesLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o.service.set(func() { o.service.hang, o.service.stubborn = time.Minute, true })
+		pieces(t, o.quantum(o.token, 2))
+		o.Close()
+		if len(o.service.given) != 6 {
+			t.Errorf("%d blocks were given", len(o.service.given))
+		}
+		for _, b := range o.service.given {
+			if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
+				t.Fatal("a block is still there")
+			}
 		}
 	})
 }

@@ -38,6 +38,8 @@ type fakeService struct {
 	age      time.Duration // of its blocks, when they come
 	hang     time.Duration // before it answers
 	newToken bool
+	check    time.Duration // how long a look at the token takes
+	stubborn bool          // it does not end with its context
 }
 
 func newFakeService(t testing.TB) *fakeService {
@@ -49,7 +51,9 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, time.Now())
 	f.asked = append(f.asked, n)
-	if f.hang > 0 {
+	if f.hang > 0 && f.stubborn {
+		time.Sleep(f.hang)
+	} else if f.hang > 0 {
 		select {
 		case <-time.After(f.hang):
 		case <-ctx.Done():
@@ -82,6 +86,7 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 }
 
 func (f *fakeService) TokenChanged(context.Context) bool {
+	time.Sleep(f.check)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.newToken
