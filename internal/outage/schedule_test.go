@@ -56,8 +56,8 @@ func TestTokenIsNotAwaited(t *testing.T) {
 func TestWindowLeft(t *testing.T) {
 	s, now := newTestSchedule()
 	s.recent = nil
-	for _, age := range []time.Duration{11, 10, 4, 0} {
-		s.Began(now.Add(-age * time.Second))
+	for _, age := range []time.Duration{11, 10, 4, 0} { // as they were, when Began looked at them last
+		s.recent = append(s.recent, now.Add(-age*time.Second))
 	}
 	s.Failed(&qrypt.Error{Class: qrypt.ErrRateLimited}, 1, now)
 	if got := s.NotBefore().Sub(now); got != 6*time.Second {
