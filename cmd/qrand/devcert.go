@@ -15,6 +15,9 @@ import (
 // devCAName is the subject of the CA of qrand relay --dev.
 const devCAName = "qrand relay --dev CA"
 
+// devFiles are whose files qrand relay --dev may replace.
+const devFiles = "a relay's --dev"
+
 func isDevCA(data []byte) bool {
 	certs := certificates(data)
 	return len(certs) == 1 && certs[0].Subject.CommonName == devCAName

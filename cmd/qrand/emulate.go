@@ -146,7 +146,7 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 		return err
 	}
 	// The files are looked at before anything is started.
-	if err := errors.Join(ours(caFile, isOurCA), ours(o.envFile, isOurEnv)); err != nil {
+	if err := errors.Join(ours(caFile, "an emulator's", isOurCA), ours(o.envFile, "an emulator's", begins(envHead))); err != nil {
 		return err
 	}
 	cfg := o.config()
@@ -172,7 +172,7 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 		return err
 	}
 	if o.envFile != "" {
-		if err := writeFile(o.envFile, envFile(vars), 0o600); err != nil {
+		if err := writeFile(o.envFile, envFile(envHead, vars), 0o600); err != nil {
 			return err
 		}
 		defer os.Remove(o.envFile)

@@ -23,19 +23,24 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// envHead is the first line of a file with variables, by which the next
-// emulator knows that it may replace it.
-const envHead = "# qrand emulate: EMULATED entropy, not quantum\n"
+// The first line of a file with variables, by which the next emulator or relay
+// knows that it may replace it.
+const (
+	envHead      = "# qrand emulate: EMULATED entropy, not quantum\n"
+	relayEnvHead = "# qrand relay --dev\n"
+)
 
-func envFile(vars []variable) []byte {
-	b := []byte(envHead)
+func envFile(head string, vars []variable) []byte {
+	b := []byte(head)
 	for _, v := range vars {
 		b = append(b, v.String()+"\n"...)
 	}
 	return b
 }
 
-func isOurEnv(data []byte) bool { return bytes.HasPrefix(data, []byte(envHead)) }
+func begins(head string) func([]byte) bool {
+	return func(data []byte) bool { return bytes.HasPrefix(data, []byte(head)) }
+}
 
 // caName is the subject of the emulator's certificates.
 const caName = "qrypttest emulator CA"
@@ -45,8 +50,9 @@ func isOurCA(data []byte) bool {
 	return len(certs) == 1 && certs[0].Subject.CommonName == caName
 }
 
-// ours refuses a path where there is a file that an emulator did not write.
-func ours(path string, isOurs func([]byte) bool) error {
+// ours refuses a path where there is a file that no earlier run of the command
+// wrote, which the error calls whose.
+func ours(path, whose string, isOurs func([]byte) bool) error {
 	if path == "" {
 		return nil
 	}
@@ -57,7 +63,7 @@ func ours(path string, isOurs func([]byte) bool) error {
 	case err != nil:
 		return err
 	case !isOurs(data):
-		return fmt.Errorf("%s is not an emulator's file, it is left alone: name another", path)
+		return fmt.Errorf("%s is not %s file, it is left alone: name another", path, whose)
 	}
 	return nil
 }

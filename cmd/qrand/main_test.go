@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
 			"emulator": emulator,
+			"until":    until,
 			"await":    await,
 			"head":     head,
 			"file":     file,
@@ -78,6 +80,21 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(status) != args[0] {
 		ts.Fatalf("exit status %d, want %s", status, args[0])
+	}
+}
+
+// until PATTERN COMMAND... runs a command again and again until its stderr matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until PATTERN COMMAND...")
+	}
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	if !eventually(func() bool {
+		ts.Exec(args[1], args[2:]...) // its status says nothing
+		return pattern.MatchString(ts.ReadFile("stderr"))
+	}) {
+		ts.Fatalf("stderr never matched %q", args[0])
 	}
 }
 

@@ -27,7 +27,7 @@ type relayOptions struct {
 	listen            string
 	certFile, keyFile string
 	dev               bool
-	caFile            string
+	caFile, envFile   string
 	plain             bool
 	clientCA          string
 	clients, usage    string
@@ -75,6 +75,7 @@ this run, and prints what to paste in another shell.`,
 	f.StringVar(&o.keyFile, "key", "", "the certificate's key, a PEM `FILE`")
 	f.BoolVar(&o.dev, "dev", false, "make a certificate for this run, and a token if there are no clients")
 	f.StringVar(&o.caFile, "ca-file", "qrand-relay-ca.pem", "with --dev, write the CA's certificate to this `FILE`")
+	f.StringVar(&o.envFile, "env-file", "", "with --dev, also write the variables to this `FILE` while it runs")
 	f.BoolVar(&o.plain, "plain", false, "plain HTTP, on a loopback address only")
 	f.StringVar(&o.clientCA, "client-ca", "", "accept client certificates of the CAs in this PEM `FILE`")
 	f.StringVar(&o.clients, "clients", "", "the clients' `FILE` (default $"+envRelayClients+", or "+defaultRelayClients+")")
@@ -108,6 +109,8 @@ func (o *relayOptions) check(cmd *cobra.Command) error {
 		return misused(cmd, "--client-ca is about TLS, and --plain has none")
 	case cmd.Flags().Changed("ca-file") && !o.dev:
 		return misused(cmd, "--ca-file is about --dev; for clients' CAs it is --client-ca")
+	case cmd.Flags().Changed("env-file") && !o.dev:
+		return misused(cmd, "--env-file is about --dev")
 	case o.logFormat != "text" && o.logFormat != "json":
 		return misused(cmd, "--log-format %q: text or json", o.logFormat)
 	case o.maxConns < 0 || o.perHost < 0:
@@ -124,6 +127,11 @@ func (o *relayOptions) check(cmd *cobra.Command) error {
 func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	c.grace.Store(int64(relayGrace))
 	logger := o.logger(c)
+	if o.dev {
+		if err := errors.Join(ours(o.caFile, devFiles, isDevCA), ours(o.envFile, devFiles, begins(relayEnvHead))); err != nil {
+			return err
+		}
+	}
 	blocks, err := qrypt.FromEnv()
 	if errors.Is(err, qrypt.ErrNoToken) {
 		return fmt.Errorf("%w; without an account, try it with qrand emulate", err)
@@ -165,6 +173,9 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	if err := o.introduce(c, listener.Addr().(*net.TCPAddr), token); err != nil {
 		return err
 	}
+	if o.envFile != "" {
+		defer os.Remove(o.envFile)
+	}
 	logger.Info("relay: listening", "address", listener.Addr().String(), "upstream", strings.Join(blocks.Endpoints(), ","))
 	err = relay.Serve(ctx, r, relay.ServerConfig{Listener: listener, TLS: config, MaxConns: o.maxConns, MaxConnsPerHost: o.perHost, Logger: logger})
 	account := r.Account()
@@ -203,6 +214,10 @@ func (o *relayOptions) devClients(path *string) (token string, cleanup func(), e
 // tls is nil for plain HTTP.
 func (o *relayOptions) tls(ctx context.Context, listener net.Listener, logger *slog.Logger, watchers *sync.WaitGroup) (*tls.Config, error) {
 	if o.plain {
+		// relay.Serve would say so, too, but when entropy has been taken for it.
+		if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+			return nil, fmt.Errorf("--plain would show tokens and entropy to the network of %s: listen on a loopback address, or use --cert and --key", o.listen)
+		}
 		return nil, nil
 	}
 	config := &tls.Config{}
@@ -221,9 +236,6 @@ func (o *relayOptions) tls(ctx context.Context, listener net.Listener, logger *s
 		host, _, _ := net.SplitHostPort(o.listen)
 		ca, leaf, err := devCertificate(host)
 		if err != nil {
-			return nil, err
-		}
-		if err := ours(o.caFile, isDevCA); err != nil {
 			return nil, err
 		}
 		config.Certificates = []tls.Certificate{leaf}
@@ -265,13 +277,20 @@ func (o *relayOptions) introduce(c *console, at *net.TCPAddr, token string) erro
 			return err
 		}
 		fmt.Fprintf(&b, "\nPaste this in another shell:\n\n")
-		for _, v := range []variable{{qrypt.EnvEndpoints, url}, {qrypt.EnvCAFile, caFile}} {
+		vars := []variable{{qrypt.EnvEndpoints, url}, {qrypt.EnvCAFile, caFile}}
+		if token != "" {
+			vars = append(vars, variable{qrypt.EnvToken, token})
+		}
+		for _, v := range vars {
 			fmt.Fprintf(&b, "  export %s\n", v)
 		}
-		if token != "" {
-			fmt.Fprintf(&b, "  export %s\n", variable{qrypt.EnvToken, token})
-		} else {
+		if token == "" {
 			fmt.Fprintf(&b, "  export %s=  # a token of qrand relay token new\n", qrypt.EnvToken)
+		}
+		if o.envFile != "" {
+			if err := writeFile(o.envFile, envFile(relayEnvHead, vars), 0o600); err != nil {
+				return err
+			}
 		}
 		fmt.Fprintf(&b, "\nThen, for example:\n\n  qrand read --format hex\n")
 		fmt.Fprintf(&b, "  curl --cacert \"$%s\" -H \"Authorization: Bearer $%s\" \\\n    '%s/api/v1/quantum-entropy?size=1'\n\n", qrypt.EnvCAFile, qrypt.EnvToken, url)
