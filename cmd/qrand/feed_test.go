@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -68,31 +65,13 @@ func TestFeedRuns(t *testing.T) {
 	}
 }
 
-// unitFile is the service's unit, without its comments.
-func unitFile(t *testing.T, name string) string {
-	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "systemd", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return regexp.MustCompile(`(?m)^[#;].*\n`).ReplaceAllString(string(text), "")
-}
-
 // TestFeedUnit: systemd knows every setting of the unit, which runs a command line
 // that there is, without a privilege.
 func TestFeedUnit(t *testing.T) {
 	unit := unitFile(t, "qrand-feed.service")
-	start := regexp.MustCompile(`(?m)^ExecStart=(\S+) (.*)$`).FindStringSubmatch(unit)
-	if start == nil {
-		t.Fatal("it starts nothing")
-	}
-	c, _, _ := screen(false, nil)
-	root := newRoot(c)
-	cmd, args, err := root.Find(strings.Fields(start[2]))
-	if err != nil || cmd.Name() != "feed" {
-		t.Fatalf("it starts %v, %v", cmd.Name(), err)
-	}
-	if err := cmd.ParseFlags(args); err != nil {
-		t.Error(err)
+	cmd, _ := unitCommand(t, unit)
+	if cmd.Name() != "feed" {
+		t.Errorf("it starts %s", cmd.CommandPath())
 	}
 	for _, want := range []string{"\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nDynamicUser=yes\n", "\nEnvironment=QRYPT_TOKEN_FILE=%d/token\n"} {
 		if !strings.Contains(unit, want) {
@@ -106,36 +85,6 @@ func TestFeedUnit(t *testing.T) {
 	if all := regexp.MustCompile(`CAP_\w+`).FindAllString(dropIn, -1); len(all) != 2 || all[0] != "CAP_SYS_ADMIN" || all[1] != "CAP_SYS_ADMIN" {
 		t.Errorf("the drop-in gives %v", all)
 	}
-
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("there is no systemd-analyze to verify the unit with")
-	}
-	// It wants the program to be there.
-	dir := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "qrand-feed.service")
-	if err := os.WriteFile(path, []byte(strings.Replace(unit, start[1], self, 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(path+".d", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(path+".d", "reseed.conf"), []byte(dropIn), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmdline := exec.Command(analyze, "verify", "--man=no", path)
-	cmdline.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
-	out, err := cmdline.CombinedOutput()
-	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "qrand") {
-			t.Errorf("systemd-analyze verify: %s", line)
-		}
-	}
-	if err != nil {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
-	}
+	verifyUnit(t, "qrand-feed.service", unit, nil)
+	verifyUnit(t, "qrand-feed.service", unit, map[string]string{"reseed.conf": dropIn})
 }
