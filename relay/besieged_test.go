@@ -60,6 +60,9 @@ func besiege(t *testing.T, source *abuse.Numbered, relayConfig Config, cfg Serve
 	if err != nil {
 		t.Fatal(err)
 	}
+	for up := r.Upstream(); !up.Up && up.Reason == ""; up = r.Upstream() {
+		time.Sleep(time.Millisecond) // till the service has been asked
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
