@@ -76,7 +76,14 @@ func TestAttacksMemory(t *testing.T) {
 			before := memory()
 			siege := attack.Lay(ctx, b.worse, int(attackers))
 			<-siege.InPlace
-			each := (memory() - before) / attackers
+			during := memory()
+			for range 9 { // where there is garbage, the least of it
+				if !attack.Busy {
+					break
+				}
+				during = min(during, memory())
+			}
+			each := (during - before) / attackers
 			cancel()
 			siege.Wait()
 			t.Logf("%d KiB for each connection", each>>10)
