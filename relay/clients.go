@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -74,7 +75,8 @@ type clientList struct {
 }
 
 // OpenClients reads the list of clients, and what they used so far from the file
-// of the same name with ".usage" added, in which Save writes it.
+// of the same name with ".usage" added, in which Save writes it. It fails while
+// another has that file open; end it with Close, or with that of a Relay.
 func OpenClients(path string) (*Clients, error) { return OpenClientsWithUsage(path, "") }
 
 // OpenClientsWithUsage is OpenClients for a list in a folder where nothing can be
@@ -86,18 +88,26 @@ func OpenClientsWithUsage(path, usagePath string) (*Clients, error) {
 	if _, err := readClients(path); err != nil {
 		return nil, err
 	}
+	// Then the lock: what another relay still changes must not be read.
+	if err := c.usage.lock(); err != nil {
+		return nil, err
+	}
 	var err error
-	if c.accounts, err = c.usage.load(); err != nil {
-		return nil, err
+	if c.accounts, err = c.usage.load(); err == nil {
+		_, err = c.reload()
 	}
-	if _, err := c.reload(); err != nil {
-		return nil, err
-	}
-	// That nothing can be written is found now, not when there is much to lose.
-	if err := c.Save(); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// Close lets another open the list: while it is open, what clients use is one
+// relay's to write. It saves nothing. The Close of a Relay does both.
+func (c *Clients) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.usage.unlock()
 }
 
 func usageBeside(path, usagePath string) string {

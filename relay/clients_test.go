@@ -40,6 +40,7 @@ func open(t testing.TB, path string) *Clients {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 

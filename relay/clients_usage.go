@@ -13,9 +13,10 @@ import (
 
 // A usageFile keeps accounts over restarts. One relay writes it.
 type usageFile struct {
-	path  string
-	saved []byte      // what was written last; nil: nothing
-	info  os.FileInfo // of the file then
+	path   string
+	saved  []byte      // what was read, or written last; nil: nothing
+	info   os.FileInfo // of the file then
+	locked *os.File    // nil: another may write it
 }
 
 // A fileAccount is an account as it is written.
@@ -36,6 +37,10 @@ func (u *usageFile) load() (map[string]*account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: what clients have used: %w", err)
 	}
+	if u.info, err = os.Stat(u.path); err != nil {
+		return nil, fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	u.saved = data
 	var file struct {
 		Clients map[string]fileAccount `json:"clients"`
 	}
@@ -87,6 +92,9 @@ func (u *usageFile) save(accounts map[string]*account) error {
 	if bytes.Equal(data, u.saved) {
 		return nil
 	}
+	if u.locked == nil {
+		return fmt.Errorf("relay: %s, what clients have used, is not written after Close", u.path)
+	}
 	if err := u.stillOurs(); err != nil {
 		return err
 	}
@@ -98,17 +106,17 @@ func (u *usageFile) save(accounts map[string]*account) error {
 	return nil
 }
 
-// stillOurs reports that somebody else has written the file since we did: two
-// relays with one file would each undo what the other noted.
+// stillOurs reports that somebody else has written the file since we did, who
+// holds no lock: two relays with one file would each undo what the other noted.
 func (u *usageFile) stillOurs() error {
 	info, err := os.Stat(u.path)
-	if u.saved == nil || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("relay: what clients have used: %w", err)
 	}
-	if !os.SameFile(info, u.info) || info.Size() != u.info.Size() || !info.ModTime().Equal(u.info.ModTime()) {
+	if u.info == nil || !os.SameFile(info, u.info) || info.Size() != u.info.Size() || !info.ModTime().Equal(u.info.ModTime()) {
 		return fmt.Errorf("relay: somebody else writes %s, so what clients use is not being saved: give each relay a list of clients of its own, and restart this one", u.path)
 	}
 	return nil

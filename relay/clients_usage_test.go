@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -9,6 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 )
+
+// shut saves and closes, as a Relay does at its end.
+func shut(t *testing.T, c *Clients) {
+	t.Helper()
+	if err := errors.Join(c.Save(), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestRestart: quotas and totals go on where Save left them, and a new token is no
 // new quota.
@@ -22,9 +31,7 @@ func TestRestart(t *testing.T) {
 		if ok, _ := known(t, c, token).charge(80, time.Now()); !ok {
 			t.Fatal("refused")
 		}
-		if err := c.Save(); err != nil {
-			t.Fatal(err)
-		}
+		shut(t, c)
 		used := time.Now()
 		time.Sleep(time.Minute)
 
@@ -39,16 +46,12 @@ func TestRestart(t *testing.T) {
 		if ok, _ := cl.charge(15, time.Now()); !ok {
 			t.Error("less than the quota is refused")
 		}
-		if err := c.Save(); err != nil {
-			t.Fatal(err)
-		}
+		shut(t, c)
 		if err := RevokeClient(path, web.Name); err != nil {
 			t.Fatal(err)
 		}
 		c = open(t, path)
-		if err := c.Save(); err != nil {
-			t.Fatal(err)
-		}
+		shut(t, c)
 		token = add(t, path, web)
 		c = open(t, path)
 		cl = known(t, c, token)
@@ -58,9 +61,7 @@ func TestRestart(t *testing.T) {
 		if ok, _ := cl.charge(5, time.Now()); !ok {
 			t.Error("what is left of the quota is refused")
 		}
-		if err := c.Save(); err != nil {
-			t.Fatal(err)
-		}
+		shut(t, c)
 		time.Sleep(29 * time.Minute)
 		c = open(t, path)
 		if ok, _ := known(t, c, token).charge(100, time.Now()); !ok {
@@ -103,18 +104,56 @@ func TestSaveWritesChanges(t *testing.T) {
 	saved()
 }
 
-// TestTwoRelays: two relays with one file would undo what the other noted.
+// TestTwoRelays: two relays with one file would undo what the other noted. The
+// second fails, and the first goes on as if nothing had been.
 func TestTwoRelays(t *testing.T) {
 	path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
-	one, two := open(t, path), open(t, path)
-	for _, c := range []*Clients{one, two} {
-		c.list.Load().all[0].charge(1, time.Now())
+	one := open(t, path)
+	spend := func() {
+		t.Helper()
+		one.list.Load().all[0].charge(1, time.Now())
+		if err := one.Save(); err != nil {
+			t.Error(err)
+		}
 	}
-	if err := two.Save(); err != nil {
+	spend()
+	if two, err := OpenClients(path); err == nil || two != nil || !strings.Contains(err.Error(), "end that one first") {
+		t.Errorf("a second relay: %v", err)
+	}
+	spend()
+	if all, err := ListClients(path, ""); err != nil || all[0].TotalBytes != 2 {
+		t.Errorf("while the relay runs, the list is %+v, %v", all, err)
+	}
+	if err := one.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := one.Save(); err == nil || !strings.Contains(err.Error(), "give each relay a list of clients of its own") {
-		t.Errorf("the other relay's file was replaced: %v", err)
+	one.list.Load().all[0].charge(1, time.Now())
+	if err := one.Save(); err == nil {
+		t.Error("without the lock it is written")
+	}
+	before, err := os.Stat(path + ".usage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, open(t, path))
+	if after, err := os.Stat(path + ".usage"); err != nil || !os.SameFile(before, after) {
+		t.Errorf("what has not changed was written: %v", err)
+	}
+}
+
+// TestUsageReplaced: who writes the file in spite of the lock is noticed.
+func TestUsageReplaced(t *testing.T) {
+	for _, before := range []string{"", `{"clients":{}}`} {
+		path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
+		if before != "" {
+			put(t, path+".usage", before)
+		}
+		c := open(t, path)
+		put(t, path+".usage", `{"clients":{"a":{"total_bytes":7}}}`)
+		c.list.Load().all[0].charge(1, time.Now())
+		if err := c.Save(); err == nil || !strings.Contains(err.Error(), "give each relay a list of clients of its own") {
+			t.Errorf("after %q somebody else's file was replaced: %v", before, err)
+		}
 	}
 }
 
@@ -126,9 +165,7 @@ func TestUsageElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.list.Load().all[0].charge(7, time.Now())
-	if err := c.Save(); err != nil {
-		t.Fatal(err)
-	}
+	shut(t, c)
 	if all, err := ListClients(path, usage); err != nil || all[0].TotalBytes != 7 {
 		t.Errorf("%+v, %v", all, err)
 	}
@@ -141,6 +178,18 @@ func TestUnwritableFolder(t *testing.T) {
 	path := listFile(t, `{"clients":[]}`)
 	missing := filepath.Join(filepath.Dir(path), "missing", "usage")
 	if c, err := OpenClientsWithUsage(path, missing); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
+		t.Errorf("%v, %v", c, err)
+	}
+	if os.Getuid() == 0 || runtime.GOOS == "windows" {
+		t.Skip("there is no folder here in which this user may not write")
+	}
+	folder := filepath.Dir(path)
+	shut(t, open(t, path)) // which leaves a file to lock
+	if err := os.Chmod(folder, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(folder, 0o700)
+	if c, err := OpenClients(path); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
 		t.Errorf("%v, %v", c, err)
 	}
 }

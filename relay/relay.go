@@ -180,14 +180,14 @@ func (r *Relay) Account() Account { return r.stock.balance() }
 // Upstream is how the service is doing.
 func (r *Relay) Upstream() Upstream { return r.upstream.status() }
 
-// Close ends requests to the service, wipes the stock and saves what clients
-// have used. Requests still under way get 503; end the server first.
+// Close ends requests to the service, wipes the stock, saves what clients have
+// used and closes their list. Requests still under way get 503; end the server first.
 func (r *Relay) Close() error {
 	r.cancel()
 	r.stock.close()
 	r.cfg.Clients.Save() // also below: this one comes before what a BlockSource may keep waiting
 	r.done.Wait()
-	return r.cfg.Clients.Save()
+	return errors.Join(r.cfg.Clients.Save(), r.cfg.Clients.Close())
 }
 
 func (r *Relay) wakeRefiller() {

@@ -144,10 +144,6 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		return err
 	}
 	defer cleanup()
-	clients, err := relay.OpenClientsWithUsage(path, o.usage)
-	if err != nil {
-		return err
-	}
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -157,6 +153,11 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	defer listener.Close()
+	clients, err := relay.OpenClientsWithUsage(path, o.usage)
+	if err != nil {
+		return err
+	}
+	defer clients.Close()
 	config, err := o.tls(ctx, listener, logger, &watchers)
 	if err != nil {
 		return err

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/qrand/qrypt"
+	"example.com/qrand/relay"
+)
+
+// runRelayCommand runs qrand relay, which must fail, with a list of one client.
+func runRelayCommand(t *testing.T, args ...string) (folder, out, errOut string) {
+	t.Helper()
+	path, err := exec.LookPath("qrand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder = t.TempDir()
+	list := filepath.Join(folder, "clients.json")
+	if _, err := relay.AddClient(list, relay.Client{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, append([]string{"relay", "--plain", "--clients", list}, args...)...)
+	cmd.Env = append(os.Environ(), qrypt.EnvEndpoints+"=https://127.0.0.1:1", qrypt.EnvToken+"=token-of-nobody-0123456789")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err == nil {
+		t.Errorf("it ran:\n%s", &stdout)
+	}
+	return folder, stdout.String(), stderr.String()
+}
+
+// TestRelayListensFirst: a relay that cannot listen has touched nothing.
+func TestRelayListensFirst(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	folder, _, errOut := runRelayCommand(t, "--listen", taken.Addr().String())
+	if !strings.Contains(errOut, "--listen: ") {
+		t.Errorf("it says %q", errOut)
+	}
+	if left, err := filepath.Glob(filepath.Join(folder, "*.usage*")); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+}
