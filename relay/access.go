@@ -11,11 +11,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// record counts a request, and writes it to the access log. What a client sent
-// is not written: a token may be anywhere in it.
+// record counts a request for entropy, and logs it.
 func (r *Relay) record(v *visit) {
-	took := time.Since(v.began)
-	r.metrics.count(v.client, v.status, took.Seconds(), v.handed)
+	r.metrics.count(v.client, v.status, time.Since(v.began).Seconds(), v.handed)
+	r.log(v)
+}
+
+// log writes a request to the access log. What a client sent is not written: a
+// token may be anywhere in it.
+func (r *Relay) log(v *visit) {
 	log := r.cfg.AccessLog
 	if log == nil {
 		return
@@ -26,7 +30,7 @@ func (r *Relay) record(v *visit) {
 		slog.String("call", v.r.URL.Path),
 		slog.Int("status", v.status),
 		slog.Int("bytes", v.handed),
-		slog.Duration("took", took),
+		slog.Duration("took", time.Since(v.began)),
 	}
 	if v.lost > 0 {
 		attrs = append(attrs, slog.Int("lost", v.lost))
@@ -34,8 +38,8 @@ func (r *Relay) record(v *visit) {
 	if v.why != "" {
 		attrs = append(attrs, slog.String("refused", v.why))
 	}
-	if v.status == http.StatusUnauthorized {
-		unlogged, ok := r.refusals.log(time.Now())
+	if v.client == nobody {
+		unlogged, ok := r.strangers.log(time.Now())
 		if !ok {
 			return
 		}
@@ -54,26 +58,26 @@ func remote(r *http.Request) string {
 	return host
 }
 
-// refusals keeps those who try tokens from filling the disk: of the 401 in a
-// second the first few are logged, and how many were not.
-type refusals struct {
+// strangers keeps those who are no clients from filling the disk: of their
+// requests in a second the first few are logged, and how many were not.
+type strangers struct {
 	mu       sync.Mutex
 	limiter  *rate.Limiter
 	unlogged int
 }
 
-const refusalsLogged = 10 // in a second
+const strangersLogged = 10 // in a second
 
-func (r *refusals) log(now time.Time) (unlogged int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.limiter == nil {
-		r.limiter = rate.NewLimiter(refusalsLogged, refusalsLogged)
+func (s *strangers) log(now time.Time) (unlogged int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limiter == nil {
+		s.limiter = rate.NewLimiter(strangersLogged, strangersLogged)
 	}
-	if !r.limiter.AllowN(now, 1) {
-		r.unlogged++
+	if !s.limiter.AllowN(now, 1) {
+		s.unlogged++
 		return 0, false
 	}
-	unlogged, r.unlogged = r.unlogged, 0
+	unlogged, s.unlogged = s.unlogged, 0
 	return unlogged, true
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,6 +11,15 @@ import (
 // serveOperator answers the probes, which everybody may ask and which tell
 // nothing, and the operator's pages.
 func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
+	v := &visit{r: req, began: time.Now()}
+	v.w = &noting{w, v}
+	private := req.URL.Path == "/metrics" || req.URL.Path == "/"
+	defer func() {
+		if private {
+			r.log(v)
+		}
+	}()
+	defer r.rescue(v)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -26,22 +36,23 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	case stylePath:
 		page = serveStyle
 	default:
-		refuse(http.StatusNotFound, "there is nothing at this path").send(w)
+		v.refuse(refuse(http.StatusNotFound, "there is nothing at this path"))
 		return
 	}
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		refuse(http.StatusMethodNotAllowed, "this path only knows GET").send(w)
+		v.refuse(refuse(http.StatusMethodNotAllowed, "this path only knows GET"))
 		return
 	}
-	if private := req.URL.Path == "/metrics" || req.URL.Path == "/"; private && !r.operator(req) {
-		h.Set("WWW-Authenticate", `Basic realm="qrand relay: an operator's token as password", charset="UTF-8"`)
-		v := &visit{w: w, r: req, began: time.Now()}
-		v.refuse(refuse(http.StatusUnauthorized, "this page is for operators: send an operator's token, as Bearer or as the password of Basic"))
-		r.record(v)
-		return
+	if private {
+		var ok bool
+		if v.client, ok = r.operator(req); !ok {
+			h.Set("WWW-Authenticate", `Basic realm="qrand relay: an operator's token as password", charset="UTF-8"`)
+			v.refuse(refuse(http.StatusUnauthorized, "this page is for operators: send an operator's token, as Bearer or as the password of Basic"))
+			return
+		}
 	}
-	page(w, req)
+	page(v.w, req)
 }
 
 func say(w http.ResponseWriter, status int, text string) {
@@ -60,29 +71,52 @@ func (r *Relay) serveReady(w http.ResponseWriter, _ *http.Request) {
 }
 
 // operator reports whether a request may see the operator's pages: with an
-// operator's token, or from this host by its own name. A request that a proxy on
-// this host passes on comes from loopback too, and so does one that a page of
-// somebody else's makes a browser send to a name of its own which it lets point
-// here: neither is taken for the operator's.
-func (r *Relay) operator(req *http.Request) bool {
-	if _, password, ok := req.BasicAuth(); ok {
+// operator's token or certificate, or from this host by its own name. Name is
+// whose credentials it has, if any client's, or thisHost.
+func (r *Relay) operator(req *http.Request) (name string, ok bool) {
+	if _, password, basic := req.BasicAuth(); basic && len(req.Header["Authorization"]) == 1 {
 		req = req.Clone(req.Context())
 		req.Header["Authorization"] = []string{"Bearer " + password}
 	}
-	if len(req.Header["Authorization"]) > 0 {
-		cl, err := r.cfg.Clients.identify(req)
-		return err == nil && cl.Operator
+	if cl, err := r.cfg.Clients.identify(req); err == nil {
+		if name = cl.Name; cl.Operator {
+			return name, true
+		}
 	}
-	if cl, err := r.cfg.Clients.identify(req); err == nil && cl.Operator { // by certificate
-		return true
+	if len(req.Header["Authorization"]) > 0 || r.cfg.OperatorTokenAlways || !fromThisHost(req) {
+		return name, false
 	}
+	return cmp.Or(name, thisHost), true
+}
+
+// thisHost is in the log for an operator who needed no credentials. No client can
+// have that name.
+const thisHost = "(this host)"
+
+// fromThisHost reports whether a request comes from a program on this host that
+// asks by the host's own name. A page of somebody else's can make a browser here
+// send one to a name which it lets point here: that is not this host's name. A
+// proxy here passes on what comes from elsewhere: it is known by the headers that
+// it adds, by a source address that is not the usual one, or by a destination
+// that is not loopback. What remains is a proxy on this host that does none of
+// these, such as nginx with a bare proxy_pass: Config.OperatorTokenAlways is for
+// that.
+func fromThisHost(req *http.Request) bool {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
 		if len(req.Header[name]) > 0 {
 			return false
 		}
 	}
+	to, _ := req.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if to == nil || !to.IP.IsLoopback() {
+		return false
+	}
 	from, err := netip.ParseAddrPort(req.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() && isLoopback(req.Host)
+	if err != nil {
+		return false
+	}
+	ip := from.Addr().Unmap() // not all of 127.0.0.0/8: a service mesh's proxy has another of it
+	return (ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || ip == netip.IPv6Loopback()) && isLoopback(req.Host)
 }
 
 // isLoopback reports whether host, with or without a port, is this host's own

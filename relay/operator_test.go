@@ -1,7 +1,14 @@
 package relay
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,40 +17,57 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
+// arrived is a request as a server has it that listens on to, from such an address.
+func arrived(method, target, from, to string) *http.Request {
+	local := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(to))
+	req := httptest.NewRequestWithContext(context.WithValue(context.Background(), http.LocalAddrContextKey, local), method, target, nil)
+	req.RemoteAddr = from
+	return req
+}
+
 // TestOperator: who sees the operator's pages.
 func TestOperator(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 4})
+		strict := newOffice(t, Config{Stock: 4, OperatorTokenAlways: true})
 		operator := o.client(Client{Name: "operator", Operator: true})
-		const far = "192.0.2.1:1234"
+		const far, near, here = "192.0.2.1:1234", "127.0.0.1:1234", "127.0.0.1:8443"
+		bearer := func(tokens ...string) http.Header {
+			h := http.Header{}
+			for _, token := range tokens {
+				h.Add("Authorization", "Bearer "+token)
+			}
+			return h
+		}
 		for _, test := range []struct {
-			name, remote, host string
-			header             map[string]string
-			seen               bool
+			name, from, to, host string
+			header               http.Header
+			seen                 bool
 		}{
-			{"from this host", "127.0.0.1:1234", "localhost:8443", nil, true},
-			{"from this host by IPv6", "[::1]:1234", "[::1]:8443", nil, true},
-			{"from this host, mapped", "[::ffff:127.0.0.1]:1234", "127.0.0.1", nil, true},
-			{"from afar", far, "relay.example", nil, false},
-			{"from afar, as localhost", far, "localhost", nil, false},
-			{"by a name that points here", "127.0.0.1:1234", "rebound.example:8443", nil, false},
-			{"by a name that begins like ours", "127.0.0.1:1234", "localhost.example", nil, false},
-			{"through a proxy here", "127.0.0.1:1234", "localhost", map[string]string{"X-Forwarded-For": "192.0.2.1"}, false},
-			{"through another proxy", "127.0.0.1:1234", "localhost", map[string]string{"Forwarded": "for=192.0.2.1"}, false},
-			{"through a third", "127.0.0.1:1234", "localhost", map[string]string{"Via": "1.1 proxy"}, false},
-			{"with a token", far, "relay.example", map[string]string{"Authorization": "Bearer " + operator}, true},
-			{"with a password", far, "relay.example", map[string]string{"Authorization": basic("anybody", operator)}, true},
-			{"with a client's token", far, "relay.example", map[string]string{"Authorization": "Bearer " + o.token}, false},
-			{"with a wrong token", far, "relay.example", map[string]string{"Authorization": "Bearer wrong"}, false},
-			{"with a wrong password", far, "relay.example", map[string]string{"Authorization": basic("operator", "wrong")}, false},
-			{"with a wrong token, from here", "127.0.0.1:1234", "localhost", map[string]string{"Authorization": "Bearer wrong"}, false},
+			{"from this host", near, here, "localhost:8443", nil, true},
+			{"from this host by IPv6", "[::1]:1234", "[::1]:8443", "[::1]:8443", nil, true},
+			{"from this host, mapped", "[::ffff:127.0.0.1]:1234", here, "127.0.0.1", nil, true},
+			{"from afar", far, here, "relay.example", nil, false},
+			{"from afar, as localhost", far, here, "localhost", nil, false},
+			{"by a name that points here", near, here, "rebound.example:8443", nil, false},
+			{"by a name that begins like ours", near, here, "localhost.example", nil, false},
+			{"through a proxy here", near, here, "localhost", http.Header{"X-Forwarded-For": {"192.0.2.1"}}, false},
+			{"through another proxy", near, here, "localhost", http.Header{"Forwarded": {"for=192.0.2.1"}}, false},
+			{"through a third", near, here, "localhost", http.Header{"Via": {"1.1 proxy"}}, false},
+			{"through a service mesh's proxy", "127.0.0.6:1234", here, "localhost", nil, false},
+			{"through one to the host's address", near, "192.0.2.7:8443", "localhost", nil, false},
+			{"with a token", far, here, "relay.example", bearer(operator), true},
+			{"with a password", far, here, "relay.example", http.Header{"Authorization": {basic("anybody", operator)}}, true},
+			{"with a client's token", far, here, "relay.example", bearer(o.token), false},
+			{"with a wrong token", far, here, "relay.example", bearer("wrong"), false},
+			{"with a wrong password", far, here, "relay.example", http.Header{"Authorization": {basic("operator", "wrong")}}, false},
+			{"with a wrong token, from here", near, here, "localhost", bearer("wrong"), false},
+			{"with two tokens", far, here, "relay.example", bearer(operator, operator), false},
+			{"with a password and a token", far, here, "relay.example", http.Header{"Authorization": {basic("anybody", operator), "Bearer wrong"}}, false},
 		} {
 			for _, path := range []string{"/", "/metrics"} {
-				req := httptest.NewRequest("GET", path, nil)
-				req.RemoteAddr, req.Host = test.remote, test.host
-				for name, value := range test.header {
-					req.Header.Set(name, value)
-				}
+				req := arrived("GET", path, test.from, test.to)
+				req.Host, req.Header = test.host, test.header
 				w := httptest.NewRecorder()
 				o.ServeHTTP(w, req)
 				if want := map[bool]int{true: 200, false: 401}[test.seen]; w.Code != want {
@@ -52,7 +76,16 @@ func TestOperator(t *testing.T) {
 				if !test.seen && !strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic ") {
 					t.Errorf("%s: a browser would not ask for the token: %v", test.name, w.Header())
 				}
+				if w := httptest.NewRecorder(); test.header == nil {
+					if strict.ServeHTTP(w, req); w.Code != 401 {
+						t.Errorf("%s, where a token is always needed: GET %s: %d", test.name, path, w.Code)
+					}
+				}
 			}
+		}
+		token := strict.client(Client{Name: "operator", Operator: true})
+		if w := strict.ask(token, "GET", "/metrics"); w.Code != 200 {
+			t.Errorf("with a token, where it is always needed: %d", w.Code)
 		}
 		for _, path := range []string{"/healthz", "/readyz"} {
 			req := httptest.NewRequest("GET", path, nil)
@@ -69,6 +102,42 @@ func TestOperator(t *testing.T) {
 			t.Error("a token is in the log")
 		}
 	})
+}
+
+// TestOperatorCertificate: over TLS from afar, by what is in the certificate.
+func TestOperatorCertificate(t *testing.T) {
+	clients := open(t, listFile(t, `{"clients":[{"name":"ops","certificate":"ops.example","operator":true},{"name":"db","certificate":"db.example"}]}`))
+	r, err := New(Config{Blocks: newFakeService(t), Clients: clients, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ca := newAuthority(t)
+	server := httptest.NewUnstartedServer(r)
+	server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: x509.NewCertPool()}
+	server.TLS.ClientCAs.AddCert(ca.cert)
+	server.StartTLS()
+	defer server.Close()
+	for name, want := range map[string]int{"ops.example": 200, "db.example": 401, "other.example": 401} {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.Certificates = []tls.Certificate{ca.issue(t, name)}
+		for _, path := range []string{"/", "/metrics"} {
+			req, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = "relay.example" // which is not this host's own name
+			resp, err := (&http.Client{Transport: transport}).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("GET %s with a certificate for %s: %d, want %d", path, name, resp.StatusCode, want)
+			}
+		}
+		transport.CloseIdleConnections()
+	}
 }
 
 func basic(user, password string) string {
@@ -165,6 +234,43 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// TestOperatorLogged: a line for each request for an operator's page, with whose
+// it was; none for the probes, and none of them counts as one for entropy.
+func TestOperatorLogged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4})
+		operator := o.client(Client{Name: "boss", Operator: true})
+		pieces(t, o.quantum(o.token, 1))
+		o.log.Reset()
+		o.ask(operator, "GET", "/metrics")
+		o.ask(o.token, "GET", "/")
+		o.ask("", "GET", "/")
+		o.ask(operator, "POST", "/")
+		req := arrived("GET", "/", "127.0.0.1:1234", "127.0.0.1:8443")
+		req.Host = "localhost"
+		o.ServeHTTP(httptest.NewRecorder(), req)
+		for _, path := range []string{"/healthz", "/readyz", stylePath, "/nothing"} {
+			o.ask("", "GET", path)
+		}
+		lines := strings.Split(strings.TrimSpace(o.log.String()), "\n")
+		want := []string{
+			"client=boss call=/metrics status=200 bytes=0", "client=app call=/ status=401 bytes=0", `client="" call=/ status=401 bytes=0`,
+			`client="" call=/ status=405 bytes=0`, `client="(this host)" call=/ status=200 bytes=0`,
+		}
+		if len(lines) != len(want) {
+			t.Fatalf("logged\n%s", o.log)
+		}
+		for i, line := range lines {
+			if !strings.Contains(line, want[i]) {
+				t.Errorf("%s\nwant %s", line, want[i])
+			}
+		}
+		if n := o.metric("requests_total"); n != 1 {
+			t.Errorf("%v requests for entropy, want 1", n)
+		}
+	})
+}
+
 // TestAccessLog: a line for each request, without what the client sent; and those
 // who try tokens do not fill the disk.
 func TestAccessLog(t *testing.T) {
@@ -186,13 +292,22 @@ func TestAccessLog(t *testing.T) {
 		for range 1000 {
 			o.ask("wrong", "GET", quantumPath)
 		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*refusalsLogged {
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*strangersLogged {
 			t.Errorf("%d lines for 1000 wrong tokens", n)
 		}
 		time.Sleep(time.Second)
 		o.log.Reset()
+		for range 100 {
+			o.ask("", "DELETE", quantumPath)
+			o.ask("", "POST", "/metrics")
+		}
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*strangersLogged {
+			t.Errorf("%d lines for 200 requests of who is not known", n)
+		}
+		time.Sleep(time.Second)
+		o.log.Reset()
 		o.ask("wrong", "GET", quantumPath)
-		if !strings.Contains(o.log.String(), "unlogged=9") {
+		if !strings.Contains(o.log.String(), "unlogged=1") {
 			t.Errorf("what is not logged is not counted:\n%s", o.log)
 		}
 	})

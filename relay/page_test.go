@@ -126,8 +126,7 @@ func (w *pageWorld) draw(n int) int {
 
 // get asks for a path as somebody at the machine does.
 func (w *pageWorld) get(path string) *httptest.ResponseRecorder {
-	req := httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil)
-	req.RemoteAddr = "127.0.0.1:1"
+	req := arrived(http.MethodGet, "http://localhost"+path, "127.0.0.1:1", "127.0.0.1:8443")
 	answer := httptest.NewRecorder()
 	w.ServeHTTP(answer, req)
 	return answer

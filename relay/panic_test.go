@@ -87,3 +87,35 @@ func TestPanics(t *testing.T) {
 		t.Errorf("a panic before the answer: status %d", w.Code)
 	}
 }
+
+// TestOperatorPanics: so it is on the operator's pages, and on all other paths.
+func TestOperatorPanics(t *testing.T) {
+	for _, path := range []string{"/", "/healthz", "/nothing"} {
+		var log bytes.Buffer
+		clients := open(t, listFile(t, `{"clients":[{"name":"ops","token_sha256":"`+hashOf("secret")+`","operator":true}]}`))
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		r, err := New(Config{Blocks: newFakeService(t), Clients: clients, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		r.cfg.Logger, r.cfg.AccessLog = logger, logger
+		req := httptest.NewRequest("GET", path, nil)
+		req.Header.Set("Authorization", "Bearer secret")
+		serve := func(w *breaking) (aborted any) {
+			defer func() { aborted = recover() }()
+			r.ServeHTTP(w, req)
+			return nil
+		}
+		w := &breaking{ResponseRecorder: httptest.NewRecorder(), header: true}
+		if serve(w); w.Code != http.StatusInternalServerError {
+			t.Errorf("%s: a panic before the answer: status %d", path, w.Code)
+		}
+		if aborted := serve(&breaking{ResponseRecorder: httptest.NewRecorder()}); aborted != http.ErrAbortHandler {
+			t.Errorf("%s: a panic within the answer ends in %v", path, aborted)
+		}
+		if text := log.String(); strings.Count(text, "ended in a panic") != 2 || path == "/" && !strings.Contains(text, "status=500") {
+			t.Errorf("%s: the log has %q", path, text)
+		}
+	}
+}

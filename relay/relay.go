@@ -61,9 +61,15 @@ type Config struct {
 	// Nil: slog.Default().
 	Logger *slog.Logger
 
-	// AccessLog gets an Info for each request for entropy, and an operator's. Of
-	// refused ones (401) no more than a few in a second. Nil: none.
+	// AccessLog gets an Info for each request for entropy or an operator's page; of
+	// those whose client is not known, no more than a few in a second. Nil: none.
 	AccessLog *slog.Logger
+
+	// OperatorTokenAlways asks for an operator's token or certificate from this host
+	// too. Set it where a proxy on this host sends on what comes from elsewhere
+	// without saying so, as nginx does with no more than proxy_pass. False: requests
+	// from this host by its own name need none.
+	OperatorTokenAlways bool
 }
 
 const (
@@ -110,17 +116,17 @@ var osReader = rand.Reader
 
 // A Relay is an http.Handler. It is safe for concurrent use.
 type Relay struct {
-	cfg      Config
-	stock    *stock
-	upstream *upstream
-	events   events
-	history  history
-	metrics  *metrics
-	refusals refusals // of 401, in the access log
-	began    time.Time
-	wake     chan struct{}
-	cancel   context.CancelFunc
-	done     sync.WaitGroup
+	cfg       Config
+	stock     *stock
+	upstream  *upstream
+	events    events
+	history   history
+	metrics   *metrics
+	strangers strangers // in the access log
+	began     time.Time
+	wake      chan struct{}
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
 }
 
 // New returns a Relay that has begun to fill its stock; end it with Close.

@@ -34,6 +34,7 @@ type relayOptions struct {
 	stock, batch      int
 	maxAge            time.Duration
 	maxConns, perHost int
+	operatorToken     bool
 	logFormat         string
 	quiet             bool
 }
@@ -85,6 +86,7 @@ this run, and prints what to paste in another shell.`,
 	f.DurationVar(&o.maxAge, "max-age", 0, "wipe blocks that nobody wanted for this `DURATION` (default never)")
 	f.IntVar(&o.maxConns, "max-conns", 0, "`N` connections at a time (default 16384)")
 	f.IntVar(&o.perHost, "max-conns-per-host", 0, "`N` connections of one address; raise it behind a load balancer (default 1024)")
+	f.BoolVar(&o.operatorToken, "operator-token-always", false, "ask for an operator's token from this host too: set it behind a proxy on this host")
 	f.StringVar(&o.logFormat, "log-format", "text", "log in this `FORMAT`: text or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not log requests")
 	cmd.AddCommand(newRelayTokenCommand(c))
@@ -162,7 +164,7 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg := relay.Config{Blocks: blocks, Clients: clients, Stock: o.stock, BatchBlocks: o.batch, MaxAge: o.maxAge, Logger: logger}
+	cfg := relay.Config{Blocks: blocks, Clients: clients, Stock: o.stock, BatchBlocks: o.batch, MaxAge: o.maxAge, Logger: logger, OperatorTokenAlways: o.operatorToken}
 	if !o.quiet {
 		cfg.AccessLog = logger
 	}
