@@ -52,7 +52,7 @@ func http2Limits(t timeouts) *http.HTTP2Config {
 
 // ServerConfig says how to serve a Relay.
 type ServerConfig struct {
-	// Listener is where to listen. Serve closes it. It has to be.
+	// Listener is where to listen; Serve closes it. Required.
 	Listener net.Listener
 
 	// TLS has the certificate. Its MinVersion is raised to TLS 1.2 if it is lower.
@@ -108,7 +108,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		IdleTimeout:       t.idle,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             http2Limits(t),
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug), // clients' doings, such as failed handshakes
+		ErrorLog:          newErrorLog(logger),
 	}
 	var serve func(net.Listener) error = server.Serve
 	if cfg.TLS != nil {
@@ -123,6 +123,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	go func() { ended <- serve(limited) }()
 	select {
 	case err := <-ended:
+		server.Close() // what goes on with connections that were accepted
 		return fmt.Errorf("relay: %w", err)
 	case <-ctx.Done():
 	}

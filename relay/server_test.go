@@ -2,15 +2,20 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // serve serves h with TLS on loopback until the test ends or stop is called.
@@ -109,5 +114,81 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+// A failing listener accepts until it fails.
+type failing struct {
+	net.Listener
+	fail chan struct{}
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	type accepted struct {
+		conn net.Conn
+		err  error
+	}
+	next := make(chan accepted, 1)
+	go func() {
+		conn, err := f.Listener.Accept()
+		next <- accepted{conn, err}
+	}()
+	select {
+	case a := <-next:
+		return a.conn, a.err
+	case <-f.fail:
+		return nil, errors.New("the network is gone")
+	}
+}
+
+// TestListenerFails: Serve says so, and leaves no connection behind.
+func TestListenerFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &failing{l, make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(t.Context(), http.NotFoundHandler(), ServerConfig{Listener: f}) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: relay\r\n\r\n")
+	from := bufio.NewReader(conn)
+	res, err := http.ReadResponse(from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	close(f.fail)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the network is gone") {
+		t.Errorf("Serve: %v", err)
+	}
+	conn.SetReadDeadline(time.Now().Add(10 * time.Second)) // less than the idle timeout
+	if _, err := from.ReadByte(); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is still open")
+	}
+}
+
+// TestErrorLog: what is wrong here is seen; what anybody can do is not.
+func TestErrorLog(t *testing.T) {
+	var log bytes.Buffer
+	to := newErrorLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	for line, level := range map[string]string{
+		"http: Accept error: accept tcp: too many open files; retrying in 5ms":                  "WARN",
+		"http: panic serving 192.0.2.1:1: broken":                                               "WARN",
+		"http2: panic serving 192.0.2.1:1: broken":                                              "WARN",
+		"http: superfluous response.WriteHeader call from x":                                    "WARN",
+		"http: TLS handshake error from 192.0.2.1:1: EOF":                                       "DEBUG",
+		"http2: server connection error from 192.0.2.1:1: connection error: FLOW_CONTROL_ERROR": "DEBUG",
+		"timeout waiting for SETTINGS frames from 192.0.2.1:1":                                  "DEBUG",
+	} {
+		log.Reset()
+		to.Print(line)
+		if text := log.String(); !strings.Contains(text, "level="+level+" msg="+strconv.Quote(line)) || strings.Count(text, "\n") != 1 {
+			t.Errorf("%q is logged as %q", line, text)
+		}
 	}
 }
