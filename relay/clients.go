@@ -51,7 +51,8 @@ func (q Quota) PeriodString() string {
 //
 // A client shows a token, or a certificate that the relay's TLS verified: it is
 // known by the certificate's DNS names, the first that is in the list, or by the
-// common name if it has no DNS name. Names must be equal: no wildcard matches.
+// common name if it has no DNS name and none of its CAs has name constraints, for
+// those do not bind common names. Names must be equal: no wildcard matches.
 //
 // What clients have used is in a second file, which belongs to one relay: two
 // relays need a list each, and a quota then holds for each of them.

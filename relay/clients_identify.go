@@ -2,9 +2,13 @@ package relay
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -80,9 +84,15 @@ func (l *clientList) findCertificate(r *http.Request, now time.Time) (*client, e
 		return nil, errNoCredentials
 	}
 	leaf := r.TLS.VerifiedChains[0][0]
-	name := leaf.Subject.CommonName
-	cl := l.byCertificate[name]
-	if len(leaf.DNSNames) > 0 {
+	var name string
+	var cl *client
+	switch {
+	case len(leaf.DNSNames) == 0 && slices.ContainsFunc(r.TLS.VerifiedChains, isConstrained):
+		return nil, fmt.Errorf("%w: a CA of this certificate is limited to some names, which binds DNS names only: it needs one", errUnknownClient)
+	case len(leaf.DNSNames) == 0:
+		name = leaf.Subject.CommonName
+		cl = l.byCertificate[name]
+	default:
 		name = leaf.DNSNames[0]
 		for _, dnsName := range leaf.DNSNames {
 			if cl = l.byCertificate[dnsName]; cl != nil {
@@ -97,6 +107,18 @@ func (l *clientList) findCertificate(r *http.Request, now time.Time) (*client, e
 		return nil, fmt.Errorf("%w: the certificate of %s expired on %s", errExpiredClient, cl.Name, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return cl, nil
+}
+
+// nameConstraints is id-ce-nameConstraints, RFC 5280 section 4.2.1.10.
+var nameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
+
+// isConstrained reports whether a CA of the chain may issue for some names only.
+// x509.Verify holds alternative names against that, and common names against
+// nothing: such a CA could issue for any client by its common name.
+func isConstrained(chain []*x509.Certificate) bool {
+	return slices.ContainsFunc(chain, func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(nameConstraints) })
+	})
 }
 
 // hashToken does not allocate for tokens of the length that ours have.

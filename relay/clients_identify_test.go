@@ -12,6 +12,7 @@ import (
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -176,6 +177,66 @@ func TestIdentifyTLS(t *testing.T) {
 		}
 		transport.CloseIdleConnections()
 	}
+}
+
+// TestConstrainedAuthority: a CA that may issue for one domain, or not for one, or
+// for some addresses, names no other client by a common name.
+func TestConstrainedAuthority(t *testing.T) {
+	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.prod.example"},{"name":"web","certificate":"web.dev.example"}]}`))
+	root := newAuthority(t)
+	_, network, err := net.ParseCIDR("192.0.2.0/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		limits x509.Certificate
+		leaf   x509.Certificate
+		known  bool
+	}{
+		"no limits":    {x509.Certificate{}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, true},
+		"one domain":   {x509.Certificate{PermittedDNSDomains: []string{"dev.example"}, PermittedDNSDomainsCritical: true}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, false},
+		"its domain":   {x509.Certificate{PermittedDNSDomains: []string{"dev.example"}}, x509.Certificate{DNSNames: []string{"web.dev.example"}}, true},
+		"not a domain": {x509.Certificate{ExcludedDNSDomains: []string{"prod.example"}}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, false},
+		"addresses":    {x509.Certificate{PermittedIPRanges: []*net.IPNet{network}}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, false},
+		"mail":         {x509.Certificate{PermittedEmailAddresses: []string{"dev.example"}}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, false},
+	} {
+		middle := root.sign(t, &test.limits, true)
+		leaf := middle.sign(t, &test.leaf, false).cert
+		roots, between := x509.NewCertPool(), x509.NewCertPool()
+		roots.AddCert(root.cert)
+		between.AddCert(middle.cert)
+		chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, err = c.identify(&http.Request{Header: http.Header{}, TLS: &tls.ConnectionState{VerifiedChains: chains}})
+		if (err == nil) != test.known || err != nil && !errors.Is(err, errUnknownClient) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// sign issues a certificate like the template, with a key of its own.
+func (a *authority) sign(t *testing.T, template *x509.Certificate, isCA bool) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(3), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if isCA {
+		template.Subject.CommonName, template.IsCA, template.BasicConstraintsValid, template.KeyUsage = "middle", true, true, x509.KeyUsageCertSign
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert, key}
 }
 
 // An authority issues certificates to clients.
