@@ -51,36 +51,47 @@ type account struct {
 	lastUsed atomic.Int64 // Unix time in seconds; zero: never
 
 	mu          sync.Mutex
-	periodStart int64 // Unix time in ns
+	periods     uint64 // that have begun
+	periodStart int64  // Unix time in ns
 	periodBytes int64
 	totalBytes  int64
 }
 
+// A receipt is what a charge took, and off which period.
+type receipt struct {
+	period             uint64
+	quotaBytes, nBytes int64
+}
+
 // charge takes n bytes off the quota, or takes none and returns when the next
 // period begins. An order that is not served after all is refunded.
-func (cl *client) charge(n int64, now time.Time) (ok bool, until time.Time) {
+func (cl *client) charge(n int64, now time.Time) (ok bool, paid receipt, until time.Time) {
 	a := cl.account
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if cl.Quota.Bytes > 0 {
 		a.enter(cl.Quota.Period, now)
 		if n > cl.Quota.Bytes-a.periodBytes {
-			return false, time.Unix(0, a.periodStart).Add(cl.Quota.Period)
+			return false, receipt{}, time.Unix(0, a.periodStart).Add(cl.Quota.Period)
 		}
 		a.periodBytes += n
+		paid.quotaBytes = n
 	}
 	a.totalBytes += n
-	return true, time.Time{}
+	paid.period, paid.nBytes = a.periods, n
+	return true, paid, time.Time{}
 }
 
-// refund gives back n bytes that were charged and not handed out. If a period
-// began in between, the new one gets what it has been charged for at most.
-func (cl *client) refund(n int64) {
+// refund gives back what a charge took. What it took off a period that is over is
+// nothing to the new one, and what it took while there was no quota is none of it.
+func (cl *client) refund(paid receipt) {
 	a := cl.account
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.periodBytes = max(a.periodBytes-n, 0)
-	a.totalBytes -= n
+	if paid.period == a.periods {
+		a.periodBytes -= paid.quotaBytes
+	}
+	a.totalBytes -= paid.nBytes
 }
 
 // enter begins a period if now is in a later one. In an earlier one it does not:
@@ -88,10 +99,15 @@ func (cl *client) refund(n int64) {
 // clock was put back a little, and neither is to empty the account. A clock that
 // was wrong by more than a period is another matter: without that exception a
 // client could be locked out until a far day.
+//
+// Where the quota's period is another than it was, what was used goes over to the
+// new one that the old one began in: else it would end at an odd time.
 func (a *account) enter(period time.Duration, now time.Time) {
+	a.periodStart -= a.periodStart % int64(period)
 	start := now.UnixNano() - now.UnixNano()%int64(period)
 	if start > a.periodStart || start < a.periodStart-int64(period) {
 		a.periodStart, a.periodBytes = start, 0
+		a.periods++
 	}
 }
 

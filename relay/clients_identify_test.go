@@ -295,7 +295,7 @@ func BenchmarkRequest(b *testing.B) {
 		if cl.allow(now) != 0 {
 			b.Fatal("refused")
 		}
-		if ok, _ := cl.charge(32, now); !ok {
+		if ok, _, _ := cl.charge(32, now); !ok {
 			b.Fatal("refused")
 		}
 	}
@@ -310,8 +310,8 @@ func TestRequestAllocates(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { // most are refused by the limiter
 		cl, _ := c.identify(r)
 		cl.allow(now)
-		cl.charge(1, now)
-		cl.refund(1)
+		_, paid, _ := cl.charge(1, now)
+		cl.refund(paid)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -287,7 +287,7 @@ func TestReloadKeeps(t *testing.T) {
 	}
 	// A request that began before the reload is counted, too.
 	before.charge(40, now)
-	if ok, _ := c.list.Load().byCertificate["a"].charge(1, now); ok {
+	if ok, _, _ := c.list.Load().byCertificate["a"].charge(1, now); ok {
 		t.Error("the reload refilled the quota")
 	}
 }
@@ -353,31 +353,32 @@ func TestAllowKeepsPromise(t *testing.T) {
 func TestCharge(t *testing.T) {
 	day := time.Date(2030, 5, 1, 0, 0, 0, 0, time.UTC)
 	cl := &client{Client: Client{Quota: Quota{100, 24 * time.Hour}}, account: new(account)}
-	at := func(now time.Time, n int64, want bool) {
+	at := func(now time.Time, n int64, want bool) receipt {
 		t.Helper()
-		ok, until := cl.charge(n, now)
+		ok, paid, until := cl.charge(n, now)
 		if ok != want {
 			t.Errorf("%d bytes at %v: %v", n, now, ok)
 		}
 		if end := now.Truncate(24 * time.Hour).Add(24 * time.Hour); !ok && !until.Equal(end) {
 			t.Errorf("the period ends at %v, want %v", until, end)
 		}
+		return paid
 	}
 	noon := day.Add(12 * time.Hour)
 	at(noon, 101, false)
 	at(noon, 60, true)
 	at(noon, 41, false)
-	at(noon, 40, true)
+	paid := at(noon, 40, true)
 	at(noon, 1, false)
-	cl.refund(30)
-	at(noon, 31, false)
-	at(noon, 30, true)
+	cl.refund(paid)
+	at(noon, 41, false)
+	paid = at(noon, 40, true)
 	midnight := day.Add(24 * time.Hour)
 	at(midnight.Add(-1), 1, false)
 	at(midnight, 100, true)
 	// A request that read the clock before midnight counts after it, and takes
 	// nothing away.
-	if ok, _ := cl.charge(1, midnight.Add(-1)); ok {
+	if ok, _, _ := cl.charge(1, midnight.Add(-1)); ok {
 		t.Error("a late request emptied the account")
 	}
 	at(midnight.Add(time.Second), 1, false)
@@ -391,19 +392,50 @@ func TestCharge(t *testing.T) {
 	at(day.AddDate(5, 0, 0), 100, true)
 	at(noon, 100, true)
 
-	// A refund after the end of the period does not make the account negative.
-	at(day.AddDate(1, 0, 0), 10, true)
-	cl.refund(60)
-	at(day.AddDate(1, 0, 0), 101, false)
+	// A refund after the end of the period gives nothing to the next one.
+	at(day.AddDate(1, 0, 0), 60, true)
+	cl.refund(paid)
+	at(day.AddDate(1, 0, 0), 41, false)
+	at(day.AddDate(1, 0, 0), 40, true)
+
+	// Nor does one of what was charged while there was no quota.
+	quota := cl.Quota
+	cl.Quota = Quota{}
+	_, paid, _ = cl.charge(50, noon)
+	cl.Quota = quota
+	cl.refund(paid)
+	at(day.AddDate(1, 0, 0), 1, false)
 
 	none := &client{account: new(account)}
 	for range 3 {
-		if ok, _ := none.charge(1<<60, noon); !ok {
+		if ok, _, _ := none.charge(1<<60, noon); !ok {
 			t.Error("there is a quota")
 		}
 	}
 	if st := none.status(noon); st.TotalBytes != 3<<60 || !st.PeriodEnds.IsZero() {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestPeriodChanged: another period is aligned from the first request on, and has
+// what was used in the one in which it was changed.
+func TestPeriodChanged(t *testing.T) {
+	day := time.Date(2030, 5, 1, 0, 0, 0, 0, time.UTC)
+	now := day.Add(12*time.Hour + 30*time.Minute)
+	cl := &client{Client: Client{Quota: Quota{100, time.Hour}}, account: new(account)}
+	_, paid, _ := cl.charge(60, now)
+	cl.Quota.Period = 24 * time.Hour
+	if st := cl.status(now); st.PeriodBytes != 60 || !st.PeriodEnds.Equal(day.Add(24*time.Hour)) {
+		t.Errorf("1h to 24h: %+v", st)
+	}
+	cl.refund(paid)
+	if st := cl.status(now); st.PeriodBytes != 0 {
+		t.Errorf("what the old period was charged is not given back: %+v", st)
+	}
+	cl.charge(70, now)
+	cl.Quota.Period = time.Hour
+	if st := cl.status(now); st.PeriodBytes != 0 || !st.PeriodEnds.Equal(day.Add(13*time.Hour)) {
+		t.Errorf("24h to 1h: %+v", st)
 	}
 }
 
@@ -450,11 +482,12 @@ func TestClientsConcurrently(t *testing.T) {
 					return
 				}
 				cl.allow(now)
-				if ok, _ := cl.charge(n, now); !ok {
+				ok, paid, _ := cl.charge(n, now)
+				if !ok {
 					t.Error("refused")
 				}
 				if i%4 == 0 {
-					cl.refund(n)
+					cl.refund(paid)
 				} else {
 					charged[(g+i)%3].Add(n)
 				}

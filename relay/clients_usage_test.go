@@ -28,7 +28,7 @@ func TestRestart(t *testing.T) {
 		token := add(t, path, web)
 		c := open(t, path)
 		time.Sleep(30 * time.Minute)
-		if ok, _ := known(t, c, token).charge(80, time.Now()); !ok {
+		if ok, _, _ := known(t, c, token).charge(80, time.Now()); !ok {
 			t.Fatal("refused")
 		}
 		shut(t, c)
@@ -40,10 +40,10 @@ func TestRestart(t *testing.T) {
 			t.Errorf("after a restart: %+v", st)
 		}
 		cl := known(t, c, token)
-		if ok, until := cl.charge(21, time.Now()); ok || until.Sub(used) != 30*time.Minute {
+		if ok, _, until := cl.charge(21, time.Now()); ok || until.Sub(used) != 30*time.Minute {
 			t.Errorf("more than the quota: %v until %v", ok, until)
 		}
-		if ok, _ := cl.charge(15, time.Now()); !ok {
+		if ok, _, _ := cl.charge(15, time.Now()); !ok {
 			t.Error("less than the quota is refused")
 		}
 		shut(t, c)
@@ -55,16 +55,16 @@ func TestRestart(t *testing.T) {
 		token = add(t, path, web)
 		c = open(t, path)
 		cl = known(t, c, token)
-		if ok, _ := cl.charge(6, time.Now()); ok {
+		if ok, _, _ := cl.charge(6, time.Now()); ok {
 			t.Error("a new token is a new quota")
 		}
-		if ok, _ := cl.charge(5, time.Now()); !ok {
+		if ok, _, _ := cl.charge(5, time.Now()); !ok {
 			t.Error("what is left of the quota is refused")
 		}
 		shut(t, c)
 		time.Sleep(29 * time.Minute)
 		c = open(t, path)
-		if ok, _ := known(t, c, token).charge(100, time.Now()); !ok {
+		if ok, _, _ := known(t, c, token).charge(100, time.Now()); !ok {
 			t.Error("a new period is refused")
 		}
 	})

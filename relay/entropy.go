@@ -75,13 +75,14 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		v.refuse(refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", cl.Rate, clientRateWindow))
 		return
 	}
-	if ok, until := cl.charge(int64(o.bytes()), now); !ok {
+	ok, paid, until := cl.charge(int64(o.bytes()), now)
+	if !ok {
 		retryAfter(w, until.Sub(now))
 		v.refuse(refuse(http.StatusForbidden, "this client's quota has less than %d bytes left until %s", o.bytes(), until.UTC().Format(time.RFC3339)))
 		return
 	}
 	if !r.deliver(v) {
-		cl.refund(int64(o.bytes()))
+		cl.refund(paid)
 	}
 }
 
