@@ -47,7 +47,7 @@ func (q Quota) PeriodString() string {
 
 // Clients is the list of a relay's clients, and what each has used. The list is
 // a file that AddClient and RevokeClient (qrand relay token) or an editor
-// change while the relay runs; Watch takes changes over.
+// change while the relay runs, which takes changes over.
 //
 // A client shows a token, or a certificate that the relay's TLS verified: it is
 // known by the certificate's DNS names, the first that is in the list, or by the
@@ -118,13 +118,13 @@ func usageBeside(path, usagePath string) string {
 	return usagePath
 }
 
-// clientsInterval is how often Watch looks at the file.
+// clientsInterval is how often watch looks at the file.
 const clientsInterval = 2 * time.Second
 
-// Watch takes over changes of the list until ctx is done. After each change it
+// watch takes over changes of the list until ctx is done. After each change it
 // calls report, if that is not nil: with nil when the new list is in force, or
 // with the reason why the old one still is.
-func (c *Clients) Watch(ctx context.Context, report func(error)) {
+func (c *Clients) watch(ctx context.Context, report func(error)) {
 	tick := time.NewTicker(clientsInterval)
 	defer tick.Stop()
 	for {

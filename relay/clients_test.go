@@ -204,7 +204,7 @@ func TestReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, path)
 		reported := make(chan error, 10)
-		go c.Watch(t.Context(), func(err error) { reported <- err })
+		go c.watch(t.Context(), func(err error) { reported <- err })
 		// expect sleeps until the file was looked at, and once more.
 		expect := func(when, report string, names ...string) {
 			t.Helper()

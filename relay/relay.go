@@ -228,7 +228,7 @@ const saveInterval = 10 * time.Second
 func (r *Relay) keepClients(ctx context.Context) {
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	watch.Go(func() { r.cfg.Clients.Watch(ctx, r.clientsChanged) })
+	watch.Go(func() { r.cfg.Clients.watch(ctx, r.clientsChanged) })
 	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()
 	failed := false

@@ -155,6 +155,10 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	defer listener.Close()
+	at := listener.Addr().(*net.TCPAddr)
+	if o.plain && !at.IP.IsLoopback() {
+		return fmt.Errorf("--plain on %v would show tokens and entropy to the network: use TLS, or a loopback address", at)
+	}
 	clients, err := relay.OpenClientsWithUsage(path, o.usage)
 	if err != nil {
 		return err
@@ -172,17 +176,22 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	if err := o.introduce(c, listener.Addr().(*net.TCPAddr), token); err != nil {
-		return err
+	if err := o.introduce(c, at, token); err != nil {
+		return errors.Join(err, r.Close())
 	}
 	if o.envFile != "" {
 		defer os.Remove(o.envFile)
 	}
-	logger.Info("relay: listening", "address", listener.Addr().String(), "upstream", strings.Join(blocks.Endpoints(), ","))
+	logger.Info("relay: listening", "address", at.String(), "upstream", strings.Join(blocks.Endpoints(), ","))
 	err = relay.Serve(ctx, r, relay.ServerConfig{Listener: listener, TLS: config, MaxConns: o.maxConns, MaxConnsPerHost: o.perHost, Logger: logger})
+	expired := r.Account().Expired
+	err = errors.Join(err, r.Close())
 	account := r.Account()
-	logger.Info("relay: stopped", "received", account.Received, "handed_out", account.HandedOut, "lost", account.Lost, "expired", account.Expired, "wiped", account.Stock)
+	line := []any{"received", account.Received, "handed_out", account.HandedOut, "lost", account.Lost, "expired", expired, "wiped", account.Expired - expired}
+	if account.InFlight > 0 { // in answers of connections that were closed
+		line = append(line, "in_flight", account.InFlight)
+	}
+	logger.Info("relay: stopped", line...)
 	return err
 }
 

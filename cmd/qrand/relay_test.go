@@ -50,3 +50,14 @@ func TestRelayListensFirst(t *testing.T) {
 		t.Errorf("it left %v, %v", left, err)
 	}
 }
+
+// TestRelayPlainRefused: what would be refused is not announced.
+func TestRelayPlainRefused(t *testing.T) {
+	folder, out, errOut := runRelayCommand(t, "--listen", "0.0.0.0:0")
+	if out != "" || !strings.Contains(errOut, "--plain on ") {
+		t.Errorf("it prints %q and says %q", out, errOut)
+	}
+	if left, err := filepath.Glob(filepath.Join(folder, "*.usage*")); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+}

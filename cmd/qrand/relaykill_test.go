@@ -243,12 +243,13 @@ func TestRelayTerminated(t *testing.T) {
 			Msg            string
 			Received, Lost int64
 			HandedOut      int64 `json:"handed_out"`
+			InFlight       int64 `json:"in_flight"`
 			Expired, Wiped int64
 		}
 		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &stopped); err != nil || stopped.Msg != "relay: stopped" {
 			t.Fatalf("%v: %s", err, k.log.String())
 		}
-		if stopped.Received != stopped.HandedOut+stopped.Lost+stopped.Expired+stopped.Wiped {
+		if stopped.Received != stopped.HandedOut+stopped.Lost+stopped.Expired+stopped.Wiped+stopped.InFlight {
 			t.Errorf("the account does not balance: %+v", stopped)
 		}
 		handedOut, lost = handedOut+stopped.HandedOut, lost+stopped.Lost

@@ -62,8 +62,9 @@ func newRelayTokenNewCommand(c *console, file *string) *cobra.Command {
 		Long: `Adds a client to the list, which is made if need be, and prints its token and
 nothing else. The token is shown this once: the list has only its SHA-256.
 
-A quota is a number of bytes of entropy and the period for which it is, which
-is counted from midnight UTC: 10MiB/24h.
+A quota is a number of bytes of entropy and the period for which it is, as in
+10MiB/24h. Periods are counted from 1970-01-01 00:00 UTC on, whenever a client
+first asks: one of 24h begins at midnight UTC, as do those that divide a day.
 
 With --certificate the client has no token. It shows a certificate that the
 relay's TLS verifies, and whose DNS name (or common name, if it has none) is
@@ -155,7 +156,7 @@ it, which it does every few seconds. USED is of the quota's present period.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
-	cmd.Flags().StringVar(&usage, "usage", "", "what they have used is in this `FILE` (default beside the list)")
+	cmd.Flags().StringVar(&usage, "usage-file", "", "what they have used is in this `FILE` (default beside the list)")
 	return cmd
 }
 
