@@ -97,6 +97,9 @@ func OpenClientsWithUsage(path, usagePath string) (*Clients, error) {
 	if c.accounts, err = c.usage.load(); err == nil {
 		_, err = c.reload()
 	}
+	if err == nil {
+		err = c.Save() // nothing, unless there is no file yet or it is written in another way
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
