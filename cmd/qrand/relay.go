@@ -157,7 +157,7 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	defer listener.Close()
 	at := listener.Addr().(*net.TCPAddr)
 	if o.plain && !at.IP.IsLoopback() {
-		return fmt.Errorf("--plain on %v would show tokens and entropy to the network: use TLS, or a loopback address", at)
+		return fmt.Errorf("--plain would show tokens and entropy to the network of %s: listen on a loopback address, or use --cert and --key", o.listen)
 	}
 	clients, err := relay.OpenClientsWithUsage(path, o.usage)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestRelayListensFirst(t *testing.T) {
 // TestRelayPlainRefused: what would be refused is not announced.
 func TestRelayPlainRefused(t *testing.T) {
 	folder, out, errOut := runRelayCommand(t, "--listen", "0.0.0.0:0")
-	if out != "" || !strings.Contains(errOut, "--plain on ") {
+	if out != "" || !strings.Contains(errOut, "--plain would show tokens and entropy to the network of 0.0.0.0:0") {
 		t.Errorf("it prints %q and says %q", out, errOut)
 	}
 	if left, err := filepath.Glob(filepath.Join(folder, "*.usage*")); err != nil || len(left) > 0 {
