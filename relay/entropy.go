@@ -1,9 +1,7 @@
 package relay
 
 import (
-	"fmt"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -33,17 +31,7 @@ type visit struct {
 func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	v := &visit{w: w, r: req, began: time.Now()}
 	defer r.record(v)
-	defer func() {
-		cause := recover()
-		if cause == nil {
-			return
-		}
-		r.cfg.Logger.Error("relay: a request ended in a panic", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-		if v.status != 0 { // an answer has begun, and another must not follow in it
-			panic(http.ErrAbortHandler)
-		}
-		v.refuse(refuse(http.StatusInternalServerError, "an error of the relay's own"))
-	}()
+	defer r.rescue(v)
 	w.Header().Set("Cache-Control", "no-store")
 	if want := method(req.URL.Path); req.Method != want {
 		w.Header().Set("Allow", want)
