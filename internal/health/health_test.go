@@ -86,6 +86,11 @@ func TestProportion(t *testing.T) {
 		if err := Check(fill(proportionCutoff)); !errors.Is(err, ErrUnhealthy) {
 			t.Errorf("19 in the window at %d: %v", window, err)
 		}
+		const last = 512 - 1 // of the window: SP 800-90B section 4.4.2
+		p := fill(proportionCutoff - 1)
+		if p[window+last] = p[window]; !errors.Is(Check(p), ErrUnhealthy) {
+			t.Errorf("the last sample of the window at %d is not counted", window)
+		}
 	}
 }
 
