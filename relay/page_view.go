@@ -47,8 +47,8 @@ type tally struct {
 }
 
 func (r *Relay) view(now time.Time) *view {
-	samples := append(r.history.list(), r.sample(now))
 	answers := r.metrics.answers()
+	samples := append(r.history.list(), r.sample(now, answers))
 	v := &view{
 		Now:      now,
 		Began:    r.began,
@@ -80,11 +80,11 @@ func (r *Relay) view(now time.Time) *view {
 	return v
 }
 
-func (r *Relay) sample(now time.Time) sample {
+func (r *Relay) sample(now time.Time, answers map[string]map[int]int64) sample {
 	account, up := r.Account(), r.Upstream()
 	s := sample{Time: now, Stock: account.Stock, Received: account.Received, HandedOut: account.HandedOut,
 		Failing: !up.Up && up.Reason != ""}
-	for _, counts := range r.metrics.answers() {
+	for _, counts := range answers {
 		for _, n := range counts {
 			s.Requests += n
 		}

@@ -25,7 +25,6 @@ type refiller struct {
 	fetching bool
 	overdue  bool // and we said that it hangs
 	checking bool // the token is being compared
-	emulated bool // we said so
 	warned   map[qrand.Reason]bool
 }
 
@@ -159,9 +158,7 @@ func (f *refiller) receive(a fetched, now time.Time) {
 	emulated := slices.ContainsFunc(a.blocks, func(b qrypt.Block) bool { return b.Origin().Emulated })
 	f.requests.Answered()
 	f.r.stock.put(a.blocks)
-	f.r.upstream.answered(origin.Endpoint, emulated, f.requests.NotBefore(), now)
-	if emulated && !f.emulated {
-		f.emulated = true
+	if f.r.upstream.answered(origin.Endpoint, emulated, f.requests.NotBefore(), now) {
 		f.r.cfg.Logger.Warn("relay: the entropy is emulated, not quantum", "endpoint", origin.Endpoint)
 		f.r.events.add(now, "the entropy is EMULATED, not quantum")
 	}

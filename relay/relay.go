@@ -209,7 +209,7 @@ func (r *Relay) keepHistory(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		now := clock.Now()
-		if news := r.history.add(r.sample(now)); news != "" {
+		if news := r.history.add(r.sample(now, r.metrics.answers())); news != "" {
 			r.events.add(now, news)
 		}
 		select {

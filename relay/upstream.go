@@ -41,7 +41,9 @@ func (u *upstream) status() Upstream {
 	return st
 }
 
-func (u *upstream) answered(endpoint string, emulated bool, next, now time.Time) {
+// answered takes in a good answer, and returns whether it is the first with
+// emulated blocks.
+func (u *upstream) answered(endpoint string, emulated bool, next, now time.Time) (firstEmulated bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	st := &u.now
@@ -52,7 +54,9 @@ func (u *upstream) answered(endpoint string, emulated bool, next, now time.Time)
 	st.Answered++
 	st.LastAnswer, st.NextRequest = now, next
 	st.Endpoint = endpoint
+	firstEmulated = emulated && !st.Emulated
 	st.Emulated = st.Emulated || emulated
+	return firstEmulated
 }
 
 func (u *upstream) failed(reason qrand.Reason, err error, next, now time.Time) {
