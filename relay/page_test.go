@@ -367,6 +367,9 @@ func TestPageFigures(t *testing.T) {
 		p.want(t, "balance", "Balances")
 		p.want(t, "results", "ok good blocks"+count(up.Answered))
 		p.want(t, "statuses", "200 entropy handed out3", "401 no valid token1", "403 client's quota used up2")
+		if got := w.sample(time.Now(), w.metrics.answers()).Requests; got != 3+1+2 {
+			t.Errorf("%d requests in the sample of all clients and answers", got)
+		}
 		// 3000 bytes in a minute, from the sample at the relay's begin.
 		p.want(t, "rate-out", "50 B/s")
 		p.want(t, "clients", "2.93 KiB of 8.00 KiB per 24h", "no limit", "1 × 403")
