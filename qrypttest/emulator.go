@@ -72,13 +72,27 @@ type Config struct {
 	Listen []string
 
 	// Rate is how many requests a token may make in a Window, in all
-	// regions together. Every request with a valid token counts, also one
-	// that meets a fault or is refused; those without a token, where that is
-	// allowed, count together. Zero: 30; negative: no limit.
+	// regions together; one more is refused with 429. Every request with a
+	// valid token counts, also one that meets a fault or, unless
+	// FreeRefusals is set, is one too many; those without a token, where
+	// that is allowed, count together. Zero: 30; negative: no limit.
 	Rate int
 
-	// Window is the sliding window Rate is about. Zero: 10 seconds.
+	// Window is the time Rate is about. Zero: 10 seconds.
 	Window time.Duration
+
+	// FixedWindow makes windows follow one another: each begins at a
+	// multiple of Window, as time.Time.Truncate has it, with no request
+	// counted. A client may make twice Rate requests around that moment.
+	// False: the window slides; what counts is the Window before a request.
+	FixedWindow bool
+
+	// FreeRefusals does not count requests that are one too many, so that a
+	// client that keeps asking too often gets Rate answers in each Window.
+	// False: they count, and such a client gets none until it waits. With
+	// FixedWindow both are the same: a full window stays full until it ends,
+	// and the next one begins empty.
+	FreeRefusals bool
 
 	// Quota is how many blocks a token may take altogether, in units of
 	// 1,024 bytes, an answer rounded up to whole ones. Zero: no limit.
@@ -113,8 +127,8 @@ func (c Config) MarshalText() ([]byte, error) {
 }
 
 func (c Config) redacted() string {
-	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
-		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
+	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, FixedWindow: %t, FreeRefusals: %t, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
+		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.FixedWindow, c.FreeRefusals, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
 }
 
 // withDefaults returns c with its zero values replaced, sharing no memory with
@@ -164,8 +178,7 @@ func (c Config) withDefaults() (Config, error) {
 // at any time, by several goroutines.
 type Emulator struct {
 	regions      []string
-	rate         int
-	window       time.Duration
+	limit        limit
 	canary       []byte
 	requireToken bool
 	recorded     int // requests, at most
@@ -206,8 +219,7 @@ func newEmulator(cfg Config) (*Emulator, error) {
 	}
 	e := &Emulator{
 		regions:      cfg.Regions,
-		rate:         cfg.Rate,
-		window:       cfg.Window,
+		limit:        limit{cfg.Rate, cfg.Window, cfg.FixedWindow, cfg.FreeRefusals},
 		canary:       cfg.Canary,
 		requireToken: cfg.RequireToken,
 		recorded:     cfg.Record,

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/qrand/qrypttest"
 )
@@ -257,6 +259,25 @@ func TestTokensAreNotShown(t *testing.T) {
 			if i := strings.Index(shown.String(), form); i >= 0 {
 				t.Errorf("a token is shown: %.200q", shown.String()[max(0, i-100):])
 			}
+		}
+	}
+}
+
+// TestConfigIsShown: a Config that is logged shows that any of its fields was set.
+func TestConfigIsShown(t *testing.T) {
+	values := map[string]any{
+		"Tokens": []string{"t"}, "Regions": []string{"a"}, "Listen": []string{"l"}, "Rate": 1, "Window": time.Second,
+		"FixedWindow": true, "FreeRefusals": true, "Quota": 1, "Seed": new([32]byte), "Canary": []byte("c"),
+		"RequireToken": true, "Record": 1,
+	}
+	plain := fmt.Sprint(qrypttest.Config{})
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[qrypttest.Config]()) {
+		var cfg qrypttest.Config
+		if value, known := values[field.Name]; known {
+			reflect.ValueOf(&cfg).Elem().FieldByIndex(field.Index).Set(reflect.ValueOf(value))
+		}
+		if got := fmt.Sprint(cfg); got == plain {
+			t.Errorf("%s: not shown, or not among this test's values", field.Name)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (e *Emulator) arrive(region string, w http.ResponseWriter, r *http.Request)
 	v.record = e.record(region, r, v.order.count, token)
 	misled := v.order.refusal != nil && v.order.refusal.misled
 	if !misled && v.welcome() {
-		v.wait = e.account(v.key).arrive(v.record.Time, e.rate, e.window)
+		v.wait = e.account(v.key).arrive(v.record.Time, e.limit)
 	}
 	return v
 }

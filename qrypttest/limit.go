@@ -17,10 +17,26 @@ const (
 // anonymous is the account of requests without a token; no token hashes to it.
 var anonymous [sha256.Size]byte
 
+// limit is what Config says about the rate of each token.
+type limit struct {
+	rate         int
+	window       time.Duration
+	fixed        bool
+	freeRefusals bool
+}
+
+// expiry returns when a request that arrived at t no longer counts.
+func (l limit) expiry(t time.Time) time.Time {
+	if l.fixed {
+		t = t.Truncate(l.window)
+	}
+	return t.Add(l.window)
+}
+
 // account is what one token used of its limits. It is found by the token's
 // hash, so that it outlives SetTokens.
 type account struct {
-	arrivals []time.Time // of the last requests, at most Rate, all inside the window
+	arrivals []time.Time // of the last requests that count, at most Rate, none expired
 	taken    int         // blocks, in Quota's unit
 }
 
@@ -59,21 +75,23 @@ func (e *Emulator) account(key [sha256.Size]byte) *account {
 }
 
 // arrive counts a request and returns zero, or how long it takes until there
-// is room for another one. A request that is refused counts too: who does not
-// wait stays out.
-func (a *account) arrive(now time.Time, rate int, window time.Duration) time.Duration {
-	if rate < 0 {
+// is room for another one, if none comes before.
+func (a *account) arrive(now time.Time, l limit) time.Duration {
+	if l.rate < 0 {
 		return 0
 	}
-	for len(a.arrivals) > 0 && now.Sub(a.arrivals[0]) >= window {
+	for len(a.arrivals) > 0 && !now.Before(l.expiry(a.arrivals[0])) {
 		a.arrivals = a.arrivals[1:]
 	}
-	a.arrivals = append(a.arrivals, now)
-	if len(a.arrivals) <= rate {
+	if len(a.arrivals) < l.rate {
+		a.arrivals = append(a.arrivals, now)
 		return 0
 	}
-	a.arrivals = a.arrivals[1:]
-	return window - now.Sub(a.arrivals[0])
+	if !l.freeRefusals {
+		// It takes the place of the oldest: a client that does not wait stays out.
+		a.arrivals = append(a.arrivals[1:], now)
+	}
+	return l.expiry(a.arrivals[0]).Sub(now)
 }
 
 // charge takes blocks off a quota, or returns false if they are not there.

@@ -1,6 +1,10 @@
 package qrypttest_test
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"net/http/httptest"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +17,27 @@ type step struct {
 	at     time.Duration
 	status int
 	retry  string
+}
+
+// runSteps makes the requests of one token, and checks what is answered.
+func runSteps(t *testing.T, cfg qrypttest.Config, steps []step) {
+	synctest.Test(t, func(t *testing.T) {
+		e := qrypttest.New(cfg)
+		c := inMemory(t, e, "api-eus")
+		start := time.Now()
+		for _, step := range steps {
+			time.Sleep(time.Until(start.Add(step.at)))
+			r := get(t, c, "http://api-eus", e.Token(), 1)
+			if got := r.header.Get("Retry-After"); r.status != step.status || got != step.retry {
+				t.Errorf("at %v: status %d, Retry-After %q; want %d, %q", step.at, r.status, got, step.status, step.retry)
+			}
+		}
+		for i, r := range e.Requests() {
+			if got := r.Time.Sub(start); got != steps[i].at {
+				t.Errorf("request %d recorded at %v, want %v", i, got, steps[i].at)
+			}
+		}
+	})
 }
 
 func TestRateWindow(t *testing.T) {
@@ -37,21 +62,111 @@ func TestRateWindow(t *testing.T) {
 		{"one a second is fine", qrypttest.Config{Rate: 1, Window: s}, []step{
 			{0, 200, ""}, {s, 200, ""}, {2 * s, 200, ""}, {3 * s, 200, ""}}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) { runSteps(t, test.cfg, test.steps) })
+	}
+}
+
+// The same requests, whichever way they are counted. The clock of a bubble starts
+// at a multiple of ten seconds.
+func TestRateCounting(t *testing.T) {
+	const s = time.Second
+	fixed := []step{{4 * s, 200, ""}, {8 * s, 200, ""}, {10*s - 1, 429, "1"}, {10 * s, 200, ""},
+		{12 * s, 200, ""}, {14 * s, 429, "6"}, {18 * s, 429, "2"}, {24 * s, 200, ""}}
+	for _, test := range []struct {
+		name  string
+		cfg   qrypttest.Config
+		steps []step
+	}{
+		{"sliding", qrypttest.Config{Rate: 2}, []step{
+			{4 * s, 200, ""}, {8 * s, 200, ""}, {10*s - 1, 429, "9"}, {10 * s, 429, "10"},
+			{12 * s, 429, "8"}, {14 * s, 429, "8"}, {18 * s, 429, "6"}, {24 * s, 200, ""}}},
+		{"sliding, free refusals", qrypttest.Config{Rate: 2, FreeRefusals: true}, []step{
+			{4 * s, 200, ""}, {8 * s, 200, ""}, {10*s - 1, 429, "5"}, {10 * s, 429, "4"},
+			{12 * s, 429, "2"}, {14 * s, 200, ""}, {18 * s, 200, ""}, {24 * s, 200, ""}}},
+		{"fixed", qrypttest.Config{Rate: 2, FixedWindow: true}, fixed},
+		{"fixed, free refusals", qrypttest.Config{Rate: 2, FixedWindow: true, FreeRefusals: true}, fixed},
+	} {
+		t.Run(test.name, func(t *testing.T) { runSteps(t, test.cfg, test.steps) })
+	}
+}
+
+// arrival is a request in the life of a token.
+type arrival struct {
+	at    time.Time
+	letIn bool
+}
+
+// admits is the rate limit as Config words it, slow and obvious: it looks at all
+// requests there were before.
+func admits(cfg qrypttest.Config, before []arrival, now time.Time) bool {
+	n := 0
+	for _, a := range before {
+		inside := now.Sub(a.at) < cfg.Window
+		if cfg.FixedWindow {
+			inside = a.at.Truncate(cfg.Window).Equal(now.Truncate(cfg.Window))
+		}
+		if inside && (a.letIn || !cfg.FreeRefusals) {
+			n++
+		}
+	}
+	return n < cfg.Rate
+}
+
+// TestRateModel holds random requests against admits, and Retry-After against
+// the first whole second at which admits lets a request in.
+func TestRateModel(t *testing.T) {
+	for _, cfg := range []qrypttest.Config{
+		{},
+		{FreeRefusals: true},
+		{FixedWindow: true},
+		{FixedWindow: true, FreeRefusals: true},
+	} {
+		cfg.Rate, cfg.Window = 3, 7*time.Second
+		t.Run(fmt.Sprintf("fixed=%t,free=%t", cfg.FixedWindow, cfg.FreeRefusals), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := qrypttest.New(test.cfg)
-				c := inMemory(t, e, "api-eus")
-				start := time.Now()
-				for _, step := range test.steps {
-					time.Sleep(time.Until(start.Add(step.at)))
-					r := get(t, c, "http://api-eus", e.Token(), 1)
-					if got := r.header.Get("Retry-After"); r.status != step.status || got != step.retry {
-						t.Errorf("at %v: status %d, Retry-After %q; want %d, %q", step.at, r.status, got, step.status, step.retry)
+				e := qrypttest.New(cfg)
+				handler := e.Handler("api-eus")
+				random := rand.New(rand.NewPCG(1, 2))
+				var life []arrival
+				var letIn []time.Time
+				for range 600 {
+					// Half seconds meet the ends of windows; nanoseconds just miss them.
+					gap := time.Duration(random.IntN(12)) * time.Second / 2
+					if random.IntN(4) == 0 {
+						gap += time.Duration(random.IntN(3))
+					}
+					time.Sleep(gap)
+					now := time.Now()
+					admitted := admits(cfg, life, now)
+					life = append(life, arrival{now, admitted})
+					want, retry := 200, ""
+					if admitted {
+						letIn = append(letIn, now)
+					} else {
+						wait := 1
+						for !admits(cfg, life, now.Add(time.Duration(wait)*time.Second)) {
+							wait++
+						}
+						want, retry = 429, strconv.Itoa(wait)
+					}
+
+					w := httptest.NewRecorder()
+					handler.ServeHTTP(w, request(t, "GET", quantum, e.Token(), ""))
+					if got := w.Header().Get("Retry-After"); w.Code != want || got != retry {
+						t.Fatalf("request %d at %v: status %d, Retry-After %q; want %d, %q", len(life), now, w.Code, got, want, retry)
 					}
 				}
-				for i, r := range e.Requests() {
-					if got := r.Time.Sub(start); got != test.steps[i].at {
-						t.Errorf("request %d recorded at %v, want %v", i, got, test.steps[i].at)
+				if refused := len(life) - len(letIn); refused < 50 || len(letIn) < 50 {
+					t.Errorf("%d let in, %d refused: this tests too little of one", len(letIn), refused)
+				}
+				for i := range letIn[:len(letIn)-cfg.Rate] {
+					first, next := letIn[i], letIn[i+cfg.Rate]
+					exceeded := next.Sub(first) < cfg.Window
+					if cfg.FixedWindow {
+						exceeded = next.Truncate(cfg.Window).Equal(first.Truncate(cfg.Window))
+					}
+					if exceeded {
+						t.Fatalf("%d requests from %v to %v", cfg.Rate+1, first, next)
 					}
 				}
 			})
