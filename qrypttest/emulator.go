@@ -94,6 +94,12 @@ type Config struct {
 	// and the next one begins empty.
 	FreeRefusals bool
 
+	// NoRetryAfter leaves the header Retry-After out where a request is one
+	// too many. False: it says after how many seconds a request is let in,
+	// if the token makes none before. A Fault that answers in place of that
+	// has its own RetryAfter in either case.
+	NoRetryAfter bool
+
 	// Quota is how many blocks a token may take altogether, in units of
 	// 1,024 bytes, an answer rounded up to whole ones. Zero: no limit.
 	Quota int
@@ -127,8 +133,8 @@ func (c Config) MarshalText() ([]byte, error) {
 }
 
 func (c Config) redacted() string {
-	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, FixedWindow: %t, FreeRefusals: %t, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
-		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.FixedWindow, c.FreeRefusals, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
+	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, FixedWindow: %t, FreeRefusals: %t, NoRetryAfter: %t, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
+		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.FixedWindow, c.FreeRefusals, c.NoRetryAfter, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
 }
 
 // withDefaults returns c with its zero values replaced, sharing no memory with
@@ -179,6 +185,7 @@ func (c Config) withDefaults() (Config, error) {
 type Emulator struct {
 	regions      []string
 	limit        limit
+	noRetryAfter bool
 	canary       []byte
 	requireToken bool
 	recorded     int // requests, at most
@@ -220,6 +227,7 @@ func newEmulator(cfg Config) (*Emulator, error) {
 	e := &Emulator{
 		regions:      cfg.Regions,
 		limit:        limit{cfg.Rate, cfg.Window, cfg.FixedWindow, cfg.FreeRefusals},
+		noRetryAfter: cfg.NoRetryAfter,
 		canary:       cfg.Canary,
 		requireToken: cfg.RequireToken,
 		recorded:     cfg.Record,

@@ -267,8 +267,8 @@ func TestTokensAreNotShown(t *testing.T) {
 func TestConfigIsShown(t *testing.T) {
 	values := map[string]any{
 		"Tokens": []string{"t"}, "Regions": []string{"a"}, "Listen": []string{"l"}, "Rate": 1, "Window": time.Second,
-		"FixedWindow": true, "FreeRefusals": true, "Quota": 1, "Seed": new([32]byte), "Canary": []byte("c"),
-		"RequireToken": true, "Record": 1,
+		"FixedWindow": true, "FreeRefusals": true, "NoRetryAfter": true, "Quota": 1, "Seed": new([32]byte),
+		"Canary": []byte("c"), "RequireToken": true, "Record": 1,
 	}
 	plain := fmt.Sprint(qrypttest.Config{})
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[qrypttest.Config]()) {

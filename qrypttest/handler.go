@@ -110,7 +110,11 @@ func (v *visit) refusal() *refusal {
 	case v.order.refusal != nil:
 		return v.order.refusal
 	case v.wait > 0:
-		v.retryAfter(v.wait, false)
+		// A fault may have set another, which would not be true of this limit.
+		v.w.Header().Del("Retry-After")
+		if !v.e.noRetryAfter {
+			v.retryAfter(v.wait, false)
+		}
 		return &refusal{status: http.StatusTooManyRequests, text: "the token made too many requests"}
 	case !v.e.charge(v.key, v.order.units()):
 		return &refusal{status: http.StatusForbidden, text: "the token has no blocks left for this"}

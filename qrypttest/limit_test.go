@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,39 @@ func TestRateCounting(t *testing.T) {
 		{"fixed, free refusals", qrypttest.Config{Rate: 2, FixedWindow: true, FreeRefusals: true}, fixed},
 	} {
 		t.Run(test.name, func(t *testing.T) { runSteps(t, test.cfg, test.steps) })
+	}
+}
+
+// Retry-After of a request that is one too many is the limit's or, if it is not
+// wanted, missing; a fault with its own status has its own.
+func TestRateRetryAfter(t *testing.T) {
+	for _, test := range []struct {
+		without bool
+		script  string
+		status  int
+		retry   string
+	}{
+		{false, "ok", 429, "10"},
+		{false, "ok retry-after=77s", 429, "10"},
+		{false, "429 retry-after=77s", 429, "77"},
+		{false, "429", 429, ""},
+		{true, "ok", 429, ""},
+		{true, "ok retry-after=77s", 429, ""},
+		{true, "429 retry-after=77s", 429, "77"},
+		{true, "503 retry-after=77s", 503, "77"},
+	} {
+		t.Run(fmt.Sprintf("without=%t,%s", test.without, test.script), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := qrypttest.New(qrypttest.Config{Rate: 1, NoRetryAfter: test.without})
+				c := inMemory(t, e, "api-eus")
+				get(t, c, "http://api-eus", e.Token(), 1).blocks(t, 1024, 1)
+				e.Script(mustScript(t, test.script)...)
+				r := get(t, c, "http://api-eus", e.Token(), 1)
+				if got := r.header.Values("Retry-After"); r.status != test.status || strings.Join(got, ",") != test.retry {
+					t.Errorf("status %d, Retry-After %q; want %d, %q", r.status, got, test.status, test.retry)
+				}
+			})
+		})
 	}
 }
 
