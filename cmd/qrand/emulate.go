@@ -27,6 +27,9 @@ type emulateOptions struct {
 	caFile       string
 	envFile      string
 	rate, quota  int
+	fixedWindow  bool
+	freeRefusals bool
+	noRetryAfter bool
 	requireToken bool
 	quiet        bool
 }
@@ -40,6 +43,13 @@ func newEmulateCommand(c *console) *cobra.Command {
 certificate of its own, token, rate limit, quota, and faults on demand. It
 prints what to paste in another shell to use it, and logs each request on
 stderr. Its entropy is EMULATED, not quantum, and every answer says so.
+
+A token may make --rate requests in any 10 s. One that is too many is refused
+with 429 and counts, too. A service may count otherwise: with --fixed-window,
+counting begins anew at every multiple of 10 s; with --free-refusals, requests
+that are too many do not count, which changes nothing in a fixed window.
+Retry-After says how long it takes until a request is let in, if none is made
+before; --no-retry-after leaves it out, except where --fault asks for it.
 
 --fault takes a script, or @FILE: statements that end with a semicolon or the
 line, each of them a kind of fault and, if wanted, retry-after=5s,
@@ -71,6 +81,11 @@ x* for ever. The kinds are a status such as 503, and
 			return runEmulate(cmd.Context(), c, o, faults)
 		},
 	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *emulateOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.listen, "listen", nil, "`ADDRESS` to listen on, once for each region (default 127.0.0.1:0)")
 	f.StringVar(&o.token, "token", "", "accept this `TOKEN` (ps shows it: for tests only)")
@@ -78,10 +93,12 @@ x* for ever. The kinds are a status such as 503, and
 	f.StringVar(&o.caFile, "ca-file", "qrand-emulator-ca.pem", "write the CA's certificate to this `FILE`")
 	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE`; it is there while the emulator is")
 	f.IntVar(&o.rate, "rate", 0, "`N` requests in 10 s for each token; below 0: no limit (default 30)")
+	f.BoolVar(&o.fixedWindow, "fixed-window", false, "count anew from every multiple of 10 s on, not in any 10 s")
+	f.BoolVar(&o.freeRefusals, "free-refusals", false, "do not count requests that are one too many")
+	f.BoolVar(&o.noRetryAfter, "no-retry-after", false, "send no Retry-After to requests that are one too many")
 	f.IntVar(&o.quota, "quota", 0, "`N` blocks for each token (default no limit)")
 	f.BoolVar(&o.requireToken, "require-token", false, "refuse open-api requests without a token")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not log requests")
-	return cmd
 }
 
 // faultKinds lists the kinds of fault in lines of a help text.
@@ -123,7 +140,15 @@ func readScript(text string) ([]qrypttest.Fault, error) {
 }
 
 func (o *emulateOptions) config() qrypttest.Config {
-	cfg := qrypttest.Config{Listen: o.listen, Rate: o.rate, Quota: o.quota, RequireToken: o.requireToken}
+	cfg := qrypttest.Config{
+		Listen:       o.listen,
+		Rate:         o.rate,
+		FixedWindow:  o.fixedWindow,
+		FreeRefusals: o.freeRefusals,
+		NoRetryAfter: o.noRetryAfter,
+		Quota:        o.quota,
+		RequireToken: o.requireToken,
+	}
 	if len(o.listen) == 0 {
 		cfg.Listen = []string{"127.0.0.1:0"}
 	}
