@@ -6,10 +6,10 @@
 // should be made from. Use this package to spend the blocks in some other way,
 // and begin with [New], [FromEnv] and [Client.Blocks].
 //
-// A Client holds no policy: one call is one request, never repeated, and what
-// went wrong comes back as an [*Error] of one of the classes ErrRateLimited,
-// ErrQuota and so on. It does keep the one rule that the service states for
-// its clients, 30 requests in any 10 seconds for a token, by waiting.
+// A Client holds no policy: one call is one request to one endpoint, never
+// repeated, and what went wrong comes back as an [*Error] of one of the classes
+// ErrRateLimited, ErrQuota and so on. It does keep the one rule that the service
+// states for its clients, 30 requests in any 10 seconds for a token, by waiting.
 package qrypt
 
 import (
@@ -23,6 +23,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -51,10 +52,10 @@ var tlsRand = rand.Reader
 
 // Config says where the service is and how to reach it.
 type Config struct {
-	// Endpoints are base URLs, asked in this order: the first until it fails in
-	// a way that another may not, then the next. They are https, or http to a
-	// loopback address. Each of them may be shown the token.
-	// Nil: EndpointEUS, EndpointWEU.
+	// Endpoints are base URLs, the preferred one first. [Client.Blocks] asks that
+	// one and no other: package qrand asks the rest when it fails, and so may
+	// you, with [Client.Each]. They are https, or http to a loopback address.
+	// Each of them may be shown the token. Nil: EndpointEUS, EndpointWEU.
 	Endpoints []string
 
 	// Dialect is the API the endpoints speak. Zero: DialectQuantumEntropy.
@@ -85,7 +86,6 @@ type Client struct {
 	timeout   time.Duration
 
 	mu      sync.Mutex
-	current int     // index of the endpoint to ask
 	refused tokenID // the token last refused, as invalid or for its quota
 }
 
@@ -178,18 +178,18 @@ func (c *Client) String() string {
 // GoString is String: the fields of a Client are not for printing.
 func (c *Client) GoString() string { return c.String() }
 
-// Endpoints returns the base URLs in the order in which they are asked.
-func (c *Client) Endpoints() []string { return append([]string(nil), c.endpoints...) }
+// Endpoints returns the base URLs, the preferred one first.
+func (c *Client) Endpoints() []string { return slices.Clone(c.endpoints) }
 
-// Failover makes the next request go to the endpoint after this one, if it would
-// go to this one. Blocks does so by itself on its own failures; this is for a
-// caller who refuses the blocks that came from there.
-func (c *Client) Failover(from string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.endpoints[c.current] == from { // else a concurrent call has moved on
-		c.current = (c.current + 1) % len(c.endpoints)
+// Each returns one Client for each endpoint, in order, for a caller who chooses
+// which to ask. They share everything but what TokenChanged compares: a token
+// that one endpoint refused may be good at another.
+func (c *Client) Each() []*Client {
+	each := make([]*Client, len(c.endpoints))
+	for i, endpoint := range c.endpoints {
+		each[i] = &Client{endpoints: []string{endpoint}, dialect: c.dialect, token: c.token, http: c.http, timeout: c.timeout}
 	}
+	return each
 }
 
 // TokenChanged reports whether there is a token now and it is another than the
@@ -206,9 +206,11 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 }
 
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n or an
-// error, which is an *Error unless n is out of range or ctx is done. It waits
-// first while the token has used its 30 requests in 10 s. The caller owns the
-// blocks and wipes them after use.
+// error, which is an *Error unless n is out of range or ctx is done. It asks the
+// first of several endpoints, whatever came of earlier requests: the others are
+// for package qrand, or a caller of [Client.Each], to ask. It waits first while
+// the token has used its 30 requests in 10 s. The caller owns the blocks and
+// wipes them after use.
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if c == nil {
 		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")
@@ -216,41 +218,29 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if n < 1 || n > MaxBlocks {
 		return nil, fmt.Errorf("qrypt: %d blocks asked for: a request carries 1 to %d", n, MaxBlocks)
 	}
+	endpoint := c.endpoints[0]
 	token, err := c.getToken(ctx)
 	if err != nil && ctx.Err() != nil { // the caller gave up; there may be a token
 		return nil, fmt.Errorf("qrypt: getting the token: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		c.refuse(tokenID{}) // so that any token that appears counts as changed
-		return nil, &Error{Endpoint: c.endpoint(), Class: ErrNoToken, cause: err}
+		return nil, &Error{Endpoint: endpoint, Class: ErrNoToken, cause: err}
 	}
 	id := identify(token)
 	if token == "" { // devices that need none have a limit each
-		id = identify(c.endpoint())
+		id = identify(endpoint)
 	}
 	if err := limiter.acquire(ctx, id); err != nil {
 		return nil, fmt.Errorf("qrypt: waiting for a place among %d requests in %v: %w", limitRequests, limitWindow, err)
 	}
 	defer limiter.release(id)
-	endpoint := c.endpoint()
 	blocks, err := c.fetch(ctx, endpoint, token, n)
-	var failure *Error
-	if errors.As(err, &failure) {
-		switch {
-		case failure.Class == ErrUnauthorized, failure.Class == ErrQuota:
-			c.refuse(id)
-		case failure.elsewhere():
-			c.Failover(endpoint)
-		}
+	// Not errors.As: the cause of ctx may be another request's *Error.
+	if e, ok := err.(*Error); ok && (e.Class == ErrUnauthorized || e.Class == ErrQuota) {
+		c.refuse(id)
 	}
 	return blocks, err
-}
-
-// endpoint is the one to ask now.
-func (c *Client) endpoint() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.endpoints[c.current]
 }
 
 // refuse remembers a token that is not worth sending again.

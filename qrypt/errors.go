@@ -72,16 +72,6 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Class, e.cause}
 }
 
-// elsewhere reports whether another endpoint may do better. Rate, quota and
-// token are the account's, the same everywhere.
-func (e *Error) elsewhere() bool {
-	switch e.Class {
-	case ErrRateLimited, ErrQuota, ErrUnauthorized, ErrNoToken:
-		return false
-	}
-	return true
-}
-
 // statusError types an answer other than 200.
 func statusError(endpoint string, res *http.Response, now time.Time) error {
 	e := &Error{Endpoint: endpoint, StatusCode: res.StatusCode, RetryAfter: retryAfter(res.Header, now)}

@@ -103,12 +103,7 @@ func testFault(t *testing.T, kind qrypttest.Kind, d Dialect) {
 			t.Error("after the fault: not the block that the service sent")
 		}
 	}
-	// None of these failures is the account's, so another endpoint was asked,
-	// except where another client failed.
-	// (What a health test would refuse is for who runs it to move on from.)
-	if moved := asked(s)[1] == "b"; moved != (want.class != nil && want.class != ErrTimeout) {
-		t.Errorf("asked %q", asked(s))
-	}
+	wantAsked(t, s, "a", "a")
 }
 
 // checkCause looks at what errors.Is and errors.As find beneath the class.
