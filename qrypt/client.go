@@ -209,8 +209,8 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 // error, which is an *Error unless n is out of range or ctx is done. It asks the
 // first of several endpoints, whatever came of earlier requests: the others are
 // for package qrand, or a caller of [Client.Each], to ask. It waits first while
-// the token has used its 30 requests in 10 s. The caller owns the blocks and
-// wipes them after use.
+// the token has used its 30 requests in 10 s; calls that wait are served in the
+// order of their arrival. The caller owns the blocks and wipes them after use.
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if c == nil {
 		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")

@@ -1,9 +1,12 @@
 package qrypt
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
+
+	"example.com/qrand/internal/turn"
 )
 
 // The service refuses a token's 31st request in 10 s. Its clock sees a request
@@ -14,9 +17,6 @@ import (
 const (
 	limitRequests = 30
 	limitWindow   = 10*time.Second + 100*time.Millisecond
-
-	// limitPoll is how often to look when all 30 are still under way.
-	limitPoll = 100 * time.Millisecond
 )
 
 // limiter is the process's: clients that share a token share its limit.
@@ -27,38 +27,60 @@ type requestLimiter struct {
 	windows map[tokenID]*window
 }
 
-// A window is what a token has used: at most limitRequests in all.
+// A window is what a token has used, at most limitRequests in all, and who waits
+// to use more.
 type window struct {
 	underway int
 	ended    []time.Time // oldest first
+
+	// waiting holds a channel for each waiter, in order of arrival. Only the first
+	// may take a place, and only it watches the clock; what is sent on its channel
+	// has it look again. Nobody hands out places, so none is lost when a waiter
+	// gives up just then.
+	waiting list.List
 }
 
-// acquire waits for a place for one request and takes it.
+// acquire waits for a place for one request and takes it: first come, first
+// served. It reports a wait through package turn.
 func (l *requestLimiter) acquire(ctx context.Context, id tokenID) error {
-	for {
+	look := make(chan struct{}, 1)
+	w, place := l.enter(id, look)
+	for waited := false; ; waited = true {
 		if err := ctx.Err(); err != nil {
+			l.leave(w, place)
 			return err
 		}
-		wait := l.try(id, time.Now())
-		if wait == 0 {
+		taken, wait := l.try(w, place)
+		if taken {
+			if waited {
+				turn.Report(ctx, false)
+			}
 			return nil
 		}
-		timer := time.NewTimer(wait)
+		if !waited {
+			turn.Report(ctx, true)
+		}
+		var due <-chan time.Time
+		if wait > 0 {
+			due = time.After(wait)
+		}
 		select {
-		case <-timer.C:
+		case <-look:
+		case <-due:
 		case <-ctx.Done():
-			timer.Stop()
 		}
 	}
 }
 
-// try takes a place, or says for how long there is none.
-func (l *requestLimiter) try(id tokenID, now time.Time) time.Duration {
+// enter joins the queue of a token, and forgets the tokens that are not used
+// any more.
+func (l *requestLimiter) enter(id tokenID, look chan struct{}) (*window, *list.Element) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	for other, w := range l.windows {
 		w.forget(now)
-		if w.underway == 0 && len(w.ended) == 0 {
+		if w.underway == 0 && len(w.ended) == 0 && w.waiting.Len() == 0 {
 			delete(l.windows, other)
 		}
 	}
@@ -67,14 +89,34 @@ func (l *requestLimiter) try(id tokenID, now time.Time) time.Duration {
 		w = &window{}
 		l.windows[id] = w
 	}
-	if w.underway+len(w.ended) < limitRequests {
+	return w, w.waiting.PushBack(look)
+}
+
+// try takes a place if it is the waiter's turn and there is one. If it is its
+// turn and time alone makes a place, try says how much.
+func (l *requestLimiter) try(w *window, place *list.Element) (taken bool, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	w.forget(now)
+	switch {
+	case w.waiting.Front() != place:
+		return false, 0
+	case w.underway+len(w.ended) < limitRequests:
 		w.underway++
-		return 0
+		w.remove(place)
+		return true, 0
+	case len(w.ended) > 0:
+		return false, limitWindow - now.Sub(w.ended[0])
 	}
-	if len(w.ended) == 0 {
-		return limitPoll
-	}
-	return limitWindow - now.Sub(w.ended[0])
+	return false, 0 // all are under way: release says when one has ended
+}
+
+// leave gives up a wait.
+func (l *requestLimiter) leave(w *window, place *list.Element) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.remove(place)
 }
 
 func (l *requestLimiter) release(id tokenID) {
@@ -83,6 +125,23 @@ func (l *requestLimiter) release(id tokenID) {
 	w := l.windows[id]
 	w.underway--
 	w.ended = append(w.ended, time.Now())
+	w.wake()
+}
+
+// remove takes a waiter out of the queue; there may be a new first one.
+func (w *window) remove(place *list.Element) {
+	w.waiting.Remove(place)
+	w.wake()
+}
+
+// wake has the first waiter look again.
+func (w *window) wake() {
+	if first := w.waiting.Front(); first != nil {
+		select {
+		case first.Value.(chan struct{}) <- struct{}{}:
+		default: // it has not looked since the last time
+		}
+	}
 }
 
 // forget drops the requests that ended a window ago. (One in the future is of

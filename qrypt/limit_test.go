@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/qrand/internal/turn"
 )
 
 // These tests are not parallel to any other: the limiter is the process's, and
@@ -198,7 +200,7 @@ func TestRateLimitWithAllUnderway(t *testing.T) {
 			calls.Go(func() { mustBlocks(t, c, 1) })
 		}
 		calls.Wait()
-		if got, want := time.Since(began), takes+limitWindow+takes; got < want || got > want+limitPoll {
+		if got, want := time.Since(began), takes+limitWindow+takes; got != want {
 			t.Errorf("the 31st request was answered after %v, want %v", got, want)
 		}
 	})
@@ -226,6 +228,274 @@ func TestRateLimitWithoutToken(t *testing.T) {
 		if got := time.Since(began); got != limitWindow {
 			t.Errorf("the 31st request to a device after %v, want %v", got, limitWindow)
 		}
+	})
+}
+
+// waits is what package turn was told of a request, and when.
+type waits struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (w *waits) context(ctx context.Context) context.Context {
+	began := time.Now()
+	return turn.With(ctx, func(waiting bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.told = append(w.told, fmt.Sprint(waiting, " ", time.Since(began)))
+	})
+}
+
+func (w *waits) want(t testing.TB, who int, told ...string) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(w.told, told) {
+		t.Errorf("request %d: told %q, want %q", who, w.told, told)
+	}
+}
+
+// Requests are served first come, first served, and say from when to when they
+// wait for their turn.
+func TestRateLimitIsFair(t *testing.T) {
+	const callers = 600
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		c := network.client(t, "token")
+		began := time.Now()
+		reports := make([]waits, callers)
+		var calls sync.WaitGroup
+		for i := range callers {
+			calls.Go(func() {
+				if _, err := c.Blocks(reports[i].context(t.Context()), 1); err != nil {
+					t.Error(err)
+				}
+				if got, want := time.Since(began), time.Duration(i/allowed)*limitWindow; got != want {
+					t.Errorf("request %d after %v, want %v", i, got, want)
+				}
+			})
+			synctest.Wait() // it stands in the queue, or is done
+		}
+		calls.Wait()
+		checkRate(t, network.times("token"))
+		for i := range reports {
+			if i < allowed {
+				reports[i].want(t, i)
+			} else {
+				reports[i].want(t, i, "true 0s", fmt.Sprint("false ", time.Duration(i/allowed)*limitWindow))
+			}
+		}
+	})
+}
+
+// Where places come one by one, each goes to the one who has waited longest.
+func TestRateLimitServesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		const apart = 50 * time.Millisecond
+		network := &farNetwork{}
+		c := network.client(t, "token")
+		began := time.Now()
+		for range allowed {
+			mustBlocks(t, c, 1)
+			time.Sleep(apart)
+		}
+		var calls sync.WaitGroup
+		for i := range 200 {
+			calls.Go(func() {
+				mustBlocks(t, c, 1)
+				want := time.Duration(1+i/allowed)*limitWindow + time.Duration(i%allowed)*apart
+				if got := time.Since(began); got != want {
+					t.Errorf("request %d after %v, want %v", i, got, want)
+				}
+			})
+			synctest.Wait()
+		}
+		calls.Wait()
+		checkRate(t, network.times("token"))
+	})
+}
+
+// 600 at once, in any order, over a slow network.
+func TestRateLimitOfManyAtOnce(t *testing.T) {
+	const callers = 600
+	for name, c := range map[string]struct{ there, back, most time.Duration }{
+		"near": {0, 0, (callers/allowed - 1) * limitWindow},
+		"far":  {4 * time.Second, 4 * time.Second, callers / allowed * (limitWindow + 8*time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				freshLimiter()
+				network := &farNetwork{there: c.there, back: c.back}
+				client := network.client(t, "token")
+				began := time.Now()
+				start := make(chan struct{})
+				var calls sync.WaitGroup
+				for range callers {
+					calls.Go(func() {
+						<-start
+						mustBlocks(t, client, 1)
+					})
+				}
+				close(start)
+				calls.Wait()
+				if took := time.Since(began); took > c.most {
+					t.Errorf("it took %v, more than %v", took, c.most)
+				}
+				times := network.times("token")
+				if len(times) != callers {
+					t.Errorf("%d requests for %d calls", len(times), callers)
+				}
+				checkRate(t, times)
+			})
+		})
+	}
+}
+
+// Those who ask again and again do not overtake one who waits.
+func TestRateLimitIsNotOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		c := network.client(t, "token")
+		ctx, stop := context.WithCancel(t.Context())
+		var busy sync.WaitGroup
+		for range allowed {
+			busy.Go(func() {
+				for ctx.Err() == nil {
+					c.Blocks(ctx, 1)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		mustBlocks(t, c, 1)
+		if got, most := time.Since(began), 2*limitWindow; got > most {
+			t.Errorf("served after %v, want %v at most", got, most)
+		}
+		stop()
+		busy.Wait()
+		checkRate(t, network.times("token"))
+	})
+}
+
+// Those who give up, wherever they stand in the queue, cost the others neither
+// time nor their turn.
+func TestRateLimitQueueCanBeLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		c := network.client(t, "token")
+		began := time.Now()
+		for range allowed {
+			mustBlocks(t, c, 1)
+		}
+		const callers = 4 * allowed
+		var calls sync.WaitGroup
+		cancels := make([]func(), callers)
+		reports := make([]waits, callers)
+		stays := 0
+		for i := range callers {
+			ctx, cancel := context.WithCancel(reports[i].context(t.Context()))
+			if cancels[i] = cancel; i%3 != 0 && i != callers-1 {
+				window := time.Duration(1+stays/allowed) * limitWindow
+				calls.Go(func() {
+					mustBlocks(t, c, 1)
+					if got := time.Since(began); got != window {
+						t.Errorf("request %d after %v, want %v", i, got, window)
+					}
+				})
+				stays++
+			} else {
+				calls.Go(func() {
+					if _, err := c.Blocks(ctx, 1); !errors.Is(err, context.Canceled) {
+						t.Errorf("request %d, given up: %v", i, err)
+					}
+				})
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		for i := 0; i < callers; i += 3 { // the first of all too: the second has to watch the clock
+			cancels[i]()
+		}
+		cancels[callers-1]()
+		calls.Wait()
+		reports[0].want(t, 0, "true 0s")
+		checkRate(t, network.times("token"))
+		time.Sleep(limitWindow)
+		mustBlocks(t, network.client(t, "another"), 1)
+		if got := windows(); got != 1 {
+			t.Errorf("%d tokens remembered, want the last", got)
+		}
+	})
+}
+
+// held returns a context whose request, when it has to wait, does not look
+// whether its turn has come before the test closes look.
+func held(t testing.TB) (ctx context.Context, look chan struct{}) {
+	look = make(chan struct{})
+	return turn.With(t.Context(), func(waiting bool) {
+		if waiting {
+			<-look
+		}
+	}), look
+}
+
+// One who gives up just when a place comes free does not take it.
+func TestRateLimitPlaceIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		id := identify("token")
+		for range 100 { // select takes either of two that are ready
+			freshLimiter()
+			for range allowed {
+				if err := limiter.acquire(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, look := held(t)
+			ctx, cancel := context.WithCancel(ctx)
+			var waiting sync.WaitGroup
+			waiting.Go(func() {
+				if err := limiter.acquire(ctx, id); !errors.Is(err, context.Canceled) {
+					t.Errorf("given up: %v", err)
+				}
+			})
+			synctest.Wait()
+			limiter.release(id)
+			time.Sleep(limitWindow)
+			cancel()
+			close(look)
+			waiting.Wait()
+			if err := limiter.acquire(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A token that somebody waits for is not forgotten, though none of its requests
+// counts any more.
+func TestRateLimitRemembersWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		network := &farNetwork{}
+		c := network.client(t, "token")
+		for range allowed {
+			mustBlocks(t, c, 1)
+		}
+		ctx, look := held(t)
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if _, err := c.Blocks(ctx, 1); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(limitWindow)
+		mustBlocks(t, network.client(t, "another"), 1)
+		close(look)
+		waiting.Wait()
 	})
 }
 
