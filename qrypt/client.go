@@ -15,13 +15,10 @@ package qrypt
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -46,10 +43,6 @@ const EmulatedHeader = "Qrypt-Emulated"
 // defaultTimeout bounds one whole request. A full answer is 700 kB.
 const defaultTimeout = 30 * time.Second
 
-// tlsRand feeds TLS. It is captured here because a program may later set
-// rand.Reader to a reader that is itself seeded through this client.
-var tlsRand = rand.Reader
-
 // Config says where the service is and how to reach it.
 type Config struct {
 	// Endpoints are base URLs, the preferred one first. [Client.Blocks] asks that
@@ -68,8 +61,9 @@ type Config struct {
 	// HTTPClient carries the requests: set it for proxies, private CAs or
 	// client certificates, starting from [NewHTTPClient]. It is copied; the copy
 	// follows no redirects, has no cookies and, if its Transport is nil or an
-	// *http.Transport, keeps no connections. Another RoundTripper must not repeat
-	// requests. Nil: NewHTTPClient().
+	// *http.Transport, speaks HTTP/1.1 and keeps no connections. (A DialTLSContext
+	// of its own must not negotiate anything else.) Another RoundTripper must not
+	// repeat requests. Nil: NewHTTPClient().
 	HTTPClient *http.Client
 
 	// Timeout bounds the call of Token, and then one whole request, connection
@@ -118,56 +112,11 @@ func New(cfg Config) (*Client, error) {
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
-	c.http = *NewHTTPClient()
-	if cfg.HTTPClient != nil {
-		c.http = single(*cfg.HTTPClient)
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = NewHTTPClient()
 	}
-	// A redirect is an answer of the wrong kind: a token must not leave its
-	// host, and a redirect's HTML has been taken for entropy before.
-	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http = single(*cfg.HTTPClient)
 	return c, nil
-}
-
-// single changes a client so that each of our requests is one of its own.
-func single(client http.Client) http.Client {
-	client.Jar = nil
-	switch transport := client.Transport.(type) {
-	case nil:
-		client.Transport = NewHTTPClient().Transport
-	case *http.Transport:
-		transport = transport.Clone()
-		transport.DisableKeepAlives = true
-		if transport.TLSClientConfig == nil {
-			transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		if transport.TLSClientConfig.Rand == nil {
-			transport.TLSClientConfig.Rand = tlsRand
-		}
-		client.Transport = transport
-	}
-	return client
-}
-
-// NewHTTPClient returns the client used when Config.HTTPClient is nil, for
-// callers who want to change something about it. Its transport is an
-// *http.Transport with a limit on every phase of a request, TLS 1.2 or newer,
-// crypto/rand for TLS even where a program replaces rand.Reader, and the
-// proxies of the environment.
-//
-// Connections are not kept: requests are minutes apart, and on a kept one
-// net/http may send a request twice, which would cost entropy and break the
-// promise that one call is one request.
-func NewHTTPClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    10 * time.Second,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Rand: tlsRand},
-		ResponseHeaderTimeout:  20 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-	}}
 }
 
 // String names the client's endpoints and dialect.
