@@ -1,6 +1,7 @@
 package qrypt
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -9,6 +10,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestRequestAsSent(t *testing.T) {
@@ -166,6 +168,23 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	case token := <-visited:
 		t.Errorf("a redirect was followed, with %q", token)
 	default:
+	}
+}
+
+// Where a redirect leads need not even be an address. It is a redirect all the
+// same, with what else the answer says.
+func TestRedirectToNowhere(t *testing.T) {
+	for i, location := range []string{"%zz", "http://[", "http://there.example:port/", ":", "https://" + secretToken + "%", "/\u0100"} {
+		for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
+			h := newRawServer(t, func(w io.Writer) {
+				fmt.Fprintf(w, "HTTP/1.1 %d There\r\nLocation: %s\r\nRetry-After: 7\r\n\r\n", status, location)
+			})
+			h.token = StaticToken(fmt.Sprint("token-", i)) // with a rate limit of its own
+			e := mustFail(t, h, 1, ErrRedirected, []byte(secretToken))
+			if e.StatusCode != status || e.RetryAfter != 7*time.Second {
+				t.Errorf("%q: %v", location, e)
+			}
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -29,7 +30,7 @@ func TestCustomClientIsMadeSingle(t *testing.T) {
 		"TLS of theirs": {Jar: jar, Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{ServerName: "x"}}},
 	} {
 		c := mustNew(t, Config{Token: StaticToken("token"), HTTPClient: custom})
-		transport := c.http.Transport.(*http.Transport)
+		transport := c.http.Transport.(direct).RoundTripper.(*http.Transport)
 		if !transport.DisableKeepAlives || transport.TLSClientConfig.Rand != tlsRand || c.http.Jar != nil || c.http.Timeout != time.Minute {
 			t.Errorf("%s: connections or cookies are kept, or its settings are not", name)
 		}
@@ -138,6 +139,7 @@ func TestDialerOfHTTP2(t *testing.T) {
 		t.Error("a request arrived")
 	}))
 	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it says that HTTP/1.1 is no HTTP/2
 	server.StartTLS()
 	defer server.Close()
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: trustIn(server.Certificate()), NextProtos: []string{"h2"}}}
@@ -169,7 +171,7 @@ func TestNoHTTP2InClear(t *testing.T) {
 // Other names than HTTP/2's that a caller has a connection offer stay.
 func TestOtherProtocolNamesStay(t *testing.T) {
 	theirs := &http.Transport{TLSClientConfig: &tls.Config{NextProtos: []string{"h2", "theirs", "http/1.1"}}}
-	got := single(http.Client{Transport: theirs}).Transport.(*http.Transport).TLSClientConfig.NextProtos
+	got := single(http.Client{Transport: theirs}).Transport.(direct).RoundTripper.(*http.Transport).TLSClientConfig.NextProtos
 	if want := []string{"theirs", "http/1.1"}; !slices.Equal(got, want) {
 		t.Errorf("offers %q, want %q", got, want)
 	}

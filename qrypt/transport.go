@@ -38,9 +38,6 @@ func NewHTTPClient() *http.Client {
 // single changes a client so that each of our requests is one of its own.
 func single(client http.Client) http.Client {
 	client.Jar = nil
-	// A redirect is an answer of the wrong kind: a token must not leave its
-	// host, and a redirect's HTML has been taken for entropy before.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	switch transport := client.Transport.(type) {
 	case nil:
 		client.Transport = NewHTTPClient().Transport
@@ -56,7 +53,23 @@ func single(client http.Client) http.Client {
 		onlyHTTP1(transport)
 		client.Transport = transport
 	}
+	client.Transport = direct{client.Transport}
 	return client
+}
+
+// A direct transport says nothing of where a redirect leads, and an http.Client
+// that does not know takes it for an answer like any other. It is one of the
+// wrong kind: a token must not leave its host, and a redirect's HTML has been
+// taken for entropy before. CheckRedirect would come too late, for an http.Client
+// first parses the Location, and quotes it in an error if it cannot.
+type direct struct{ http.RoundTripper }
+
+func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := d.RoundTripper.RoundTrip(req)
+	if res != nil {
+		res.Header.Del("Location")
+	}
+	return res, err
 }
 
 // onlyHTTP1 turns HTTP/2 off in a transport that has TLS settings and nobody

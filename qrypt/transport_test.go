@@ -302,3 +302,26 @@ func TestDeadlines(t *testing.T) {
 		}
 	})
 }
+
+// The time limit of a caller's http.Client counts too.
+func TestTimeoutOfTheHTTPClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		hang := func(req *http.Request) error { <-req.Context().Done(); return req.Context().Err() }
+		for name, h := range map[string]roundTrip{
+			"no answer": func(req *http.Request) (*http.Response, error) { return nil, hang(req) },
+			"no end": func(req *http.Request) (*http.Response, error) {
+				res := reply(http.StatusOK, nil)
+				res.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { return 0, hang(req) }))
+				return res, nil
+			},
+		} {
+			began := time.Now()
+			client := &http.Client{Transport: h, Timeout: 3 * time.Second}
+			mustFail(t, mustNew(t, Config{Token: StaticToken("token"), HTTPClient: client}), 1, ErrTimeout)
+			if got := time.Since(began); got != client.Timeout {
+				t.Errorf("%s: given up after %v, want %v", name, got, client.Timeout)
+			}
+		}
+	})
+}
