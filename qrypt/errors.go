@@ -9,19 +9,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// The classes of failure, for errors.Is. Their texts say what the service's
-// documentation says of each, and what to do.
+// The classes of failure, for errors.Is. The text of an [*Error] adds who can
+// help: Qrypt, or whoever runs another endpoint.
 var (
 	ErrBadRequest   = errors.New("bad request: is the endpoint right, and does it speak this dialect?")
-	ErrUnauthorized = errors.New("the access token is invalid or has expired: generate a new one in the Qrypt portal")
-	ErrQuota        = errors.New("the account's allotment of entropy for this period is used up, or something in between refuses us")
-	ErrRateLimited  = errors.New("too many requests with this token: 30 in 10 s are allowed")
+	ErrUnauthorized = errors.New("the access token is invalid or has expired")
+	ErrQuota        = errors.New("no more entropy is granted")
+	ErrRateLimited  = errors.New("too many requests")
 	ErrServer       = errors.New("internal error of the service")
 	ErrNoSupply     = errors.New("the service's supply of entropy is insufficient for now")
 	ErrNetwork      = errors.New("the service cannot be reached")
@@ -46,6 +47,9 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "qrypt: %s: %v", e.Endpoint, e.Class)
+	if advice := e.advice(); advice != "" {
+		fmt.Fprintf(&b, ": %s", advice)
+	}
 	if e.Detail != "" {
 		fmt.Fprintf(&b, ": %s", e.Detail)
 	}
@@ -61,6 +65,31 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ", retry after %v", e.RetryAfter)
 	}
 	return b.String()
+}
+
+// advice says, as far as the class leaves it open, whose rule it is and who can
+// help. An endpoint that is not Qrypt's own, a relay or a device, has tokens,
+// quotas and limits of its own.
+func (e *Error) advice() string {
+	host, qrypts := "the endpoint", false
+	if u, err := url.Parse(e.Endpoint); err == nil && u.Host != "" {
+		host, qrypts = u.Host, strings.HasSuffix(strings.ToLower(u.Hostname()), ".qrypt.com")
+	}
+	switch {
+	case e.Class == ErrUnauthorized && qrypts:
+		return "generate a new one in the Qrypt portal"
+	case e.Class == ErrUnauthorized:
+		return "ask whoever runs " + host + " for a new one"
+	case e.Class == ErrQuota && qrypts:
+		return "the account's allotment for this period is used up, or something in between refuses us"
+	case e.Class == ErrQuota:
+		return "a client's quota at " + host + " is used up, or something in between refuses us: ask whoever runs it"
+	case e.Class == ErrRateLimited && qrypts:
+		return "30 in 10 s are allowed with a token"
+	case e.Class == ErrRateLimited:
+		return host + " has a limit of its own: ask whoever runs it"
+	}
+	return ""
 }
 
 // Unwrap gives the class and, for transport failures and those of a TokenFunc,

@@ -180,7 +180,7 @@ func TestErrorShowsItsFieldsOnly(t *testing.T) {
 		Detail:     "detail",
 		cause:      errors.New("cause"),
 	}
-	const want = "qrypt: https://there: too many requests with this token: 30 in 10 s are allowed: " +
+	const want = "qrypt: https://there: too many requests: there has a limit of its own: ask whoever runs it: " +
 		"detail: cause (HTTP 429), retry after 7s"
 	if got := e.Error(); got != want {
 		t.Errorf("%s\nwant %s", got, want)
