@@ -71,7 +71,8 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// A Client fetches blocks. It is safe for concurrent use.
+// A Client fetches blocks. It is made by New, and safe for concurrent use. A nil
+// or zero Client has no endpoint, and each request of it fails.
 type Client struct {
 	endpoints []string
 	dialect   Dialect
@@ -115,12 +116,18 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = NewHTTPClient()
 	}
+	if isNil(cfg.HTTPClient.Transport) {
+		return nil, fmt.Errorf("qrypt: HTTPClient has a Transport that is a nil %T: leave it nil, or set it", cfg.HTTPClient.Transport)
+	}
 	c.http = single(*cfg.HTTPClient)
 	return c, nil
 }
 
 // String names the client's endpoints and dialect.
 func (c *Client) String() string {
+	if c == nil {
+		return "qrypt.Client(nil)"
+	}
 	return fmt.Sprintf("qrypt.Client(%s, %v)", c.dialect, c.endpoints)
 }
 
@@ -128,12 +135,20 @@ func (c *Client) String() string {
 func (c *Client) GoString() string { return c.String() }
 
 // Endpoints returns the base URLs, the preferred one first.
-func (c *Client) Endpoints() []string { return slices.Clone(c.endpoints) }
+func (c *Client) Endpoints() []string {
+	if c == nil {
+		return nil
+	}
+	return slices.Clone(c.endpoints)
+}
 
 // Each returns one Client for each endpoint, in order, for a caller who chooses
 // which to ask. They share everything but what TokenChanged compares: a token
 // that one endpoint refused may be good at another.
 func (c *Client) Each() []*Client {
+	if c == nil {
+		return nil
+	}
 	each := make([]*Client, len(c.endpoints))
 	for i, endpoint := range c.endpoints {
 		each[i] = &Client{endpoints: []string{endpoint}, dialect: c.dialect, token: c.token, http: c.http, timeout: c.timeout}
@@ -145,6 +160,9 @@ func (c *Client) Each() []*Client {
 // one last refused: after ErrUnauthorized, ErrQuota or ErrNoToken, whether it is
 // worth asking again. It makes no request.
 func (c *Client) TokenChanged(ctx context.Context) bool {
+	if c == nil {
+		return false
+	}
 	token, err := c.getToken(ctx)
 	if err != nil || token == "" {
 		return false
@@ -155,7 +173,8 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 }
 
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n or an
-// error, which is an *Error unless n is out of range or ctx is done. It asks the
+// error, which is an *Error unless n is out of range, ctx is done or c was not
+// made by New. It asks the
 // first of several endpoints, whatever came of earlier requests: the others are
 // for package qrand, or a caller of [Client.Each], to ask. It waits first while
 // the token has used its 30 requests in 10 s; calls that wait are served in the
@@ -163,6 +182,12 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if c == nil {
 		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")
+	}
+	if len(c.endpoints) == 0 {
+		return nil, errors.New("qrypt: a zero Client: a Client is made by New")
+	}
+	if ctx == nil {
+		return nil, errors.New("qrypt: a nil Context: use context.Background()")
 	}
 	if n < 1 || n > MaxBlocks {
 		return nil, fmt.Errorf("qrypt: %d blocks asked for: a request carries 1 to %d", n, MaxBlocks)
@@ -273,7 +298,7 @@ func newRequest(ctx context.Context, d Dialect, endpoint string, n int) (*http.R
 }
 
 func (c *Client) getToken(ctx context.Context) (string, error) {
-	if c.token == nil {
+	if c.token == nil || ctx == nil {
 		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

@@ -1,6 +1,7 @@
 package qrypt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -70,10 +71,83 @@ func TestNewHTTPClient(t *testing.T) {
 	}
 }
 
-func TestNilClient(t *testing.T) {
-	var c *Client
-	if blocks, err := c.Blocks(t.Context(), 1); blocks != nil || err == nil || !strings.Contains(err.Error(), "error of New") {
-		t.Error(err)
+// A Client that New did not make fails, in words that say so, and does not panic.
+func TestClientNotMade(t *testing.T) {
+	for _, c := range []struct {
+		client *Client
+		want   string // in the error
+		print  string
+	}{
+		{nil, "error of New", "qrypt.Client(nil)"},
+		{&Client{}, "made by New", "qrypt.Client(quantum-entropy, [])"},
+		{&Client{dialect: DialectOpenAPI}, "made by New", "qrypt.Client(open-api, [])"},
+	} {
+		for _, n := range []int{0, 1, MaxBlocks} {
+			if blocks, err := c.client.Blocks(t.Context(), n); blocks != nil || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v: %d blocks, error %v", c.client, len(blocks), err)
+			}
+		}
+		if c.client.TokenChanged(t.Context()) {
+			t.Errorf("%v has another token", c.client)
+		}
+		if len(c.client.Endpoints()) != 0 || len(c.client.Each()) != 0 {
+			t.Errorf("%v has %q and %v", c.client, c.client.Endpoints(), c.client.Each())
+		}
+		for _, print := range []string{c.client.String(), c.client.GoString(), fmt.Sprintf("%v", c.client), fmt.Sprintf("%#v", c.client)} {
+			if print != c.print {
+				t.Errorf("prints as %s, want %s", print, c.print)
+			}
+		}
+	}
+}
+
+func TestNilContext(t *testing.T) {
+	requests := 0
+	h := countingClient(&requests)
+	var none context.Context
+	for _, c := range []*Client{
+		mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h}),
+		mustNew(t, Config{Dialect: DialectOpenAPI, HTTPClient: h}),
+	} {
+		if blocks, err := c.Blocks(none, 1); blocks != nil || err == nil || !strings.Contains(err.Error(), "nil Context") {
+			t.Errorf("%d blocks, error %v", len(blocks), err)
+		}
+		if c.TokenChanged(none) {
+			t.Error("there is another token")
+		}
+		mustBlocks(t, c, 1) // and nobody is left in its queue
+	}
+}
+
+// A Transport that is not nil, but holds nothing.
+func TestTransportOfNothing(t *testing.T) {
+	for _, transport := range []http.RoundTripper{(*http.Transport)(nil), (*farNetwork)(nil), roundTrip(nil)} {
+		c, err := New(Config{Token: StaticToken("token"), HTTPClient: &http.Client{Transport: transport}})
+		if c != nil || err == nil || !strings.HasPrefix(err.Error(), "qrypt: ") || !strings.Contains(err.Error(), fmt.Sprintf("%T", transport)) {
+			t.Errorf("%T: %v", transport, err)
+		}
+	}
+}
+
+// What another transport may leave out of an answer.
+func TestAnswersWithNilParts(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		res   *http.Response
+		class error
+	}{
+		{"no answer", nil, ErrNetwork},
+		{"nothing", &http.Response{}, ErrMalformed},
+		{"no header", &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, ErrMalformed},
+		{"no body", &http.Response{StatusCode: http.StatusOK, Header: reply(200, nil).Header}, ErrMalformed},
+		{"no body of some length", &http.Response{StatusCode: http.StatusOK, ContentLength: 7}, ErrNetwork},
+		{"redirect without header", &http.Response{StatusCode: http.StatusFound, Body: http.NoBody}, ErrRedirected},
+		{"refusal without header", &http.Response{StatusCode: http.StatusTooManyRequests}, ErrRateLimited},
+	} {
+		h := roundTrip(func(*http.Request) (*http.Response, error) { return c.res, nil }).client()
+		if e := mustFail(t, mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h}), 1, c.class); e.RetryAfter != 0 {
+			t.Errorf("%s: %v", c.name, e)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,8 +46,16 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if e == nil {
+		return "qrypt: a nil Error"
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "qrypt: %s: %v", e.Endpoint, e.Class)
+	fmt.Fprintf(&b, "qrypt: %s: ", e.Endpoint)
+	if e.Class != nil {
+		b.WriteString(e.Class.Error())
+	} else {
+		b.WriteString("the request failed")
+	}
 	if advice := e.advice(); advice != "" {
 		fmt.Fprintf(&b, ": %s", advice)
 	}
@@ -95,10 +104,10 @@ func (e *Error) advice() string {
 // Unwrap gives the class and, for transport failures and those of a TokenFunc,
 // the cause.
 func (e *Error) Unwrap() []error {
-	if e.cause == nil {
-		return []error{e.Class}
+	if e == nil {
+		return nil
 	}
-	return []error{e.Class, e.cause}
+	return slices.DeleteFunc([]error{e.Class, e.cause}, func(err error) bool { return err == nil })
 }
 
 // statusError types an answer other than 200.

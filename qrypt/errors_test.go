@@ -1,7 +1,10 @@
 package qrypt
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,5 +64,28 @@ func TestErrorNamesWhoCanHelp(t *testing.T) {
 		if text := strings.ToLower(class.Error()); strings.Contains(text, "portal") || strings.Contains(text, "account") || strings.Contains(text, "30") {
 			t.Errorf("%q is for Qrypt's hosts alone", text)
 		}
+	}
+}
+
+// An Error that others made may lack what ours have.
+func TestErrorOfNothing(t *testing.T) {
+	var none *Error
+	for _, c := range []struct {
+		e    *Error
+		want string
+	}{
+		{none, "qrypt: a nil Error"},
+		{&Error{}, "qrypt: : the request failed"},
+		{&Error{Endpoint: "https://there", StatusCode: 500}, "qrypt: https://there: the request failed (HTTP 500)"},
+	} {
+		if c.e.Error() != c.want {
+			t.Errorf("%q, want %q", c.e.Error(), c.want)
+		}
+		if len(c.e.Unwrap()) != 0 || errors.Is(c.e, ErrServer) {
+			t.Errorf("%q wraps %v", c.want, c.e.Unwrap())
+		}
+	}
+	if got := (&Error{Class: ErrServer, cause: io.EOF}).Unwrap(); !slices.Equal(got, []error{ErrServer, io.EOF}) {
+		t.Errorf("wraps %v", got)
 	}
 }

@@ -45,9 +45,9 @@ type window struct {
 func (l *requestLimiter) acquire(ctx context.Context, id tokenID) error {
 	look := make(chan struct{}, 1)
 	w, place := l.enter(id, look)
+	defer l.leave(w, place) // also if it is asked to report to one that panics
 	for waited := false; ; waited = true {
 		if err := ctx.Err(); err != nil {
-			l.leave(w, place)
 			return err
 		}
 		taken, wait := l.try(w, place)
@@ -112,7 +112,7 @@ func (l *requestLimiter) try(w *window, place *list.Element) (taken bool, wait t
 	return false, 0 // all are under way: release says when one has ended
 }
 
-// leave gives up a wait.
+// leave ends a wait, in vain or not.
 func (l *requestLimiter) leave(w *window, place *list.Element) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

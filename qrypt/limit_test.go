@@ -499,6 +499,26 @@ func TestRateLimitRemembersWhoWaits(t *testing.T) {
 	})
 }
 
+// Nobody waits for one whose report of its wait panicked.
+func TestRateLimitQueueAfterPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freshLimiter()
+		c := (&farNetwork{}).client(t, "token")
+		for range allowed {
+			mustBlocks(t, c, 1)
+		}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			c.Blocks(turn.With(t.Context(), func(bool) { panic("on purpose") }), 1)
+		}()
+		mustBlocks(t, c, 1)
+	})
+}
+
 // Failed requests count: the service has seen them.
 func TestRateLimitCountsFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

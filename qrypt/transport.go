@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -33,6 +34,13 @@ func NewHTTPClient() *http.Client {
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 	}}
+}
+
+// isNil reports whether a transport, though not nil itself, holds a pointer or a
+// function that is, and would panic when it is used.
+func isNil(transport http.RoundTripper) bool {
+	v := reflect.ValueOf(transport)
+	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
 }
 
 // single changes a client so that each of our requests is one of its own.
