@@ -7,6 +7,8 @@ import (
 	"math/big"
 	mathrand "math/rand/v2"
 	"testing"
+
+	"example.com/qrand/internal/verbs"
 )
 
 func goodBlock(seed byte) []byte {
@@ -156,5 +158,22 @@ func TestFingerprintsAreKeyed(t *testing.T) {
 	}
 	if a.KeyID() == b.KeyID() {
 		t.Error("the names of the keys are the same")
+	}
+}
+
+// TestPrintedMemory: no verb prints the key, also of what holds a Memory.
+func TestPrintedMemory(t *testing.T) {
+	const key = "fingerprints-have-this-MAC-key.."
+	m := NewMemory([]byte(key), 2)
+	m.Add(goodBlock(1))
+	for name, v := range map[string]any{
+		"Memory":                     m,
+		"copy of a Memory":           *m,
+		"Memory in a field":          struct{ m *Memory }{m},
+		"Memory by value in a field": struct{ m Memory }{*m},
+	} {
+		if shown := verbs.Showing(v, key); shown != nil {
+			t.Errorf("%s: the key is shown by %v", name, shown)
+		}
 	}
 }
