@@ -22,10 +22,12 @@ import (
 func seededStream(key [32]byte, n, i int, block []byte) (out [32]byte) {
 	s := &Source{}
 	for range n {
-		s.shards = append(s.shards, &shard{gen: generator{key: key}})
+		sh := &shard{}
+		sh.gen.Store(&secrets{generator: generator{key: key}})
+		s.shards = append(s.shards, sh)
 	}
 	s.rekeyAll(block)
-	s.shards[i].gen.xor(out[:])
+	s.shards[i].gen.Load().xor(out[:])
 	return out
 }
 
@@ -72,13 +74,13 @@ func TestDisasterLostBits(t *testing.T) {
 		clear(seen)
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}, Mix: mix}, 1)
 		waitFailed(t, s)
-		at := s.shards[0].gen // where each Read begins
+		at := *s.shards[0].gen.Load() // where each Read begins
 		for bit := -1; bit < 256; bit++ {
 			os = repeatOS(testKey(13))
 			if bit >= 0 {
 				os[bit/8] ^= 1 << (bit % 8)
 			}
-			s.shards[0].gen = at
+			*s.shards[0].gen.Load() = at
 			note([32]byte(mustRead(t, s, 32)), mix.String(), bit)
 		}
 	}
@@ -121,7 +123,7 @@ func testClone(t *testing.T, mix Mix, used, want int, then func(*Source)) {
 		synctest.Wait() // until the reseeders, which lock each shard in turn, rest
 		for i := range shards {
 			readFrom(t, pair[0], i, used)
-			pair[1].shards[i].gen = pair[0].shards[i].gen
+			*pair[1].shards[i].gen.Load() = *pair[0].shards[i].gen.Load()
 		}
 		for _, s := range pair {
 			then(s)
@@ -188,7 +190,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 				}
 				var old [maxShards]modelGenerator
 				for i, sh := range s.shards {
-					old[i].key = sh.gen.key
+					old[i].key = sh.gen.Load().key
 				}
 				os.reads = nil
 				blocks.setErr(nil)
@@ -200,7 +202,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 					reached := 0
 					for i, sh := range s.shards {
 						old[i].rekey(seed(i))
-						if sh.gen == (generator{key: old[i].key}) {
+						if sh.gen.Load().generator == (generator{key: old[i].key}) {
 							reached++
 						}
 					}
@@ -242,7 +244,7 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
 				keep := func() {
-					keys[s.shards[0].gen.key] = true
+					keys[s.shards[0].gen.Load().key] = true
 					keys[model.gen.key] = true
 				}
 				var output []byte

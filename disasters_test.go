@@ -378,7 +378,7 @@ func TestDisasterTimeSeed(t *testing.T) {
 func firstKey(s *Source, i int) [32]byte {
 	s.shards[i].mu.Lock()
 	defer s.shards[i].mu.Unlock()
-	return s.shards[i].gen.key
+	return s.shards[i].gen.Load().key
 }
 
 // startedEnv makes TestDisasterStartedAtOnce tell how Sources begin.

@@ -204,9 +204,9 @@ func runDumped(https, keep bool) error {
 	for _, s := range sources {
 		for _, sh := range s.shards {
 			sh.mu.Lock()
-			l.tell(lastKey, sh.gen.key[:])
+			l.tell(lastKey, sh.gen.Load().key[:])
 			if keep {
-				kept.key = bytes.Clone(sh.gen.key[:])
+				kept.key = bytes.Clone(sh.gen.Load().key[:])
 			}
 			sh.mu.Unlock()
 		}

@@ -9,10 +9,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"example.com/qrand/internal/verbs"
+	"example.com/qrand/qrypt"
 )
 
 // Everything that a program could come to see of a Source in the tests is kept
@@ -116,11 +121,75 @@ func TestPrintedSource(t *testing.T) {
 			fmt.Fprintf(&logged, verb+" "+verb+"\n", s, holder)
 		}
 		for _, sh := range s.shards {
-			for _, secret := range []string{string(sh.gen.key[:]), string(sh.gen.key[4:12])} {
+			for _, secret := range []string{string(sh.gen.Load().key[:]), string(sh.gen.Load().key[4:12])} {
 				if forms := leaks(logged.Bytes(), secret); forms != nil {
 					t.Errorf("a key is printed (%v)", forms)
 				}
 			}
 		}
 	})
+}
+
+// TestPrintedCopies: no verb prints a secret of a copy, of which no method is
+// called, or of what a Source is made of, wherever it is held.
+func TestPrintedCopies(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const (
+			key   = "shardkey-of-a-generator-as-text."
+			os    = "what-crypto/rand-gave-for-a-key."
+			chunk = "buffered-output,nobody's-so-far."
+			named = "fingerprints-have-this-MAC-key.."
+		)
+		fingerprintKey, err := NewFingerprintKey([]byte(named))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newTestSource(t, Config{Blocks: &keptBlocks{}, FingerprintKey: fingerprintKey}, 2)
+		synctest.Wait()
+		for _, sh := range s.shards {
+			g := sh.gen.Load()
+			copy(g.key[:], key)
+			copy(g.os[:], os)
+			copy(g.chunk[:], strings.Repeat(chunk, chunkSize/len(chunk)))
+		}
+		r := newReseeder(s, time.Now())
+		r.stock = []qrypt.Block{newTestBlock(1)}
+		a := answer{blocks: r.stock}
+
+		// By reflection, because vet forbids to copy a lock.
+		aSource, aShard, aReseeder := reflect.ValueOf(s).Elem(), reflect.ValueOf(s.shards[0]).Elem(), reflect.ValueOf(r).Elem()
+		for name, v := range map[string]any{
+			"Source":                     s,
+			"copy of a Source":           aSource.Interface(),
+			"Source by value in a field": fieldOf(aSource),
+			"Source in a field":          struct{ s *Source }{s},
+			"Sources":                    struct{ s []*Source }{[]*Source{s}},
+			"pointer to a pointer":       &s,
+			"Config":                     s.cfg,
+			"FingerprintKey":             fingerprintKey,
+			"shard":                      s.shards[0],
+			"copy of a shard":            aShard.Interface(),
+			"shard by value in a field":  fieldOf(aShard),
+			"shards":                     s.shards,
+			"shards in a field":          struct{ s []*shard }{s.shards},
+			"reseeder":                   r,
+			"copy of a reseeder":         aReseeder.Interface(),
+			"reseeder in a field":        struct{ r any }{r},
+			"answer":                     a,
+			"answer in a field":          struct{ a *answer }{&a},
+		} {
+			for what, secret := range map[string]string{"key": key, "os": os, "chunk": chunk, "key of fingerprints": named, "block": blockMark} {
+				if shown := verbs.Showing(v, secret); shown != nil {
+					t.Errorf("%s: %s shows the %s", name, strings.Join(shown, " "), what)
+				}
+			}
+		}
+	})
+}
+
+// fieldOf is a struct with a copy of v in an unexported field.
+func fieldOf(v reflect.Value) any {
+	holder := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "held", PkgPath: "held", Type: v.Type()}})).Elem()
+	reflect.NewAt(v.Type(), holder.Field(0).Addr().UnsafePointer()).Elem().Set(v)
+	return holder.Interface()
 }

@@ -371,11 +371,11 @@ func (w *machineWorld) compareShard(t *rapid.T, i int) {
 	sh, want := w.s.shards[i], &w.model.shards[i].gen
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	g := &sh.gen
+	g := sh.gen.Load()
 	if g.key != want.key || !bytes.Equal(g.chunk[g.at:g.end], want.left) {
 		t.Fatalf("the key or the buffer of shard %d is not the model's", i)
 	}
-	if !allZero(g.chunk[:g.at]) || !allZero(g.chunk[g.end:]) || !allZero(sh.os[:]) {
+	if !allZero(g.chunk[:g.at]) || !allZero(g.chunk[g.end:]) || !allZero(g.os[:]) {
 		t.Fatalf("shard %d keeps what it has used", i)
 	}
 }

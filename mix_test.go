@@ -175,10 +175,10 @@ func TestShardsDiffer(t *testing.T) {
 	keys := map[[32]byte]bool{}
 	collect := func(when string) {
 		for i, sh := range s.shards {
-			if keys[sh.gen.key] {
+			if keys[sh.gen.Load().key] {
 				t.Errorf("%s, shard %d has a key seen before", when, i)
 			}
-			keys[sh.gen.key] = true
+			keys[sh.gen.Load().key] = true
 		}
 	}
 	collect("after New")

@@ -18,8 +18,7 @@ const pieceSize = 64 << 10
 // different processors seldom meet.
 type shard struct {
 	mu     sync.Mutex
-	gen    generator
-	os     [keySize]byte // crypto/rand's bytes on their way into the key
+	gen    hidden
 	closed bool
 
 	reads, bytes           int64 // served
@@ -31,14 +30,28 @@ type shard struct {
 	_ [128]byte // keeps neighbours' cache lines apart
 }
 
+// secrets are what a shard has that nobody may see.
+type secrets struct {
+	generator
+	os [keySize]byte // crypto/rand's bytes on their way into the key
+}
+
+// A hidden is where the secrets of a shard are. Printing code calls no Format
+// method on a copy of a Source or on an unexported field, but follows pointers:
+// package fmt one, others all. An atomic.Pointer holds an unsafe.Pointer, which
+// they print as an address, and loading it costs no more than any pointer.
+type hidden struct{ atomic.Pointer[secrets] }
+
+func (h *hidden) rekey(x *[keySize]byte) { h.Load().rekey(x) }
+
 // readBuffered is the short way of MixRefill, for which most Reads are: it fills p
 // if the buffer has enough and there is nothing else to do, and reports whether.
 func (s *Source) readBuffered(p []byte) bool {
 	sh := s.shards[s.hint().Load()]
+	g := sh.gen.Load() // before the lock, beside which it takes no time
 	if !sh.mu.TryLock() {
 		return false
 	}
-	g := &sh.gen
 	if len(p) == 0 || len(p) > g.end-g.at || sh.bytes+int64(len(p)) >= sh.wakeAt {
 		sh.mu.Unlock()
 		return false
@@ -59,6 +72,7 @@ func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 	}
 	sh := s.lock()
 	defer sh.mu.Unlock()
+	g := sh.gen.Load()
 	switch {
 	case sh.closed && s.cfg.Policy != Augment:
 		return false, false
@@ -67,17 +81,17 @@ func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 			readOS(p)
 		}
 	case s.cfg.Mix == MixXOR:
-		sh.gen.xor(p)
+		g.xor(p)
 	case s.cfg.Mix == MixRekey:
-		sh.rekeyFromOS()
-		sh.gen.expand(p)
+		g.rekeyFromOS()
+		g.expand(p)
 	default:
 		for rest := p; len(rest) > 0; {
-			if sh.gen.empty() {
-				sh.rekeyFromOS()
-				sh.gen.fill(chunkSize)
+			if g.empty() {
+				g.rekeyFromOS()
+				g.fill(chunkSize)
 			}
-			rest = rest[sh.gen.give(rest):]
+			rest = rest[g.give(rest):]
 		}
 	}
 	if first {
@@ -92,10 +106,10 @@ func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 	return true, false
 }
 
-func (sh *shard) rekeyFromOS() {
-	readOS(sh.os[:])
-	sh.gen.rekey(&sh.os)
-	clear(sh.os[:])
+func (s *secrets) rekeyFromOS() {
+	readOS(s.os[:])
+	s.rekey(&s.os)
+	clear(s.os[:])
 }
 
 // lock returns a locked shard: the one that this goroutine had last, so that what

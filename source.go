@@ -228,7 +228,7 @@ func orDefault[T comparable](value, otherwise T) T {
 // A Source is an io.Reader of random bytes. It is safe for concurrent use.
 type Source struct {
 	cfg    Config
-	shards []*shard // pointers, so that printing a Source shows no key
+	shards []*shard
 
 	hints [1 << hintBits]atomic.Uint32 // by a goroutine's stack: the shard it had last
 
@@ -277,7 +277,8 @@ func newSource(cfg Config, shards int) (*Source, error) {
 	}
 	for i := range s.shards {
 		sh := &shard{wakeAt: s.wakeQuantum()}
-		readOS(sh.gen.key[:])
+		sh.gen.Store(new(secrets))
+		readOS(sh.gen.Load().key[:])
 		s.shards[i] = sh
 	}
 	for i := range s.hints {
@@ -430,7 +431,7 @@ func (s *Source) Close() error {
 		<-s.done
 		for _, sh := range s.shards {
 			sh.mu.Lock()
-			sh.gen.wipe()
+			sh.gen.Load().wipe()
 			sh.closed = true
 			sh.mu.Unlock()
 		}

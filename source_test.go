@@ -162,7 +162,7 @@ func TestClose(t *testing.T) {
 			}
 		}
 		for _, sh := range s.shards {
-			if sh.gen != (generator{}) || sh.os != [32]byte{} {
+			if *sh.gen.Load() != (secrets{}) {
 				t.Errorf("%v: a key or output is left", mix)
 			}
 		}
