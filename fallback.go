@@ -1,6 +1,10 @@
 package qrand
 
-import "crypto/rand"
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+)
 
 // osReader is the operating system's generator. It is captured here, when the
 // package is initialised, so that a program may set rand.Reader to a Source. (A
@@ -8,12 +12,30 @@ import "crypto/rand"
 // can be noticed here.)
 var osReader = rand.Reader
 
+// maxEmptyReads is how often in a row osReader may return neither a byte nor an
+// error, as an io.Reader may.
+const maxEmptyReads = 100
+
 // readOS fills p from osReader. If that fails there is nothing to fall back on:
-// it panics, as crypto/rand itself ends the process, and no byte is emitted.
+// it panics, as crypto/rand itself ends the process. To clear p is then for the
+// caller, who has to do so where osReader itself panics.
 func readOS(p []byte) {
+	empty := 0
 	for len(p) > 0 {
 		n, err := osReader.Read(p)
-		if err != nil && n < len(p) {
+		switch {
+		case n == len(p):
+			return
+		case n < 0 || n > len(p):
+			err = fmt.Errorf("it returned %d for a Read of %d bytes", n, len(p))
+		case n > 0:
+			empty = 0
+		case err == nil:
+			if empty++; empty == maxEmptyReads {
+				err = io.ErrNoProgress
+			}
+		}
+		if err != nil {
 			panic("qrand: crypto/rand failed: " + err.Error())
 		}
 		p = p[n:]

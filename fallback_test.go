@@ -3,6 +3,9 @@ package qrand
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
 
 	"example.com/qrand/internal/outage"
@@ -36,6 +39,104 @@ func TestShortReadsOfOS(t *testing.T) {
 	if !bytes.Equal(p, want) {
 		t.Errorf("readOS gave %v", p)
 	}
+}
+
+// failingOS is an osReader that gives bytes until it fails, in a way of its own.
+// Then it has filled p, whatever it says.
+type failingOS struct {
+	left int // bytes until then
+	fail func(p []byte) (int, error)
+}
+
+func (o *failingOS) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i) | 1
+	}
+	if o.left == 0 {
+		return o.fail(p)
+	}
+	n := min(len(p), o.left)
+	o.left -= n
+	return n, nil
+}
+
+// TestNoByteOfAFailedRead: where crypto/rand fails in the middle of a Read, however
+// it does, there is no byte of the Read in p, and none of crypto/rand's in a shard.
+// The next Read is served.
+func TestNoByteOfAFailedRead(t *testing.T) {
+	const never = 1 << 30
+	ways := map[string]func(p []byte) (int, error){
+		"crypto/rand failed: no entropy device": func(p []byte) (int, error) { return len(p) - 1, errors.New("no entropy device") },
+		"the reader's own panic":                func([]byte) (int, error) { panic("the reader's own panic") },
+		io.ErrNoProgress.Error():                func([]byte) (int, error) { return 0, nil },
+		"it returned -1 for a Read of":          func([]byte) (int, error) { return -1, nil },
+		"it returned -2 for a Read of":          func([]byte) (int, error) { return -2, io.EOF },
+		"for a Read of":                         func(p []byte) (int, error) { return len(p) + 1, nil },
+	}
+	lefts := map[Mix][]int{ // in the first piece, within and between what is read at a time, and in the second
+		MixXOR:    {0, 1, 100, pieceSize, pieceSize + 100},
+		MixRekey:  {0, 1, 32, 32 + 1},
+		MixRefill: {0, 1, 32, 2*32 + 1, 20*32 + 1},
+	}
+	for mix, lefts := range lefts {
+		for _, closed := range []bool{false, true} {
+			if closed {
+				lefts = []int{0, 1, pieceSize, pieceSize + 100} // all of it is crypto/rand's
+			}
+			for _, left := range lefts {
+				for text, fail := range ways {
+					os := &failingOS{never, fail}
+					stubOS(t, os)
+					s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1)
+					waitFailed(t, s)
+					if closed {
+						s.Close()
+					}
+					p := bytes.Repeat([]byte{0xaa}, 2*pieceSize+10)
+					os.left = left
+					func() {
+						defer func() {
+							if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), text) {
+								t.Errorf("%v, closed %v, after %d bytes: Read panicked with %v, want %q", mix, closed, left, r, text)
+							}
+						}()
+						s.Read(p)
+					}()
+					if !allZero(p) {
+						t.Errorf("%v, closed %v, after %d bytes, %q: something is left of a Read that failed", mix, closed, left, text)
+					}
+					if g := s.shards[0].gen.Load(); !allZero(g.os[:]) {
+						t.Errorf("%v, closed %v, after %d bytes, %q: crypto/rand's bytes are left in the shard", mix, closed, left, text)
+					}
+					os.left = never
+					mustRead(t, s, 10)
+					s.Close()
+				}
+			}
+		}
+	}
+}
+
+// TestEmptyReadsOfOS: an osReader may return nothing for a while.
+func TestEmptyReadsOfOS(t *testing.T) {
+	o := &emptyOS{}
+	stubOS(t, o)
+	p := make([]byte, 3)
+	readOS(p)
+	if !bytes.Equal(p, []byte{1, 1, 1}) {
+		t.Errorf("readOS gave %v", p)
+	}
+}
+
+// emptyOS gives a byte at each hundredth Read, and nothing at the others.
+type emptyOS struct{ asked int }
+
+func (o *emptyOS) Read(p []byte) (int, error) {
+	if o.asked++; o.asked%maxEmptyReads != 0 {
+		return 0, nil
+	}
+	p[0] = 1
+	return 1, nil
 }
 
 // TestReasonWords: what JSON and metrics say of an outage stays as it is, for

@@ -63,15 +63,26 @@ func (s *Source) readBuffered(p []byte) bool {
 	return true
 }
 
-// readPiece fills p from one shard, but not if that is closed and the Policy
-// wants more than crypto/rand. It reports whether it woke the reseeder. Where
-// crypto/rand panics, deferred Unlocks leave the shard as it was.
-func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
+// readPiece fills a piece of whole from one shard, but not if that is closed and
+// the Policy wants more than crypto/rand. It reports whether it woke the
+// reseeder. Where it fails, also where crypto/rand panics, it clears the whole,
+// and leaves the shard as it was.
+func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
+	var sh *shard
+	defer func() {
+		if sh != nil {
+			sh.mu.Unlock()
+		}
+		if !ok {
+			clear(whole)
+		}
+	}()
+	p := whole[at:]
+	p = p[:min(len(p), pieceSize)]
 	if s.cfg.Mix == MixXOR {
 		readOS(p) // before the lock: most of the time of a Read is here
 	}
-	sh := s.lock()
-	defer sh.mu.Unlock()
+	sh = s.lock()
 	g := sh.gen.Load()
 	switch {
 	case sh.closed && s.cfg.Policy != Augment:
@@ -94,7 +105,7 @@ func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 			rest = rest[g.give(rest):]
 		}
 	}
-	if first {
+	if at == 0 {
 		sh.reads++
 	}
 	sh.bytes += int64(len(p))
@@ -107,9 +118,9 @@ func (s *Source) readPiece(p []byte, first bool) (ok, woke bool) {
 }
 
 func (s *secrets) rekeyFromOS() {
+	defer clear(s.os[:]) // also where crypto/rand panics
 	readOS(s.os[:])
 	s.rekey(&s.os)
-	clear(s.os[:])
 }
 
 // lock returns a locked shard: the one that this goroutine had last, so that what

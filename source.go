@@ -292,6 +292,7 @@ func newSource(cfg Config, shards int) (*Source, error) {
 // Read fills p with random bytes. Under the Policy Augment it always returns
 // len(p) and nil. Otherwise it may return 0 and ErrNotSeeded, ErrStale or
 // ErrClosed, and then leaves p as it was (or clears it, if Close overtakes it).
+// Where crypto/rand itself fails, it clears p and panics.
 func (s *Source) Read(p []byte) (int, error) {
 	if s.shards == nil {
 		return 0, errNotMade
@@ -304,17 +305,14 @@ func (s *Source) Read(p []byte) (int, error) {
 	if s.cfg.Mix == MixRefill && s.readBuffered(p) {
 		return len(p), nil
 	}
-	for rest := p; len(rest) > 0; {
-		piece := rest[:min(len(rest), pieceSize)]
-		ok, woke := s.readPiece(piece, len(rest) == len(p))
+	for rest := p; len(rest) > 0; rest = rest[min(len(rest), pieceSize):] {
+		ok, woke := s.readPiece(p, len(p)-len(rest))
 		if !ok {
-			clear(p)
 			return 0, ErrClosed
 		}
 		if woke {
 			runtime.Gosched() // on a single processor the reseeder would wait for long
 		}
-		rest = rest[len(piece):]
 	}
 	return len(p), nil
 }
