@@ -248,9 +248,12 @@ type Source struct {
 
 // New returns a Source seeded from crypto/rand, ready for Read, and begins to
 // fetch quantum entropy in the background. It does not wait for the network:
-// WaitSeeded does. Call Close when done with it. The first New in a process holds
-// ChaCha20 and HMAC, as this processor computes them, against known answers, and
-// where they differ no Source is made.
+// WaitSeeded does. Call Close when done with it: nothing else, and no finalizer,
+// ends its goroutine. A Source that is dropped without Close keeps that, its keys
+// and its stock of blocks until the process ends.
+//
+// The first New in a process holds ChaCha20 and HMAC, as this processor computes
+// them, against known answers, and where they differ no Source is made.
 func New(cfg Config) (*Source, error) {
 	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards))
 }
@@ -418,7 +421,8 @@ func (s *Source) Status() Status {
 }
 
 // Close ends the background work, waits for it, and wipes the keys and the
-// blocks in stock. Reads go on after it under Augment, from crypto/rand alone.
+// blocks in stock, which otherwise stay until the process ends. Reads go on after
+// it under Augment, from crypto/rand alone.
 func (s *Source) Close() error {
 	if s.shards == nil {
 		return errNotMade

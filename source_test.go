@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
@@ -56,6 +58,45 @@ func TestFromEnvironment(t *testing.T) {
 	defer s.Close()
 	hear(s, s.cfg.Blocks)
 	mustRead(t, s, 32)
+}
+
+// TestDropped: a Source that is dropped stays as it is until it is closed, as the
+// documentation of New says, and is collected after that.
+func TestDropped(t *testing.T) {
+	collect := func() {
+		for range 3 {
+			runtime.GC() // also what a finalizer or a sync.Pool has kept
+		}
+	}
+	dropped := func() weak.Pointer[Source] {
+		s, err := New(Config{Blocks: &fakeBlocks{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitSeeded(t, s)
+		return weak.Make(s)
+	}()
+	collect()
+	func() {
+		s := dropped.Value()
+		if s == nil {
+			t.Fatal("it is collected, and Close was not called")
+		}
+		if allZero(s.shards[0].gen.Load().key[:]) {
+			t.Error("its keys are wiped")
+		}
+		if err := s.Reseed(t.Context()); err != nil {
+			t.Errorf("its goroutine does not work: %v", err)
+		}
+		if st := s.Status(); st.State != Seeded || st.Stock == 0 {
+			t.Errorf("its status: %v", st)
+		}
+		s.Close()
+	}()
+	collect()
+	if dropped.Value() != nil {
+		t.Error("it is not collected after Close")
+	}
 }
 
 // TestRequireInitial: no byte before the first block, every byte after it.
