@@ -31,6 +31,7 @@ import (
 
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
+	"example.com/qrand/internal/typednil"
 	"example.com/qrand/qrypt"
 )
 
@@ -185,6 +186,8 @@ const (
 // what to change.
 func (cfg Config) withDefaults() (Config, error) {
 	switch {
+	case cfg.Blocks != nil && typednil.Is(cfg.Blocks):
+		return cfg, fmt.Errorf("qrand: Config.Blocks is a nil %T: was the error of its constructor looked at?", cfg.Blocks)
 	case cfg.Mix < MixXOR || cfg.Mix > MixRefill:
 		return cfg, fmt.Errorf("qrand: unknown Mix %d: use MixXOR, MixRekey or MixRefill", int(cfg.Mix))
 	case cfg.Policy < Augment || cfg.Policy > RequireFresh:

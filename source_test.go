@@ -38,6 +38,8 @@ func TestConfigErrors(t *testing.T) {
 		"stale between reseeds":         {Blocks: blocks, Policy: RequireFresh, MaxAge: time.Minute},
 		"not longer than ReseedInter":   {Blocks: blocks, Policy: RequireFresh, ReseedInterval: time.Hour},
 		"set QRYPT_TOKEN, or QRYPT_TOK": {},
+		"is a nil *qrypt.Client: was":   {Blocks: (*qrypt.Client)(nil)},
+		"is a nil qrand.blockFunc":      {Blocks: blockFunc(nil)},
 	} {
 		s, err := New(cfg)
 		hear(err)

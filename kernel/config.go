@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/typednil"
 	"example.com/qrand/qrypt"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 // withDefaults returns cfg with its zero values replaced, but for Blocks.
 func (cfg Config) withDefaults() (Config, error) {
 	switch {
+	case cfg.Blocks != nil && typednil.Is(cfg.Blocks):
+		return cfg, fmt.Errorf("kernel: Config.Blocks is a nil %T: was the error of its constructor looked at?", cfg.Blocks)
 	case cfg.CreditBits < 0 || cfg.CreditBits > MaxCreditBits:
 		return cfg, fmt.Errorf("kernel: CreditBits is %d: a block has 0 to %d", cfg.CreditBits, MaxCreditBits)
 	case cfg.Interval != 0 && cfg.Interval < minInterval:

@@ -31,6 +31,7 @@ import (
 
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
+	"example.com/qrand/internal/typednil"
 	"example.com/qrand/qrypt"
 )
 
@@ -81,6 +82,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	switch {
 	case cfg.Clients == nil:
 		return cfg, errors.New("relay: Config.Clients is nil: who may ask? Open a list with OpenClients")
+	case cfg.Blocks != nil && typednil.Is(cfg.Blocks):
+		return cfg, fmt.Errorf("relay: Config.Blocks is a nil %T: was the error of its constructor looked at?", cfg.Blocks)
 	case cfg.Stock != 0 && (cfg.Stock < 2 || cfg.Stock > maxStock):
 		return cfg, fmt.Errorf("relay: Stock is %d: from 2 to %d blocks can be kept; zero means %d", cfg.Stock, maxStock, defaultStock)
 	case cfg.BatchBlocks < 0 || cfg.BatchBlocks > qrypt.MaxBlocks:
