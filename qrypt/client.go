@@ -174,11 +174,11 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n or an
 // error, which is an *Error unless n is out of range, ctx is done or c was not
-// made by New. It asks the
-// first of several endpoints, whatever came of earlier requests: the others are
-// for package qrand, or a caller of [Client.Each], to ask. It waits first while
-// the token has used its 30 requests in 10 s; calls that wait are served in the
-// order of their arrival. The caller owns the blocks and wipes them after use.
+// made by New. It asks the first of several endpoints, whatever came of earlier
+// requests; package qrand, or a caller of [Client.Each], asks the others. It
+// waits first while the token has used its 30 requests in 10 s; calls that wait
+// are served in the order of their arrival. The caller owns the blocks and wipes
+// them after use.
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if c == nil {
 		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")
@@ -249,7 +249,7 @@ func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Bl
 	if res.StatusCode != http.StatusOK {
 		return nil, statusError(endpoint, res, received)
 	}
-	origin := Origin{Endpoint: endpoint, Received: received, Emulated: res.Header.Get(EmulatedHeader) != ""}
+	origin := Origin{Endpoint: endpoint, Received: received, Emulated: len(res.Header.Values(EmulatedHeader)) > 0}
 	if kept := age(res.Header); kept > 0 {
 		origin.Received = asked.Add(-kept) // it may have been that old then: RFC 9111 section 4.2.3
 	}

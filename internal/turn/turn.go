@@ -8,10 +8,9 @@ import "context"
 type key struct{}
 
 // With returns a context whose requests call f: with true when one begins to
-// wait, with false when it goes on. f must return soon. What it is told may come
-// from several goroutines, if the context serves several requests. A request
-// that need not wait says nothing, and one that is given up while it waits does
-// not say that it goes on.
+// wait, with false when it goes on. f must return soon. If the context serves
+// several requests, several goroutines call f. A request that need not wait does
+// not call f, and one that is given up while it waits does not call it again.
 func With(ctx context.Context, f func(waiting bool)) context.Context {
 	return context.WithValue(ctx, key{}, f)
 }
