@@ -4,6 +4,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+
+	"example.com/qrand/internal/scrub"
 )
 
 // ErrRepeated is returned for a block that was seen before.
@@ -23,6 +25,7 @@ const (
 	keyLabel   = "qrand fingerprint key v1"
 )
 
+//go:noinline
 func mac(key []byte, label string, message []byte) [sha256.Size]byte {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(label))
@@ -47,9 +50,12 @@ func NewMemory(key []byte, most int) *Memory {
 	return &Memory{key: func() []byte { return key }, set: make(map[Fingerprint]struct{}), most: most}
 }
 
-// Fingerprint is the block's.
+// Fingerprint is the block's. It overwrites the part of the stack in which SHA-256
+// has had the block's end.
 func (m *Memory) Fingerprint(block []byte) Fingerprint {
+	scrub.Stack()
 	sum := mac(m.key(), blockLabel, block)
+	scrub.Stack()
 	return Fingerprint(sum[:])
 }
 
