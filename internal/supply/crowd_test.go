@@ -1,0 +1,191 @@
+package supply
+
+import (
+	mathrand "math/rand/v2"
+	"testing"
+	"time"
+
+	"example.com/qrand/qrypt"
+)
+
+func near(a, b time.Duration) bool { return (a - b).Abs() < time.Millisecond }
+
+// TestPace: after each 429 requests are half as frequent, but never less than one in
+// a window; each answer makes them a little more frequent again.
+func TestPace(t *testing.T) {
+	p := pace{rate: RateLimit}
+	want := func(rate time.Duration) {
+		t.Helper()
+		if got := p.spacing(); !near(got, RateWindow/rate*101/100) {
+			t.Errorf("spacing %v, want that of %d in a window", got, rate)
+		}
+	}
+	want(30)
+	p.refused()
+	want(15)
+	p.answered()
+	want(16)
+	for range 100 {
+		p.refused()
+	}
+	want(1)
+	for range 100 {
+		p.answered()
+	}
+	want(30)
+
+	// It is kept: an endpoint's 429 and its answers count, and no window has more requests than are allowed.
+	d := newDriver(t, 1, least)
+	d.fakes[0].err = failure(qrypt.ErrRateLimited, 0)
+	if d.next(); d.pace.rate != RateLimit/2 || d.endpoints[0].crowd.row != d.now {
+		t.Errorf("after a 429 %v in a window", d.pace.rate)
+	}
+	d.fakes[0].err = nil
+	if d.next(); d.pace.rate != RateLimit/2+1 || !d.endpoints[0].crowd.row.IsZero() {
+		t.Errorf("after an answer %v in a window", d.pace.rate)
+	}
+	d = newDriver(t, 2, least)
+	var times []time.Time
+	for i := range 100 {
+		_, o := d.next()
+		times = append(times, d.now)
+		if o.Next != d.now.Add(d.pace.spacing()) {
+			t.Fatalf("the next request is told for %v, at %v", o.Next, d.now)
+		}
+		if i >= RateLimit && times[i].Sub(times[i-RateLimit]) <= RateWindow {
+			t.Fatalf("31 requests in %v", times[i].Sub(times[i-RateLimit]))
+		}
+	}
+}
+
+// frames are what the comment on crowd promises, in seconds: short ones first, then
+// longer and longer ones, each with two behind it that are a quarter and a sixteenth,
+// but none below the short ones.
+var frames = []int{20, 20, 20, 20, 20, 20, 40, 160, 40, 20, 320, 80, 20, 640, 160, 40, 1280, 320, 80, 1280, 320, 80, 1280, 320, 80}
+
+// TestFrames: the frames follow each other without a gap, and whoever is refused in
+// one waits for the next.
+func TestFrames(t *testing.T) {
+	var begin time.Duration
+	for i, seconds := range frames[:len(frames)-1] {
+		end := begin + time.Duration(seconds)*time.Second
+		after := end + time.Duration(frames[i+1])*time.Second
+		for _, refused := range []time.Duration{begin, begin + 1, (begin + end) / 2, end - 1} {
+			if from, to := nextFrame(refused); from != end || to != after {
+				t.Errorf("refused in frame %d at %v, the next is %v to %v, want %v to %v", i, refused, from, to, end, after)
+			}
+		}
+		begin = end
+	}
+}
+
+// TestTurns: a process that is refused again and again asks once in each frame, at a
+// time that may be any of it, never in the window in which it was refused, and not
+// once for each of its endpoints: those take turns.
+func TestTurns(t *testing.T) {
+	for _, endpoints := range []int{1, 3} {
+		random := mathrand.New(mathrand.NewPCG(1, uint64(endpoints)))
+		early, late := false, false
+		for range 300 {
+			d := newDriver(t, endpoints, func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) })
+			for i, f := range d.fakes { // of one client
+				f.err = failure(qrypt.ErrRateLimited, 0)
+				d.endpoints[i].crowd = d.endpoints[0].crowd
+			}
+			for range endpoints { // each finds out for itself
+				d.next()
+			}
+			since := d.endpoints[0].crowd.since
+			end := d.now.Sub(since)
+			last := d.now
+			for turn := range 20 {
+				_, request := d.Next(8, d.now)
+				from, to := nextFrame(end)
+				at := request.Sub(since)
+				if turn == 0 { // the first wait is the first short frame's, after the window
+					from, to = time.Second, RateWindow+time.Duration(endpoints)*shortFrame
+				}
+				if at < from || at > max(to, from+shortFrame+RateWindow) || request.Sub(last) < time.Second {
+					t.Fatalf("%d endpoints: refused at %v, the next request is at %v, want %v to %v", endpoints, end, at, from, to)
+				}
+				if to-from > 10*shortFrame {
+					early, late = early || at < from+(to-from)/5, late || at > to-(to-from)/5
+				}
+				d.next()
+				last, end = d.now, d.now.Sub(since)
+			}
+			for i, f := range d.fakes {
+				if n, all := len(f.asked), 20+endpoints; n < all/endpoints-1 || n > all/endpoints+1 {
+					t.Fatalf("of %d requests endpoint %d got %d", all, i, n)
+				}
+			}
+		}
+		if !early || !late {
+			t.Errorf("%d endpoints: the long frames are not used from begin to end", endpoints)
+		}
+	}
+}
+
+// TestCrowdIsRemembered: who has been served goes on, if it is refused again soon, in
+// a frame of the length that served it; each answer halves that, and a day of refusals
+// is no crowd.
+func TestCrowdIsRemembered(t *testing.T) {
+	for _, test := range []struct {
+		took    time.Duration
+		answers int
+		want    time.Duration // since the first refusal, as if the row went on
+	}{
+		{0, 1, 0},
+		{time.Second, 1, time.Second},
+		{10 * time.Minute, 1, 10 * time.Minute},
+		{10 * time.Minute, 2, 5 * time.Minute},
+		{10 * time.Minute, 4, 75 * time.Second},
+		{24 * time.Hour, 1, mostMemory},
+	} {
+		var c crowd
+		c.refused(time.Second, start)
+		now := start.Add(test.took)
+		for range test.answers {
+			c.answered(now)
+		}
+		from, to := c.refused(time.Second, now)
+		wantFrom, wantTo := nextFrame(test.want)
+		if test.want == 0 {
+			wantFrom, wantTo = time.Second, time.Second+shortFrame
+		} else {
+			wantFrom, wantTo = max(wantFrom-test.want, time.Second), wantTo-test.want
+			wantTo = max(wantTo, wantFrom+shortFrame)
+		}
+		if from.Sub(now) != wantFrom || to.Sub(now) != wantTo {
+			t.Errorf("refused for %v, then %d answers: the next wait is %v to %v, want %v to %v", test.took, test.answers, from.Sub(now), to.Sub(now), wantFrom, wantTo)
+		}
+	}
+
+	s := New(Config{Source: &fake{}})
+	s.endpoints[0].crowd.refused(time.Second, start)
+	if s.Crowded(start.Add(time.Hour)) || !s.Crowded(start.Add(time.Hour-1)) || New(Config{Source: &fake{}}).Crowded(start) {
+		t.Error("crowded is who was refused in the last hour")
+	}
+}
+
+// TestWindowLeft: a 429 that says nothing is waited for until the oldest of our
+// requests that still count is 10 s old.
+func TestWindowLeft(t *testing.T) {
+	d := newDriver(t, 1, least)
+	for range 3 {
+		d.next()
+		d.now = d.now.Add(4 * time.Second)
+	}
+	d.fakes[0].err = failure(qrypt.ErrRateLimited, 0)
+	d.next() // those before were 12, 8 and 4 s ago
+	if _, request := d.Next(8, d.now); request.Sub(d.now) != 2*time.Second {
+		t.Errorf("the next request is due in %v, want 2 s", request.Sub(d.now))
+	}
+	d.now = d.now.Add(time.Hour)
+	d.Act(t.Context(), 8, d.now)
+	d.now = d.now.Add(20 * time.Second) // the refusal takes its time
+	d.Take(<-d.Answers(), d.now)
+	if left := d.windowLeft(d.now); left != 0 || d.endpoints[0].notBefore.Sub(d.now) < time.Second {
+		t.Errorf("of a request 20 s ago %v are left; the next is due in %v", left, d.endpoints[0].notBefore.Sub(d.now))
+	}
+}

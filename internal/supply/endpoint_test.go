@@ -1,0 +1,325 @@
+package supply
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"example.com/qrand/internal/health"
+	"example.com/qrand/qrypt"
+)
+
+// A span is when an endpoint may be asked again after a failure: from and to.
+type span [2]time.Duration
+
+// schedules are what is promised of each kind of failure.
+var schedules = []struct {
+	classes         []error
+	first, later    span // after the first failure, and after many
+	asked, insisted span // after the first that asks for 37 s, and for a thousand hours
+	still           span // after many, of which the last asks for 37 s
+	hurry           bool // a Reseed need not wait, unless the endpoint asked for it
+	token           bool // another token ends the wait
+	batch           int  // blocks in the next request, of 8
+}{
+	{
+		classes: []error{qrypt.ErrServer, qrypt.ErrTLS, qrypt.ErrTimeout, qrypt.ErrNetwork, qrypt.ErrRedirected, qrypt.ErrMalformed, errors.New("any other")},
+		first:   span{0, time.Second}, later: span{0, 5 * time.Minute},
+		asked: span{37 * time.Second, 57 * time.Second}, insisted: span{10 * time.Minute, 11 * time.Minute},
+		still: span{37 * time.Second, 37*time.Second + 5*time.Minute},
+		hurry: true, batch: 8,
+	}, {
+		classes: []error{qrypt.ErrNoSupply},
+		first:   span{0, time.Second}, later: span{0, 5 * time.Minute},
+		asked: span{37 * time.Second, 57 * time.Second}, insisted: span{10 * time.Minute, 11 * time.Minute},
+		still: span{37 * time.Second, 37*time.Second + 5*time.Minute},
+		hurry: true, batch: 4,
+	}, {
+		classes: []error{health.ErrUnhealthy, health.ErrRepeated, ErrTooOld, ErrEmulated},
+		first:   span{0, time.Second}, later: span{0, 5 * time.Minute},
+		hurry: true, batch: 1,
+	}, {
+		classes: []error{qrypt.ErrQuota},
+		first:   span{15 * time.Minute, 990 * time.Second}, later: span{6 * time.Hour, 6*time.Hour + 5*time.Minute},
+		asked: span{37 * time.Second, 57 * time.Second}, insisted: span{24 * time.Hour, 24*time.Hour + 5*time.Minute},
+		token: true, batch: 4,
+	}, {
+		classes: []error{qrypt.ErrUnauthorized, qrypt.ErrNoToken},
+		first:   span{time.Hour, 65 * time.Minute}, later: span{time.Hour, 65 * time.Minute},
+		token: true, batch: 8,
+	}, {
+		classes: []error{qrypt.ErrBadRequest},
+		first:   span{time.Hour, 65 * time.Minute}, later: span{time.Hour, 65 * time.Minute},
+		batch: 8,
+	}, {
+		classes: []error{qrypt.ErrRateLimited},
+		first:   span{time.Second, 30 * time.Second}, // later ones are in TestTurns
+		asked:   span{37 * time.Second, 57 * time.Second}, insisted: span{10 * time.Minute, 11 * time.Minute},
+		batch: 8,
+	},
+}
+
+// TestSchedules holds each kind of failure to what is promised of it, with the least
+// and the most that may be drawn. Between the two there must be something: no two
+// processes wait for the same instant.
+func TestSchedules(t *testing.T) {
+	tried := map[string]bool{rowOf(ErrHangs).Reason: true} // in TestHang
+	for _, row := range schedules {
+		for _, class := range row.classes {
+			tried[rowOf(class).Reason] = true
+			// wait is for how long an endpoint is not asked after so many such failures.
+			wait := func(failures int, retryAfter time.Duration, random func(time.Duration) time.Duration) (*driver, time.Duration) {
+				d := newDriver(t, 1, random)
+				d.fakes[0].err = failure(class, retryAfter)
+				for range failures {
+					d.next()
+				}
+				return d, d.endpoints[0].notBefore.Sub(d.now)
+			}
+			for _, c := range []struct {
+				failures   int
+				retryAfter time.Duration
+				want       span
+			}{{1, 0, row.first}, {30, 0, row.later}, {1, 37 * time.Second, row.asked}, {1, 1000 * time.Hour, row.insisted}, {30, 37 * time.Second, row.still}} {
+				if c.want == (span{}) {
+					continue
+				}
+				_, low := wait(c.failures, c.retryAfter, least)
+				d, high := wait(c.failures, c.retryAfter, most)
+				if low < c.want[0] || high > c.want[1] || high < c.want[1]/100*99 || high-low < min(c.want[0]/100, 4*time.Minute) {
+					t.Errorf("%v, %d in a row, Retry-After %v: a wait of %v to %v, want %v to %v", class, c.failures, c.retryAfter, low, high, c.want[0], c.want[1])
+				}
+				hurried, skips := d.Hurry(d.now), row.hurry && c.retryAfter == 0
+				if hurried != (skips || row.token) || d.endpoints[0].notBefore.Equal(d.now) != skips {
+					t.Errorf("%v, Retry-After %v: to hurry helps: %v; the next request is due in %v", class, c.retryAfter, hurried, d.endpoints[0].notBefore.Sub(d.now))
+				}
+			}
+			if d, _ := wait(30, 0, most); d.endpoints[0].batch < 1 || row.batch < 8 && d.endpoints[0].batch > 1 {
+				t.Errorf("%v: after many failures %d blocks are asked for", class, d.endpoints[0].batch)
+			}
+			d, _ := wait(1, 0, most)
+			e := d.endpoints[0]
+			if e.batch != row.batch {
+				t.Errorf("%v: %d blocks are asked for next, want %d", class, e.batch, row.batch)
+			}
+			if e.tokenAt.IsZero() == row.token {
+				t.Errorf("%v: another token is looked for: %v, want %v", class, !e.tokenAt.IsZero(), row.token)
+			}
+			// Whatever came before, an answer forgets it; but fewer blocks do not
+			// become all of them at once.
+			d.fakes[0].err = nil
+			d.next()
+			if e.failing() || e.err != nil || len(e.fails) > 0 || !e.tokenAt.IsZero() || e.notBefore.After(d.now) || e.batch != min(8, 2*row.batch) || d.Failing() || d.Err() != nil {
+				t.Errorf("%v: after an answer %+v", class, e)
+			}
+		}
+	}
+	for _, row := range Table {
+		if !tried[row.Reason] {
+			t.Errorf("nothing is promised of %s", row.Reason)
+		}
+	}
+}
+
+// TestFailuresGrow: the waits of a row double, from the first to the most.
+func TestFailuresGrow(t *testing.T) {
+	for class, first := range map[error]time.Duration{qrypt.ErrServer: time.Second, qrypt.ErrQuota: 15 * time.Minute} {
+		d := newDriver(t, 1, most)
+		d.fakes[0].err = failure(class, 0)
+		limit := rowOf(class).retry.most
+		for i, want := 0, first; i < 20; i, want = i+1, min(2*want, limit) {
+			d.next()
+			if wait := d.endpoints[0].notBefore.Sub(d.now); wait < want-1 || wait > want+5*time.Minute && want > time.Minute || want <= time.Minute && wait > want {
+				t.Errorf("%v: after %d failures a wait of %v, want %v", class, i+1, wait, want)
+			}
+		}
+	}
+}
+
+// A plan is all that decides when an endpoint is asked.
+type plan struct {
+	notBefore, heldUntil, returnAt, tokenAt time.Time
+	batch                                   int
+	retry                                   *retry
+	fails                                   map[*retry]int
+}
+
+func planOf(e *endpoint) plan {
+	return plan{e.notBefore, e.heldUntil, e.returnAt, e.tokenAt, e.batch, e.retry, maps.Clone(e.fails)}
+}
+
+// TestNoOthersSchedule: what one endpoint says changes nothing of another's schedule,
+// whatever the other said before; but two that refuse us for asking too often may
+// have one limit.
+func TestNoOthersSchedule(t *testing.T) {
+	for _, before := range append(schedules, schedules[0]) {
+		for _, row := range schedules {
+			for _, retryAfter := range []time.Duration{0, time.Hour} {
+				d := newDriver(t, 2, most)
+				theirs := before.classes[0]
+				d.fakes[0].err = failure(theirs, 0)
+				d.next()
+				want := planOf(d.endpoints[0])
+				d.fakes[1].err = failure(row.classes[0], retryAfter)
+				if i, _ := d.next(); i != 1 {
+					t.Fatalf("endpoint %d was asked", i)
+				}
+				got := planOf(d.endpoints[0])
+				if theirs == qrypt.ErrRateLimited && row.classes[0] == qrypt.ErrRateLimited {
+					if got.notBefore.Before(want.notBefore) || got.notBefore.Sub(d.now) > RateWindow+2*shortFrame {
+						t.Errorf("after two 429, the second with Retry-After %v, the first is asked in %v", retryAfter, got.notBefore.Sub(d.now))
+					}
+					got.notBefore = want.notBefore
+				}
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("%v of another, Retry-After %v: after %v %+v, and before that %+v", row.classes[0], retryAfter, theirs, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestToken: a refused token is compared with the current one every 15 to 45 s, and
+// at once for somebody who waits. The same one changes nothing, another one is tried
+// at once; and once a failure has another cause, no token is waited for.
+func TestToken(t *testing.T) {
+	for _, random := range []func(time.Duration) time.Duration{least, most} {
+		d := newDriver(t, 1, random)
+		e := d.endpoints[0]
+		d.fakes[0].err = failure(qrypt.ErrUnauthorized, 0)
+		d.next()
+		probe := e.notBefore
+		for i := range 5 {
+			act, request := d.Next(8, d.now)
+			if wait := act.Sub(d.now); i < 4 && (wait < TokenInterval/2 || wait > TokenInterval*3/2) || !request.Equal(probe) {
+				t.Errorf("after a 401 the token is looked at in %v, and the next request is due at %v, want %v", act.Sub(d.now), request, probe)
+			}
+			if d.now = act.Add(-1); d.endpoints[0].state != resting {
+				t.Fatal("a request is under way")
+			}
+			if d.Act(t.Context(), 8, d.now); e.state != resting {
+				t.Error("the token is looked at before it is time")
+			}
+			d.now = act
+			if i == 3 { // somebody waits
+				if d.now = act.Add(-TokenInterval / 4); !d.Hurry(d.now) {
+					t.Error("nothing is tried for somebody who waits")
+				}
+			}
+			d.fakes[0].fresh = i == 4
+			d.Act(t.Context(), 8, d.now)
+			if e.state != checking {
+				t.Fatalf("the token is not looked at: %v", e.state)
+			}
+			if act, request := d.Next(8, d.now); !act.Equal(d.now.Add(HangLimit)) || !request.Equal(probe) || d.held(d.now, false) {
+				t.Errorf("while the token is looked at there is something to do at %v, want when it hangs, and the next request is due at %v, want %v; nothing is tried: %v", act, request, probe, d.held(d.now, false))
+			}
+			o := d.Take(<-d.Answers(), d.now)
+			if o.Held == d.fakes[0].fresh || o.Number != 0 || o.Err != nil {
+				t.Errorf("another token %v: %+v", d.fakes[0].fresh, o)
+			}
+		}
+		if _, request := d.Next(8, d.now); request.After(d.now) || !e.tokenAt.IsZero() || len(d.fakes[0].asked) != 1 {
+			t.Errorf("a new token is tried in %v", request.Sub(d.now))
+		}
+		d.fakes[0].fresh = false
+		d.next() // it is refused, too
+		d.fakes[0].err = failure(qrypt.ErrServer, 0)
+		d.next() // the probe an hour later
+		if act, _ := d.Next(8, d.now); !e.tokenAt.IsZero() || act.Sub(d.now) >= time.Second {
+			t.Error("after a 500 a token is waited for")
+		}
+	}
+}
+
+// TestPreference: the first endpoint is asked while it answers. When it fails, the
+// next one is, at our own pace; and it is tried again 2 to 4 min after its failure,
+// if it may be asked by then, but not for somebody who waits.
+func TestPreference(t *testing.T) {
+	for _, random := range []func(time.Duration) time.Duration{least, most} {
+		d := newDriver(t, 3, random)
+		expect := func(want int) {
+			t.Helper()
+			if got, _ := d.next(); got != want {
+				t.Fatalf("endpoint %d was asked, want %d", got, want)
+			}
+		}
+		expect(0)
+		d.Hurry(d.now)
+		expect(0)
+		d.fakes[0].err, d.fakes[1].err = failure(qrypt.ErrServer, 0), failure(qrypt.ErrServer, 5*time.Minute)
+		expect(0)
+		began := d.now
+		for _, want := range []int{1, 2, 2, 2} {
+			before := d.now
+			expect(want)
+			if d.now.Sub(before) > time.Second {
+				t.Errorf("endpoint %d was asked %v after the one before it failed", want, d.now.Sub(before))
+			}
+		}
+		d.now = began.Add(2*time.Minute - 1)
+		expect(2)
+		if random(2) == 1 {
+			d.now = began.Add(4*time.Minute - 2)
+			expect(2)
+		}
+		d.now = began.Add(4 * time.Minute)
+		d.Hurry(d.now)
+		expect(2)
+		expect(0) // since nobody waits any more; it fails again
+		again := d.now
+		d.fakes[0].err, d.fakes[1].err = nil, nil
+		d.now = began.Add(5*time.Minute + 32*time.Second) // by when the second wanted to be asked again
+		expect(1)
+		d.now = again.Add(4 * time.Minute)
+		expect(0)
+		expect(0)
+	}
+	// An endpoint that failed is not tried again before one that answers and is preferred.
+	d := newDriver(t, 2, least)
+	d.fakes[0].err, d.fakes[1].err = failure(qrypt.ErrServer, 0), failure(qrypt.ErrServer, 0)
+	d.next()
+	d.next()
+	d.fakes[0].err = nil
+	d.next()
+	d.now = d.now.Add(10 * time.Minute)
+	if got, _ := d.next(); got != 0 {
+		t.Errorf("endpoint %d was asked, want the first, which answers", got)
+	}
+	// Where none answers, they are asked in turn as soon as each may be.
+	d = newDriver(t, 3, least)
+	for _, f := range d.fakes {
+		f.err = failure(qrypt.ErrServer, 0)
+	}
+	for i := range 12 {
+		if got, _ := d.next(); got != i%3 {
+			t.Fatalf("request %d went to endpoint %d", i, got)
+		}
+	}
+}
+
+// TestHurry: one endpoint whose wait may be cut short is enough, wherever it is; and
+// where nothing failed, or a request is under way, nothing need be.
+func TestHurry(t *testing.T) {
+	ours, theirs := failure(qrypt.ErrServer, 0), failure(qrypt.ErrBadRequest, 0)
+	for _, test := range []struct {
+		first, second error
+		want          bool
+	}{{ours, theirs, true}, {theirs, ours, true}, {theirs, theirs, false}, {nil, nil, true}} {
+		d := newDriver(t, 2, most)
+		d.fakes[0].err, d.fakes[1].err = test.first, test.second
+		d.next()
+		d.next()
+		if got := d.Hurry(d.now); got != test.want {
+			t.Errorf("after %v and %v, to hurry helps: %v", test.first, test.second, got)
+		}
+		if d.now = d.now.Add(time.Second); test.want {
+			if d.Act(t.Context(), 8, d.now); !d.busy(d.now) || !d.Hurry(d.now) {
+				t.Errorf("after %v and %v nothing is tried at once", test.first, test.second)
+			}
+			d.Take(<-d.Answers(), d.now)
+		}
+	}
+}

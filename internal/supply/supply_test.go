@@ -1,0 +1,417 @@
+package supply
+
+import (
+	"context"
+	"errors"
+	mathrand "math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/qrand/internal/health"
+	"example.com/qrand/qrypt"
+)
+
+// noise is what blocks are made of.
+var noise = mathrand.NewChaCha8([32]byte{'s', 'u', 'p', 'p', 'l', 'y'})
+
+// newBlock is a good one, unless it is spoiled.
+func newBlock(t *testing.T, origin qrypt.Origin, spoil ...byte) qrypt.Block {
+	t.Helper()
+	p := make([]byte, qrypt.BlockSize)
+	noise.Read(p)
+	copy(p[500:], spoil)
+	b, err := qrypt.NewBlock(p, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func wiped(b qrypt.Block) bool {
+	return !slices.ContainsFunc(b.Bytes(), func(c byte) bool { return c != 0 })
+}
+
+// A fake is a BlockSource that does what its test says.
+type fake struct {
+	t      *testing.T
+	err    error // of each request; nil: it gives blocks
+	blocks func(ctx context.Context, n int) ([]qrypt.Block, error)
+	fresh  bool  // there is another token
+	asked  []int // for how many blocks
+}
+
+func (f *fake) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
+	f.asked = append(f.asked, n)
+	switch {
+	case f.blocks != nil:
+		return f.blocks(ctx, n)
+	case f.err != nil:
+		return nil, f.err
+	}
+	for range n {
+		blocks = append(blocks, newBlock(f.t, qrypt.Origin{}))
+	}
+	return blocks, nil
+}
+
+func (f *fake) TokenChanged(context.Context) bool { return f.fresh }
+
+// A driver drives a Supply by hand, at times of its own.
+type driver struct {
+	*Supply
+	t     *testing.T
+	fakes []*fake
+	now   time.Time
+}
+
+var start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// The draws: the least, and all but the most.
+func least(time.Duration) time.Duration  { return 0 }
+func most(d time.Duration) time.Duration { return d - 1 }
+
+// newDriver is of so many endpoints that give blocks, eight at a time.
+func newDriver(t *testing.T, endpoints int, random func(time.Duration) time.Duration) *driver {
+	d := &driver{t: t, now: start}
+	var all Preferred
+	for range endpoints {
+		f := &fake{t: t}
+		d.fakes, all = append(d.fakes, f), append(all, f)
+	}
+	d.Supply = New(Config{Source: all, Most: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: random})
+	return d
+}
+
+// act does what is due now for somebody who wants n blocks, and takes in what comes
+// of it. It returns which endpoint was asked; -1: none.
+func (d *driver) act(n int) (endpoint int, o Outcome) {
+	d.t.Helper()
+	if o := d.Act(d.t.Context(), n, d.now); o.Err != nil || o.Recovered {
+		d.t.Fatalf("without a request: %+v", o)
+	}
+	var answers []Answer
+	for _, e := range d.endpoints {
+		if e.state == asking || e.state == checking {
+			answers = append(answers, <-d.Answers())
+		}
+	}
+	slices.SortFunc(answers, func(a, b Answer) int { return a.asked - b.asked }) // tokens first
+	endpoint = -1
+	for _, a := range answers {
+		if taken := d.Take(a, d.now); a.asked > 0 {
+			endpoint, o = slices.Index(d.endpoints, a.from), taken
+		}
+	}
+	return endpoint, o
+}
+
+// next goes to when the next request is due, and makes it.
+func (d *driver) next() (endpoint int, o Outcome) {
+	d.t.Helper()
+	_, request := d.Next(8, d.now)
+	if request.After(d.now) {
+		d.now = request.Add(-1)
+		if endpoint, _ := d.act(8); endpoint >= 0 {
+			d.t.Fatalf("endpoint %d is asked before %v, when a request is due", endpoint, request)
+		}
+		d.now = request
+	}
+	endpoint, o = d.act(8)
+	if endpoint < 0 {
+		d.t.Fatalf("no request at %v, when one is due", d.now)
+	}
+	return endpoint, o
+}
+
+func failure(class error, retryAfter time.Duration) error {
+	return &qrypt.Error{Endpoint: "https://service.example", Class: class, RetryAfter: retryAfter}
+}
+
+// TestInspect: one bad block refuses the answer: all of it is wiped, and none of its
+// blocks is taken if it comes again.
+func TestInspect(t *testing.T) {
+	block := func(spoil ...byte) qrypt.Block { return newBlock(t, qrypt.Origin{Received: start}, spoil...) }
+	stuck := make([]byte, 6)
+	old := newBlock(t, qrypt.Origin{Received: start.Add(-time.Minute - 1)})
+	aging := newBlock(t, qrypt.Origin{Received: start.Add(-time.Minute)})
+	emulated := newBlock(t, qrypt.Origin{Received: start, Emulated: true})
+	known, twice := block(), block()
+	for _, test := range []struct {
+		name   string
+		blocks []qrypt.Block
+		want   error
+	}{
+		{"as many as asked for", []qrypt.Block{block(), block()}, nil},
+		{"fewer", []qrypt.Block{block()}, nil},
+		{"as old as may be", []qrypt.Block{block(), aging}, nil},
+		{"none", nil, ErrBlockCount},
+		{"too many", []qrypt.Block{block(), block(), block()}, ErrBlockCount},
+		{"an empty one", []qrypt.Block{block(), {}}, ErrBlockCount},
+		{"a stuck one", []qrypt.Block{block(stuck...), block()}, health.ErrUnhealthy},
+		{"a stuck one behind", []qrypt.Block{block(), block(stuck...)}, health.ErrUnhealthy},
+		{"one from before", []qrypt.Block{block(), known}, health.ErrRepeated},
+		{"one twice", []qrypt.Block{twice, twice}, health.ErrRepeated},
+		{"too old", []qrypt.Block{block(), old}, ErrTooOld},
+		{"emulated", []qrypt.Block{block(), emulated}, ErrEmulated},
+	} {
+		memory := health.NewMemory(make([]byte, 32), health.Remembered)
+		memory.Add(known.Bytes())
+		var under context.Context
+		source := &fake{blocks: func(ctx context.Context, _ int) ([]qrypt.Block, error) {
+			under = ctx
+			return test.blocks, nil
+		}}
+		s := New(Config{Source: source, Memory: memory, Most: 2, MaxAge: time.Minute, RefuseEmulated: true})
+		var copies []qrypt.Block
+		for _, b := range test.blocks {
+			if b.Bytes() != nil {
+				again, _ := qrypt.NewBlock(b.Bytes(), b.Origin())
+				copies = append(copies, again)
+			}
+		}
+		s.Act(t.Context(), 2, start)
+		o := s.Take(<-s.Answers(), start)
+		if under.Err() == nil {
+			t.Errorf("%s: the context of the request is not released", test.name)
+		}
+		if !errors.Is(o.Err, test.want) || test.want == nil && o.Err != nil {
+			t.Errorf("%s: %v, want %v", test.name, o.Err, test.want)
+		}
+		if o.Err == nil {
+			if !slices.Equal(o.Blocks, test.blocks) || o.Refused != 0 || slices.ContainsFunc(o.Blocks, wiped) {
+				t.Errorf("%s: %d of %d blocks, %d refused", test.name, len(o.Blocks), len(test.blocks), o.Refused)
+			}
+			continue
+		}
+		if o.Blocks != nil || o.Refused != len(test.blocks) || slices.ContainsFunc(test.blocks, func(b qrypt.Block) bool { return !wiped(b) }) {
+			t.Errorf("%s: %d of %d blocks refused, or not all are wiped", test.name, o.Refused, len(test.blocks))
+		}
+		for _, again := range copies {
+			if test.want != ErrBlockCount && memory.Add(again.Bytes()) == nil {
+				t.Errorf("%s: a block of it would be taken next time", test.name)
+			}
+		}
+	}
+	// What is nobody's rule is refused by nobody.
+	s := New(Config{Source: &fake{}, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Most: 2})
+	ancient := newBlock(t, qrypt.Origin{Received: start.Add(-1000 * time.Hour), Emulated: true})
+	if err := s.inspect([]qrypt.Block{ancient}, 2, start); err != nil {
+		t.Errorf("an old, emulated block: %v", err)
+	}
+}
+
+type pointer struct{ BlockSource }
+
+// TestCheck: a nil is found wherever it is, and nothing else is.
+func TestCheck(t *testing.T) {
+	good := &fake{}
+	for _, test := range []struct {
+		name   string
+		source BlockSource
+		ok     bool
+	}{
+		{"one", good, true},
+		{"of preference", Preferred{good, good}, true},
+		{"nested", Preferred{good, Preferred{Preferred{good}, good}}, true},
+		{"nil", nil, false},
+		{"a nil pointer", (*pointer)(nil), false},
+		{"a nil Client", (*qrypt.Client)(nil), false},
+		{"no preference", Preferred(nil), false},
+		{"empty", Preferred{}, false},
+		{"a nil behind", Preferred{good, nil}, false},
+		{"a nil pointer behind", Preferred{good, (*pointer)(nil)}, false},
+		{"an empty one nested", Preferred{good, Preferred{Preferred{}, good}}, false},
+		{"a nil nested", Preferred{good, Preferred{good, Preferred{nil}}}, false},
+	} {
+		if err := Check(test.source); (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// plain is a source without tokens or endpoints.
+type plain struct{ err error }
+
+func (p plain) Blocks(context.Context, int) ([]qrypt.Block, error) { return nil, p.err }
+
+// TestEndpoints: each endpoint of a Client has a schedule, and so has each source
+// that is none of ours, which need not have a name or a token.
+func TestEndpoints(t *testing.T) {
+	client := func(endpoints ...string) *qrypt.Client {
+		c, err := qrypt.New(qrypt.Config{Endpoints: endpoints, Token: qrypt.StaticToken("a token")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	other := &plain{failure(qrypt.ErrUnauthorized, 0)}
+	source := Preferred{client("https://a.example", "https://b.example"), Preferred{other, client("https://c.example")}}
+	s := New(Config{Source: source, Most: 8})
+	if got := s.Endpoints(); len(s.endpoints) != 4 || s.endpoints[2].source != other || !slices.Equal(got, []string{"https://a.example", "https://b.example", "https://c.example"}) {
+		t.Errorf("%d endpoints, among them %q", len(s.endpoints), got)
+	}
+	for i, e := range s.endpoints {
+		if c, ok := e.source.(*qrypt.Client); i != 2 && (!ok || !slices.Equal(c.Endpoints(), []string{e.name})) {
+			t.Errorf("%s would ask %v", e.name, e.source)
+		}
+	}
+	if _, err := (Preferred{other, nil}).Blocks(t.Context(), 1); err != other.err {
+		t.Errorf("a Preferred that is asked itself returns %v, want what its first one does", err)
+	}
+
+	s = New(Config{Source: &qrypt.Client{}, Most: 8})
+	s.Act(t.Context(), 1, start)
+	if o := s.Take(<-s.Answers(), start); o.Err == nil {
+		t.Error("a zero Client is no failure")
+	}
+
+	s = New(Config{Source: other, Most: 8, Random: least})
+	s.Act(t.Context(), 1, start)
+	s.Take(<-s.Answers(), start)
+	s.Act(t.Context(), 1, start.Add(TokenInterval)) // the token is looked at
+	if o := s.Take(<-s.Answers(), start.Add(TokenInterval)); !o.Held {
+		t.Error("a source without a token has another one now")
+	}
+}
+
+// TestNilError: a source may return a nil Error in an error that is not nil.
+func TestNilError(t *testing.T) {
+	s := New(Config{Source: plain{(*qrypt.Error)(nil)}, Most: 8})
+	s.Act(t.Context(), 1, start)
+	if o := s.Take(<-s.Answers(), start); o.Err == nil || o.Reason != other.Reason {
+		t.Errorf("%+v", o)
+	}
+}
+
+// TestDice: a draw is from all of [0, d), or of [d/2, 3d/2), and none where there is
+// nothing to draw from.
+func TestDice(t *testing.T) {
+	var d dice
+	for _, none := range []time.Duration{0, -1, -time.Hour} {
+		if got := d.upTo(none); got != 0 {
+			t.Errorf("up to %v: %v", none, got)
+		}
+	}
+	for name, draw := range map[string]func() time.Duration{
+		"up to":  func() time.Duration { return d.upTo(time.Minute) },
+		"around": func() time.Duration { return d.around(time.Minute) - time.Minute/2 },
+	} {
+		low, high := time.Hour, -time.Hour
+		for range 1000 {
+			got := draw()
+			low, high = min(low, got), max(high, got)
+		}
+		if low < 0 || low > 3*time.Second || high < 57*time.Second || high >= time.Minute {
+			t.Errorf("%s: of 1000 draws the least is %v, the most %v", name, low, high)
+		}
+	}
+}
+
+// TestTold is an outage of two endpoints, and what is told of each request in it.
+func TestTold(t *testing.T) {
+	d := newDriver(t, 2, most)
+	first, second, third := failure(qrypt.ErrServer, 0), failure(qrypt.ErrUnauthorized, 0), failure(qrypt.ErrUnauthorized, 0)
+	tell := func(what string, endpoint int, want Outcome) {
+		t.Helper()
+		got, o := d.next()
+		if got != endpoint {
+			t.Fatalf("%s: endpoint %d was asked", what, got)
+		}
+		if want.Reason != "" {
+			want.Err = d.fakes[got].err
+		}
+		if want.Err == nil {
+			want.Next = d.now.Add(d.pace.spacing())
+		} else {
+			_, want.Next = d.Next(8, d.now)
+		}
+		want.Number, want.Blocks, o.Blocks = d.Begun(), nil, nil
+		if !reflect.DeepEqual(o, want) {
+			t.Errorf("%s: it is told that %+v, want %+v", what, o, want)
+		}
+	}
+	d.fakes[0].err, d.fakes[1].err = first, second
+	tell("one fails, the other is asked at once", 0, Outcome{Reason: "server_error", Sent: true})
+	if d.Failing() || d.Err() != first {
+		t.Errorf("failing %v, because %v", d.Failing(), d.Err())
+	}
+	tell("both fail", 1, Outcome{Reason: "unauthorized", Sent: true, Held: true, Degraded: true, Warn: true})
+	if err := d.Err(); !d.Failing() || !errors.Is(err, first) || !errors.Is(err, second) || !strings.Contains(err.Error(), "; ") {
+		t.Errorf("failing %v, because of %v, want of both", d.Failing(), err)
+	}
+	tell("another reason", 0, Outcome{Reason: "server_error", Sent: true, Held: true, Degraded: true, Warn: true})
+	d.fakes[0].err = third
+	tell("a reason that was told", 0, Outcome{Reason: "unauthorized", Sent: true, Held: true, Degraded: true, NoToken: true, Hopeless: true})
+	if err := d.Err(); !errors.Is(err, third) || errors.Is(err, first) {
+		t.Errorf("because of %v, want the last failures", err)
+	}
+	d.fakes[1].err = failure(qrypt.ErrNoToken, 0)
+	tell("no request", 1, Outcome{Reason: NoToken, Held: true, Degraded: true, NoToken: true, Hopeless: true, Warn: true})
+
+	// The end of an outage is looked for though nobody wants a block; with one block.
+	_, d.now = d.Next(0, d.now)
+	d.fakes[0].err = nil
+	_, o := d.act(0)
+	if asked := d.fakes[0].asked; len(o.Blocks) != 1 || !o.Recovered || !o.Sent || o.Moved || asked[len(asked)-1] != 1 || !d.Answered().Equal(d.now) {
+		t.Errorf("the end of the outage: asked for %v, %+v", asked, o)
+	}
+	d.now = d.now.Add(time.Minute)
+	if act, request := d.Next(0, d.now); !act.IsZero() || !request.IsZero() {
+		t.Errorf("nobody wants a block, and there is something to do at %v, a request at %v", act, request)
+	}
+	if endpoint, _ := d.act(0); endpoint >= 0 {
+		t.Error("a request that nobody wants")
+	}
+
+	// Another one so soon after it: the end is told when it has been quiet for a while.
+	d.fakes[0].err = first
+	tell("so soon after", 0, Outcome{Reason: "server_error", Sent: true, Held: true, Degraded: true, Warn: true, Again: true})
+	d.fakes[0].err = nil
+	tell("it answers", 0, Outcome{Sent: true})
+	act, _ := d.Next(0, d.now)
+	if act.Sub(d.now) != quietTime {
+		t.Errorf("the end of the outage is told in %v, want %v", act.Sub(d.now), quietTime)
+	}
+	if o := d.Act(t.Context(), 0, act.Add(-1)); o.Recovered {
+		t.Error("the end of the outage is told too soon")
+	}
+	if o := d.Act(t.Context(), 0, act); !o.Recovered || d.Act(t.Context(), 0, act).Recovered {
+		t.Error("the end of the outage is not told, or twice")
+	}
+}
+
+// TestMoved: where blocks come from is told at most every ten minutes; but what was
+// told last becomes true again, or something else is told.
+func TestMoved(t *testing.T) {
+	d := newDriver(t, 2, least)
+	told, lines, last := -1, 0, 0
+	for minute := range 120 {
+		d.now = start.Add(time.Duration(minute) * time.Minute)
+		d.fakes[0].err = nil
+		if minute > 2 && minute < 20 && minute%4 == 0 || minute == 60 {
+			d.fakes[0].err = failure(qrypt.ErrServer, 0)
+		}
+		from, o := d.next()
+		if o.Err != nil {
+			from, o = d.next()
+		}
+		if told < 0 {
+			told = from
+		}
+		if o.Moved {
+			if lines > 0 && minute-last < 10 {
+				t.Errorf("lines in minute %d and %d", last, minute)
+			}
+			told, lines, last = from, lines+1, minute
+		}
+		if (minute < 4 || minute == 4 && told != 1 || minute > 35 && minute < 60 || minute > 75) && (from != 0 || told != 0) {
+			t.Errorf("minute %d: blocks come from endpoint %d, and what was told is %d", minute, from, told)
+		}
+	}
+	if lines < 2 || lines > 6 {
+		t.Errorf("%d lines", lines)
+	}
+}
