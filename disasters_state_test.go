@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 )
 
 // These disasters are of the state: what goes into a key, who else has it, and
@@ -72,7 +72,7 @@ func TestDisasterLostBits(t *testing.T) {
 
 	for _, mix := range mixes {
 		clear(seen)
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}, Mix: mix}, 1)
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: supply.ErrBlockCount}, Mix: mix}, 1)
 		waitFailed(t, s)
 		at := *s.shards[0].gen.Load() // where each Read begins
 		for bit := -1; bit < 256; bit++ {
@@ -117,7 +117,7 @@ func testClone(t *testing.T, mix Mix, used, want int, then func(*Source)) {
 	for range 4 { // what is equal by chance is not so each time
 		var pair [2]*Source
 		for i := range pair {
-			pair[i] = newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}, Mix: mix}, shards)
+			pair[i] = newTestSource(t, Config{Blocks: &fakeBlocks{err: supply.ErrBlockCount}, Mix: mix}, shards)
 			defer pair[i].Close()
 		}
 		synctest.Wait() // until the reseeders, which lock each shard in turn, rest
@@ -181,7 +181,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
 			os := stubOSWithTape(t)
-			blocks := &fakeBlocks{err: outage.ErrBlockCount}
+			blocks := &fakeBlocks{err: supply.ErrBlockCount}
 			s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, maxShards)
 			synctest.Wait()
 			for n := uint64(1); n <= 3; n++ {
@@ -214,7 +214,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 				want(func(i int) []byte { return modelSeed(os.next(t, 32), byte(i), block) })
 				s.rekeyAll(nil)
 				want(func(int) []byte { return os.next(t, 32) })
-				blocks.setErr(outage.ErrBlockCount)
+				blocks.setErr(supply.ErrBlockCount)
 			}
 		})
 	}
@@ -239,7 +239,7 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 					keys[*key] = true
 					real(dst, key, counter)
 				})
-				blocks := &fakeBlocks{err: outage.ErrBlockCount}
+				blocks := &fakeBlocks{err: supply.ErrBlockCount}
 				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1)
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
@@ -261,7 +261,7 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 					}
 					model.reseed(newTestBlock(n).Bytes())
 					keep()
-					blocks.setErr(outage.ErrBlockCount)
+					blocks.setErr(supply.ErrBlockCount)
 				}
 				if len(keys) < 40 {
 					t.Errorf("%v: only %d keys were seen", mix, len(keys))

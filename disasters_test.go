@@ -188,6 +188,16 @@ func TestDisasterStuckSource(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				s := newTestSource(t, Config{Blocks: answers(t, tc.block), Policy: policy}, 2)
 				time.Sleep(10 * time.Second)
+				if tc.reason == Repeated && policy == RequireFresh { // it asks for one block, and the first is no repetition
+					if err := s.Reseed(t.Context()); !errors.Is(err, ErrRepeated) {
+						t.Errorf("%s: Reseed returned %v", name, err)
+					}
+					wantState(t, s, Degraded, tc.reason)
+					if st := s.Status(); st.Blocks != 1 {
+						t.Errorf("%s: %v", name, st)
+					}
+					return
+				}
 				wantState(t, s, Degraded, tc.reason)
 				if st := s.Status(); st.Blocks != 0 || st.Stock != 0 || st.Requests == 0 {
 					t.Errorf("%s: %v", name, st)

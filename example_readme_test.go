@@ -8,17 +8,23 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log"
 	"log/slog"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"example.com/qrand"
 	"example.com/qrand/keygen"
+	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
@@ -29,17 +35,38 @@ import (
 // is called.
 func onEmulator() (stop func()) {
 	server := qrypttest.NewServer(qrypttest.Config{})
+	return onService(strings.Join(server.Endpoints(), ","), server.Token(), server.CAPEM(), server.Close)
+}
+
+// onOther is the same with a service that says nothing of an emulator, for what
+// refuses those.
+func onOther() (stop func()) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("size"))
+		random := make([][]byte, n)
+		for i := range random {
+			random[i] = make([]byte, qrypt.BlockSize)
+			rand.Read(random[i])
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]any{"random": random, "size": n})
+	}))
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return onService(server.URL, "a-token", ca, server.Close)
+}
+
+func onService(endpoints, token string, caPEM []byte, end func()) (stop func()) {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		panic(err)
 	}
 	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
+	if err := os.WriteFile(ca, caPEM, 0o600); err != nil {
 		panic(err)
 	}
 	var restore []func()
 	for name, value := range map[string]string{
-		"QRYPT_ENDPOINTS": strings.Join(server.Endpoints(), ","), "QRYPT_CA_FILE": ca, "QRYPT_TOKEN": server.Token(), "QRYPT_TOKEN_FILE": "", "QRYPT_DIALECT": "",
+		"QRYPT_ENDPOINTS": endpoints, "QRYPT_CA_FILE": ca, "QRYPT_TOKEN": token, "QRYPT_TOKEN_FILE": "", "QRYPT_DIALECT": "",
 	} {
 		old, was := os.LookupEnv(name)
 		os.Setenv(name, value)
@@ -58,7 +85,7 @@ func onEmulator() (stop func()) {
 			f()
 		}
 		os.RemoveAll(dir)
-		server.Close()
+		end()
 	}
 }
 
@@ -84,11 +111,11 @@ func Example() {
 }
 
 func Example_caKey() {
-	defer onEmulator()()
+	defer onOther()()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 
-	// RequireFresh: no key without a block that came in the last ten minutes.
+	// RequireFresh: no key without a block that came in the last ten minutes, nor from an emulator.
 	src, err := qrand.New(qrand.Config{Policy: qrand.RequireFresh})
 	if err != nil {
 		log.Fatal(err)

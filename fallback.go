@@ -46,9 +46,10 @@ func readOS(p []byte) {
 // metrics, its String one for people.
 type Reason string
 
-// The reasons, one for each row of the outage table in internal/outage. In every
-// row Reads go on from crypto/rand and the generators, reseeds come due as before
-// with what there is, and the State is Degraded for the row's Reason.
+// The reasons, one for each row of the table in internal/supply. In every row Reads
+// go on from crypto/rand and the generators, as the Policy allows, and reseeds come
+// due as before with what there is. Where no endpoint gives blocks, the State is
+// Degraded for the last one's Reason.
 const (
 	RateLimited  Reason = "rate_limited"
 	NoSupply     Reason = "no_supply"
@@ -64,6 +65,8 @@ const (
 	Redirected   Reason = "redirected"
 	Unhealthy    Reason = "unhealthy"
 	Repeated     Reason = "repeated"
+	TooOld       Reason = "too_old"
+	Emulated     Reason = "emulated"
 	Failed       Reason = "failed"
 )
 
@@ -82,6 +85,8 @@ var reasonTexts = map[Reason]string{
 	Redirected:   "answer redirected",
 	Unhealthy:    "block unhealthy",
 	Repeated:     "block repeated",
+	TooOld:       "block too old",
+	Emulated:     "block emulated",
 	Failed:       "request failed",
 }
 

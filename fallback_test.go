@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 )
 
 // slowOS is an osReader that gives a few bytes at a time, and an error with the
@@ -144,9 +144,9 @@ func (o *emptyOS) Read(p []byte) (int, error) {
 func TestReasonWords(t *testing.T) {
 	words := []string{
 		"rate_limited", "no_supply", "server_error", "tls_failed", "timed_out", "unreachable", "quota_reached",
-		"unauthorized", "no_token", "bad_request", "redirected", "malformed", "unhealthy", "repeated", "timed_out",
+		"unauthorized", "no_token", "bad_request", "redirected", "malformed", "unhealthy", "repeated", "too_old", "emulated", "timed_out",
 	}
-	for i, row := range outage.Table {
+	for i, row := range supply.Table {
 		if i >= len(words) || row.Reason != words[i] {
 			t.Errorf("row %d of the outage table has the reason %q", i, row.Reason)
 		}

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/internal/verbs"
 	"example.com/qrand/qrypt"
 )
@@ -154,7 +155,7 @@ func TestPrintedCopies(t *testing.T) {
 		}
 		r := newReseeder(s, time.Now())
 		r.stock = []qrypt.Block{newTestBlock(1)}
-		a := answer{blocks: r.stock}
+		o := supply.Outcome{Blocks: r.stock}
 
 		// By reflection, because vet forbids to copy a lock.
 		aSource, aShard, aReseeder := reflect.ValueOf(s).Elem(), reflect.ValueOf(s.shards[0]).Elem(), reflect.ValueOf(r).Elem()
@@ -175,8 +176,8 @@ func TestPrintedCopies(t *testing.T) {
 			"reseeder":                   r,
 			"copy of a reseeder":         aReseeder.Interface(),
 			"reseeder in a field":        struct{ r any }{r},
-			"answer":                     a,
-			"answer in a field":          struct{ a *answer }{&a},
+			"outcome":                    o,
+			"outcome in a field":         struct{ o *supply.Outcome }{&o},
 		} {
 			for what, secret := range map[string]string{"key": key, "os": os, "chunk": chunk, "key of fingerprints": named, "block": blockMark} {
 				if shown := verbs.Showing(v, secret); shown != nil {

@@ -6,22 +6,23 @@ import (
 	"errors"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/qrand/internal/clock"
-	"example.com/qrand/qrypt"
 	"pgregory.net/rapid"
 )
 
 // TestMachine puts a Source and the model of machinemodel_test.go through the
 // same random life (reads of all sizes, reseeds, faults of every kind, clocks
 // that jump, new tokens, Close) and compares all that can be seen of them after
-// each step: every byte, every key, every request, event and field of Status.
+// each step: every byte, every key, event and field of Status. The Source decides
+// when it makes a request; the model checks that against what is promised.
 // Where two things fall on one instant their order is chance, and a life ends early.
 // A divergence is shrunk to the shortest life that shows it, and printed. To look
 // for longer:
@@ -50,7 +51,7 @@ func live(t *rapid.T, mix Mix, policy Policy) {
 		"set clock":  w.setClock,
 		"service":    w.changeMood,
 		"reseed":     w.reseed,
-		"new token":  func(*rapid.T) { w.newToken() },
+		"new token":  func(*rapid.T) { w.service.tokenNew = true },
 		"close":      func(t *rapid.T) { w.close(rapid.IntRange(0, 19).Draw(t, "if 13") == 13) },
 		"":           w.compare,
 	})
@@ -73,63 +74,54 @@ type machineWorld struct {
 	model   *machine
 	os      *machineTape
 	skew    atomic.Int64 // of the wall clock, a time.Duration
-	begin   time.Time    // when the model's time is 0
+	looks   atomic.Int64 // at the clock, since the Source last came to rest
 	asks    []chan error // Reseed's results; nil: compared
-
-	mu                       sync.Mutex
-	events                   []Event
-	warns, infos, emulations int
+	events  []Event
+	modelLog
 }
 
 func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
-	w := &machineWorld{begin: outside.Add(-time.Hour), os: &machineTape{rand: mathrand.NewChaCha8([32]byte{'m'})}}
-	half := rapid.Bool().Draw(t, "jitter halves")
-	jitters := func(d time.Duration) time.Duration {
-		if half {
-			return d / 2
-		}
-		return d
-	}
+	w := &machineWorld{os: &machineTape{rand: mathrand.NewChaCha8([32]byte{'m'})}}
 	cfg := Config{
 		Mix:            mix,
 		Policy:         policy,
+		AllowEmulated:  rapid.Bool().Draw(t, "allow emulated"),
 		ReseedInterval: rapid.SampledFrom([]time.Duration{0, time.Second, 10 * time.Minute}).Draw(t, "interval"),
 		ReseedBytes:    rapid.SampledFrom([]int64{0, 1, 100, 10_000, 150_000, 1 << 40}).Draw(t, "reseed bytes"),
 		BatchBlocks:    rapid.SampledFrom([]int{0, 1, 2, 5, 20}).Draw(t, "batch"),
 		Logger:         slog.New(w),
-		OnEvent:        w.hear,
+		OnEvent:        func(e Event) { w.events = append(w.events, e) },
 	}
-	interval := orDefault(cfg.ReseedInterval, time.Minute)
+	if seed := rapid.Uint64().Draw(t, "waits"); seed%2 == 0 {
+		cfg.random = func(d time.Duration) time.Duration { return d / 2 }
+	} else {
+		waits := mathrand.New(mathrand.NewPCG(seed, 0))
+		cfg.random = func(d time.Duration) time.Duration { return time.Duration(waits.Int64N(int64(d))) }
+	}
+	full := cfg
+	full.ReseedInterval = orDefault(cfg.ReseedInterval, time.Minute)
+	full.ReseedBytes = orDefault(cfg.ReseedBytes, 1<<20)
+	full.BatchBlocks = orDefault(cfg.BatchBlocks, 8)
 	if cfg.Policy == RequireFresh {
 		cfg.MaxAge = rapid.SampledFrom([]time.Duration{0, 1, time.Hour}).Draw(t, "max age")
-		if cfg.MaxAge == 1 || interval >= 10*time.Minute {
-			cfg.MaxAge += interval + 1
+		if cfg.MaxAge == 1 || full.ReseedInterval >= 10*time.Minute {
+			cfg.MaxAge += full.ReseedInterval + 1
 		}
 	}
+	full.MaxAge = orDefault(cfg.MaxAge, 10*time.Minute)
 	shards := rapid.IntRange(1, 4).Draw(t, "shards")
-	w.model = &machine{
-		fail:     t.Fatalf,
-		os:       w.os,
-		mix:      cfg.Mix,
-		policy:   cfg.Policy,
-		maxAge:   orDefault(cfg.MaxAge, 10*time.Minute),
-		interval: interval,
-		quantity: orDefault(cfg.ReseedBytes, 1<<20),
-		batch:    orDefault(cfg.BatchBlocks, 8),
-		jitter:   jitters,
-		shards:   make([]modelShard, shards),
-		time:     time.Hour, // as 0 stands for never
-	}
-	endpoints := rapid.IntRange(0, 3).Draw(t, "endpoints")
-	w.model.endpoints = max(1, endpoints)
-	w.service = &machineService{endpoints: endpoints, maxAge: w.model.maxAge, old: cfg.Policy == RequireFresh}
+	w.model = &machine{Config: full, fail: t.Fatalf, os: w.os, shards: make([]modelShard, shards)}
+	w.model.begin, w.model.time = outside.Add(-time.Hour), time.Hour // as 0 stands for never
+	w.service = &machineService{begin: w.model.begin, maxAge: w.model.MaxAge - 2*w.model.lead(), old: cfg.Policy == RequireFresh, closing: make(chan struct{})}
 	cfg.Blocks = w.service
 	w.changeMood(t)
 
-	savedReader, savedNow, savedJitter := osReader, clock.Now, jitter
-	osReader, jitter = w.os, jitters
+	savedReader, savedNow := osReader, clock.Now
 	begin := time.Now()
-	clock.Now = func() time.Time {
+	osReader, clock.Now = w.os, func() time.Time {
+		if w.looks.Add(1) > 1e6 {
+			panic("the Source goes round in circles")
+		}
 		return setWall(outside.Add(time.Since(begin)), time.Duration(w.skew.Load()))
 	}
 	var err error
@@ -139,75 +131,74 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 	}
 	t.Cleanup(func() {
 		w.os.hold(nil)
+		w.looks.Store(0)
 		w.s.Close()
-		osReader, clock.Now, jitter = savedReader, savedNow, savedJitter
+		osReader, clock.Now = savedReader, savedNow
 	})
-	synctest.Wait()
+	w.rest()
 	w.model.start()
 	w.compare(t)
 	return w
+}
+
+// rest waits until the Source waits, and tells the model what the service saw.
+func (w *machineWorld) rest() {
+	synctest.Wait()
+	w.looks.Store(0)
+	w.model.seen = append(w.model.seen, w.service.seen...)
+	w.service.seen = nil
 }
 
 func (w *machineWorld) sleep(d time.Duration) {
 	if w.model.tie {
 		return
 	}
+	w.looks.Store(0) // orders what we did before the Source's next look at the clock, in place of locks
 	time.Sleep(d)
-	synctest.Wait()
+	w.rest()
 	w.model.advance(w.model.time + d)
 }
 
-// await sleeps until the next thing happens, or until the last block is too old,
-// to the nanosecond.
+// await sleeps until something happens, or a block is too old, to the nanosecond.
 func (w *machineWorld) await(t *rapid.T) {
 	m := w.model
-	at, _ := m.next()
-	if m.lastBlock != nil && rapid.Bool().Draw(t, "age") {
-		at = m.time + m.maxAge - m.now().age(*m.lastBlock)
-	}
-	if at += time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by")); at > m.time {
+	tooOld := m.time + m.MaxAge - m.age(m.newest)
+	times := []time.Duration{m.alarm(), m.due, tooOld - m.lead(), tooOld, w.service.answers}
+	times = slices.DeleteFunc(times, func(at time.Duration) bool { return at <= m.time || at == never })
+	if len(times) > 0 {
+		at := rapid.SampledFrom(times).Draw(t, "until") + time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by"))
 		w.sleep(at - m.time)
 	}
 }
 
 // setClock is a sleep of the machine, or somebody who sets the clock.
 func (w *machineWorld) setClock(t *rapid.T) {
-	by := rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour, 1000 * time.Hour}).Draw(t, "by")
-	if rapid.Bool().Draw(t, "back") {
+	m := w.model
+	nearly := max(1, m.MaxAge-m.age(m.newest)) // then the newest block will soon be too old
+	by := rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour, 1000 * time.Hour, nearly, nearly}).Draw(t, "by")
+	if by != nearly && rapid.Bool().Draw(t, "back") {
 		by = -by
 	}
-	w.model.skew += by
+	m.skew += by
 	w.skew.Add(int64(by))
+	if by == nearly {
+		w.read(t, 1, false)
+	}
 }
 
 func (w *machineWorld) changeMood(t *rapid.T) {
-	i := rapid.IntRange(-4, len(faults)-1).Draw(t, "fault") // none more often than another
-	next := mood{
+	i := rapid.IntRange(-12, len(faults)-1).Draw(t, "fault") // none more often than another
+	w.service.mood = mood{
 		fault:      faults[max(0, i)],
 		retryAfter: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 3 * time.Second, 5 * time.Minute, 48 * time.Hour}).Draw(t, "retry after"),
 		latency:    rapid.SampledFrom([]time.Duration{0, 0, 300 * time.Millisecond, 20 * time.Second, time.Hour}).Draw(t, "latency"),
 		least:      rapid.Bool().Draw(t, "one block"),
-		emulated:   rapid.Bool().Draw(t, "emulated"),
+		emulated:   rapid.Bool().Draw(t, "emulated") && !faults[max(0, i)].blocks, // one thing is wrong at a time
+		kept:       rapid.SampledFrom([]time.Duration{0, 0, w.model.MaxAge / 3, w.service.maxAge - 1, w.service.maxAge}).Draw(t, "kept"),
 		bad:        rapid.IntRange(0, 3).Draw(t, "bad block"),
 		slowToken:  rapid.Bool().Draw(t, "slow token"),
+		deaf:       rapid.Bool().Draw(t, "deaf"),
 	}
-	switch {
-	case next.name == "foreign":
-		next.failure, next.retryAfter = next.err, 0
-	case next.err != nil:
-		next.failure = &qrypt.Error{Endpoint: "https://there", Class: next.err, RetryAfter: next.retryAfter}
-	}
-	w.model.mood = next
-	w.service.mu.Lock()
-	w.service.mood = next
-	w.service.mu.Unlock()
-}
-
-func (w *machineWorld) newToken() {
-	w.model.tokenNew = true
-	w.service.mu.Lock()
-	w.service.tokenNew = true
-	w.service.mu.Unlock()
 }
 
 // read is a Read that a shard of our choice serves. A long one takes several
@@ -217,70 +208,84 @@ func (w *machineWorld) read(t *rapid.T, n int, held bool) {
 	if m.tie {
 		return
 	}
+	for m.ages() { // it wakes the reseeder before its bytes go out, which one without bytes does, too
+		w.s.Read(nil)
+		w.rest()
+		m.permitted()
+		m.loop()
+		m.settle()
+	}
 	shard := rapid.IntRange(0, len(m.shards)-1).Draw(t, "shard")
 	for i := range w.s.hints {
 		w.s.hints[i].Store(uint32(shard))
 	}
-	held = held || n > longest && m.mix != MixXOR // there crypto/rand is read under the shard's lock
+	held = held || n > longest && m.Mix != MixXOR // there crypto/rand is read under the shard's lock
 	if held {
 		w.os.hold(make(chan struct{}))
 	}
-	w.os.begin(n > longest && !held)
+	if n > longest && !held {
+		w.os.pieces, w.os.pause = 0, func() { w.service.see(sight{kind: paused}) }
+	}
 	p := bytes.Repeat([]byte{0xa5}, n)
 	read, err := w.s.Read(p)
-	w.os.begin(false)
+	w.os.pause = nil
 	w.os.hold(nil)
-	synctest.Wait()
-
+	w.rest()
 	if want := m.permitted(); err != want {
 		t.Fatalf("Read returned %v, want %v", err, want)
 	}
-	if err != nil {
-		if read != 0 || !bytes.Equal(p, bytes.Repeat([]byte{0xa5}, n)) {
-			t.Fatalf("a refused Read returned %d, or altered p", read)
-		}
-		if err == ErrStale {
-			m.loop()
-			m.settle()
-		}
-		return
+	if err == nil && read != n || err != nil && (read != 0 || !bytes.Equal(p, bytes.Repeat([]byte{0xa5}, n))) {
+		t.Fatalf("a Read of %d bytes returned %d and %v, or altered p", n, read, err)
 	}
-	if read != n {
-		t.Fatalf("a Read of %d bytes returned %d", n, read)
+	switch err {
+	case nil:
+		m.read(p, shard, held)
+	case ErrStale:
+		m.loop()
+		m.settle()
 	}
-	m.read(p, shard, held)
 }
 
-var errDeadline = context.DeadlineExceeded
-
+// reseed calls Reseed once, or as often as that may bring a request.
 func (w *machineWorld) reseed(t *rapid.T) {
-	m := w.model
-	if m.tie {
-		return
+	wait := rapid.SampledFrom([]time.Duration{0, 7*time.Second + 11, 11*time.Minute + 13}).Draw(t, "deadline")
+	for range rapid.SampledFrom([]int{1, 1, 1, 1, 1, 1, 1, 40}).Draw(t, "times") {
+		m := w.model
+		if m.tie {
+			return
+		}
+		ctx, cancel, deadline := context.Background(), func() {}, never
+		if wait != 0 {
+			ctx, cancel = context.WithTimeout(ctx, wait)
+			deadline = m.time + wait
+		}
+		t.Cleanup(cancel)
+		result := make(chan error, 1)
+		w.asks = append(w.asks, result)
+		go func() { result <- w.s.Reseed(ctx) }()
+		w.rest()
+		m.ask(deadline, len(result) > 0)
+		m.loop()
+		m.settle()
+		w.compare(t)
+		if m.due > m.time && m.due <= m.time+slowest {
+			w.sleep(m.due - m.time)
+		}
 	}
-	ctx, cancel := context.Background(), func() {}
-	deadline := time.Duration(0)
-	if wait := rapid.SampledFrom([]time.Duration{0, 7 * time.Second, 11 * time.Minute}).Draw(t, "deadline"); wait != 0 {
-		ctx, cancel = context.WithTimeout(ctx, wait)
-		deadline = m.time + wait
-	}
-	t.Cleanup(cancel)
-	result := make(chan error, 1)
-	w.asks = append(w.asks, result)
-	go func() { result <- w.s.Reseed(ctx) }()
-	synctest.Wait()
-	m.ask(deadline)
-	m.loop()
-	m.settle()
 }
 
 func (w *machineWorld) close(really bool) {
 	if !really || w.model.tie {
 		return
 	}
-	w.s.Close()
+	go w.s.Close() // which waits for a deaf call
 	synctest.Wait()
+	if !w.model.closed {
+		close(w.service.closing)
+	}
+	w.rest()
 	w.model.close()
+	w.model.settle()
 }
 
 // compare compares all that can be seen.
@@ -292,7 +297,6 @@ func (w *machineWorld) compare(t *rapid.T) {
 	if len(w.os.reader) != 0 || len(w.os.reseeder) != 0 {
 		t.Fatalf("crypto/rand was read without need: %d times by Reads, %d by reseeds", len(w.os.reader), len(w.os.reseeder))
 	}
-	moments := func(at time.Time) moment { return moment{at.Sub(w.begin), at.Round(0).Sub(w.begin.Round(0))} }
 	same := func(what string, got, want any) {
 		t.Helper()
 		if got != want {
@@ -300,68 +304,50 @@ func (w *machineWorld) compare(t *rapid.T) {
 		}
 	}
 
-	st, want := w.s.Status(), m.status
-	same("State", st.State, want.State)
-	same("Reason", st.Reason, want.Reason)
-	same("Since", moments(st.Since), m.since)
-	same("Time", moments(st.Time), m.now())
-	same("Mix", st.Mix, m.mix)
-	same("Policy", st.Policy, m.policy)
-	same("whether a block is in", !st.LastBlock.IsZero(), m.lastBlock != nil)
-	if m.lastBlock != nil {
-		same("LastBlock", moments(st.LastBlock), *m.lastBlock)
-		same("LastReceived", moments(st.LastReceived), m.lastReceived)
-		same("LastEndpoint", st.LastEndpoint, "fake")
-	}
-	same("Emulated", st.Emulated, want.Emulated)
-	same("Blocks", st.Blocks, want.Blocks)
-	same("Fingerprints", strings.Join(st.Fingerprints, " "), strings.Join(want.Fingerprints, " "))
-	same("OSReseeds", st.OSReseeds, want.OSReseeds)
-	same("Stock", st.Stock, len(m.stock))
-	same("RefusedBlocks", st.RefusedBlocks, want.RefusedBlocks)
-	same("Requests", st.Requests, want.Requests)
-	for _, f := range faults {
-		same("Failures of "+string(f.reason), st.Failures[f.reason], m.reasons[f.reason])
-	}
-	same("whether there is a LastError", st.LastError != "", m.lastErr != nil)
-	if m.lastErr != nil && !strings.HasPrefix(st.LastError, m.lastErr.Error()) {
-		t.Fatalf("LastError: %s, want %v", st.LastError, m.lastErr)
-	}
-	same("whether a request is due", !st.NextRequest.IsZero(), m.wanted())
-	if m.wanted() {
-		same("NextRequest", st.NextRequest.Sub(w.begin), m.notBefore)
+	want := m.status
+	want.Time, want.Stock = m.now(), len(m.stock)
+	for i, sh := range m.shards {
+		want.Reads, want.Bytes = want.Reads+sh.reads, want.Bytes+sh.bytes
+		if !sh.seeded {
+			sh.readsBefore, sh.bytesBefore = sh.reads, sh.bytes
+		}
+		want.ReadsBeforeBlock, want.BytesBeforeBlock = want.ReadsBeforeBlock+sh.readsBefore, want.BytesBeforeBlock+sh.bytesBefore
+		w.compareShard(t, i)
 	}
 	if !allZero(w.os.reseeds) {
 		t.Fatal("a reseed keeps the bytes of crypto/rand that went into a key")
 	}
-	var reads, bytesRead, readsBefore, bytesBefore int64
-	for i, sh := range m.shards {
-		reads, bytesRead = reads+sh.reads, bytesRead+sh.bytes
-		if !sh.seeded {
-			sh.readsBefore, sh.bytesBefore = sh.reads, sh.bytes
-		}
-		readsBefore, bytesBefore = readsBefore+sh.readsBefore, bytesBefore+sh.bytesBefore
-		w.compareShard(t, i)
+	st := w.s.Status()
+	if (st.LastError != "") != (m.failing != nil) || m.failing != nil && !strings.Contains(st.LastError, m.failing.err.Error()) {
+		t.Fatalf("LastError is %q after %v", st.LastError, m.failing)
 	}
-	same("Reads", st.Reads, reads)
-	same("Bytes", st.Bytes, bytesRead)
-	same("ReadsBeforeBlock", st.ReadsBeforeBlock, readsBefore)
-	same("BytesBeforeBlock", st.BytesBeforeBlock, bytesBefore)
+	same("whether a request is due", !st.NextRequest.IsZero(), m.wanted())
+	if m.wanted() {
+		due := st.NextRequest.Sub(m.begin)
+		if due < m.time && !m.looking || due < m.soonest() || due > m.latest() || m.due != 0 && due != m.due {
+			t.Fatalf("at %v NextRequest is %v, want one from %v to %v, or as before %v", m.time, due, m.soonest(), m.latest(), m.due)
+		}
+		m.due = due
+		if m.failing != nil && m.failing.retry.token && !m.renewed && !m.looking && m.time-m.looked > 45*time.Second+slowest {
+			t.Fatalf("the token has not been looked at since %v", m.looked)
+		}
+	}
+	st.LastError, st.NextRequest = "", time.Time{}
+	if !reflect.DeepEqual(st, want) {
+		t.Fatalf("the Status is\n%+v, want\n%+v", st, want)
+	}
 
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	same("events", len(w.events), len(m.events))
 	for i, e := range w.events {
-		got := modelEvent{e.Kind, e.State, e.Reason, moments(e.Time), e.Endpoint, e.Emulated, e.Fingerprint}
-		same("an event", got, m.events[i])
-		same("whether an event has an error", e.Err != nil, e.Kind == RequestFailed)
+		if !errors.Is(e.Err, m.events[i].Err) {
+			t.Fatalf("the error of an event is %v, want %v", e.Err, m.events[i].Err)
+		}
+		e.Err = m.events[i].Err
+		same("an event", e, m.events[i])
 	}
 	w.events, m.events = nil, nil
-	same("Warns", w.warns, m.warns)
-	same("Infos", w.infos, m.infos)
-	same("Warns of an emulator", w.emulations, m.emulations)
-
-	w.service.compare(same, w.begin, m)
+	same("the log", w.modelLog, m.modelLog)
+	same("blocks not wiped", w.service.alive(), len(m.stock))
 	w.compareAsks(t)
 	w.compareSeeded(t)
 }
@@ -385,62 +371,57 @@ func (w *machineWorld) compareAsks(t *rapid.T) {
 		if w.asks[i] == nil {
 			continue
 		}
-		select {
-		case err := <-w.asks[i]:
-			w.asks[i] = nil
-			if !a.done {
-				t.Fatalf("call %d of Reseed returned %v, too early", i, err)
-			}
-			if len(a.want) == 0 && err != nil || err == nil && len(a.want) > 0 {
-				t.Fatalf("call %d of Reseed returned %v, want %v", i, err, a.want)
-			}
-			for _, want := range a.want {
-				if !errors.Is(err, want) {
-					t.Fatalf("call %d of Reseed returned %v, want %v", i, err, want)
-				}
-			}
-			if a.not != nil && errors.Is(err, a.not) {
-				t.Fatalf("call %d of Reseed returned %v", i, err)
-			}
-		default:
-			if a.done {
-				t.Fatalf("call %d of Reseed has not returned, want %v", i, a.want)
-			}
+		var err error
+		returned := len(w.asks[i]) > 0
+		if returned {
+			err, w.asks[i] = <-w.asks[i], nil
+		}
+		same := returned == a.done && (err != nil) == (len(a.want) > 0) && errors.Is(err, ErrHeld) == slices.Contains(a.want, ErrHeld)
+		for _, want := range a.want {
+			same = same && errors.Is(err, want)
+		}
+		if !same {
+			t.Fatalf("call %d of Reseed: returned %t, %v, want %t, %v", i, returned, err, a.done, a.want)
 		}
 	}
 }
 
 func (w *machineWorld) compareSeeded(t *rapid.T) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 1)
 	defer cancel()
-	var want error
+	m, want := w.model, []error{nil}
 	switch {
-	case w.model.closed:
-		want = ErrClosed
-	case w.model.lastBlock == nil:
+	case m.closed:
+		want = []error{ErrClosed}
+	case m.status.Blocks > 0:
+	case m.failing != nil && m.failing.retry == newToken: // it may give up for that
 		cancel()
-		want = context.Canceled
+		if err := w.s.WaitSeeded(ctx); !errors.Is(err, m.failing.err) {
+			t.Fatalf("WaitSeeded returned %v, want %v", err, m.failing.err)
+		}
+		return
+	default:
+		cancel()
+		want = []error{context.Canceled}
+		if m.failing != nil {
+			want = append(want, m.failing.err)
+		}
 	}
-	if err := w.s.WaitSeeded(ctx); !errors.Is(err, want) {
-		t.Fatalf("WaitSeeded returned %v, want %v", err, want)
+	err := w.s.WaitSeeded(ctx)
+	for _, want := range want {
+		if !errors.Is(err, want) || errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("WaitSeeded returned %v, want %v", err, want)
+		}
 	}
 }
 
-// hear is its OnEvent.
-func (w *machineWorld) hear(e Event) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.events = append(w.events, e)
-}
-
-// And these are its log.
+// These are its log.
 func (w *machineWorld) Enabled(context.Context, slog.Level) bool { return true }
 func (w *machineWorld) WithAttrs([]slog.Attr) slog.Handler       { return w }
 func (w *machineWorld) WithGroup(string) slog.Handler            { return w }
 func (w *machineWorld) Handle(_ context.Context, r slog.Record) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	switch {
+	case strings.Contains(r.Message, "make no keys"): // of the Go release
 	case strings.Contains(r.Message, "emulated"):
 		w.emulations++
 	case r.Level == slog.LevelWarn:

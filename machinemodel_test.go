@@ -2,38 +2,40 @@ package qrand
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
-// This file is a second implementation of a whole Source, as the README, SECURITY.md
-// and the docs of Config and Status describe it: what each Read returns, when a
-// reseed comes and with what, when the service is asked and for how much, and what
-// Status and OnEvent say. It has no goroutine, and its time is a number. It shares
-// with the package the names of things, and with other tests the slow generator.
+// This file is a second implementation of a whole Source, as SECURITY.md and the
+// docs of Config, Policy, Reseed and Status describe it: what each Read returns, when
+// a reseed comes and with what, how many blocks are wanted, and what Status, OnEvent
+// and the log say. It does not predict when the service is asked: it is told what the
+// service saw, and checks that against what is promised. It has no goroutine, and its
+// time is a number. It shares the names of things with the package, and the slow
+// generator with other tests.
 
 // longest is what a Read takes at a time, by SECURITY.md.
 const longest = 64 << 10
 
-// A moment is what both clocks show.
-type moment struct{ mono, wall time.Duration }
-
 // age is by whichever clock says more.
-func (now moment) age(then moment) time.Duration {
-	return max(now.mono-then.mono, now.wall-then.wall)
+func (m *machine) age(then time.Time) time.Duration {
+	return max(m.now().Sub(then), m.now().Round(0).Sub(then.Round(0)))
 }
 
 // A numberedBlock is a block by its number, and when it was received.
 type numberedBlock struct {
 	number   uint64
-	received moment
+	received time.Time
 	emulated bool
 }
 
@@ -46,56 +48,76 @@ type modelShard struct {
 	bytesAtReseed, bytesAtWake int64
 }
 
-// A row of the outage table, as the README has it.
+// A retrying is what is promised of the time from a failure to the next request.
 type retrying struct {
-	name        string
-	first, most time.Duration // between requests, doubling
-	endpoints   bool          // the other endpoints are asked before any wait
-	skippable   bool          // by Reseed; and the wait is jittered
-	slower      bool          // requests come half as often
+	least, most time.Duration // where the service does not say; most more than least, or than what it says; crowded has frames
+	mostAsked   time.Duration // of what it says no more counts
+	skippable   bool          // by Reseed, as far as the service does not say
 	token       bool          // ends when there is a new token
 }
 
 var (
-	later5m  = &retrying{name: "later", first: time.Second, most: 5 * time.Minute, endpoints: true, skippable: true}
-	slower   = &retrying{name: "slower", slower: true}
-	quota    = &retrying{name: "quota", first: 15 * time.Minute, most: 6 * time.Hour, token: true}
-	mistaken = &retrying{name: "mistaken", first: time.Hour, most: time.Hour, endpoints: true}
-	newToken = &retrying{name: "token", first: time.Hour, most: time.Hour, token: true}
+	later    = &retrying{most: 5 * time.Minute, mostAsked: 10 * time.Minute, skippable: true}
+	crowded  = &retrying{mostAsked: 10 * time.Minute}
+	quota    = &retrying{least: 15 * time.Minute, most: 6 * time.Hour, mostAsked: 24 * time.Hour, token: true}
+	mistaken = &retrying{least: time.Hour, most: 5 * time.Minute}
+	newToken = &retrying{least: time.Hour, most: 5 * time.Minute, token: true}
 )
 
-// A fault is what the service does to a request. Its err is what Blocks returns;
-// nil where there are blocks, of which something is wrong.
+const (
+	never   = time.Duration(math.MaxInt64)
+	fastest = 10100 * time.Millisecond / 30 // from one request to the next
+	slowest = 10100 * time.Millisecond      // after the service has refused one as one too many
+	quiet   = 10 * time.Minute              // a service that flaps must answer for so long before the log says that it recovered
+	toOne   = 512                           // the most blocks in a request
+	window  = 10 * time.Second              // of the service's limit
+	spread  = 20 * time.Second              // the end of a wait is drawn from so much, or a tenth of the wait, or 5 min
+)
+
+// frames are those of a process that is refused, in seconds from the first refusal,
+// with a request in each. The last three come again and again.
+var frames = []time.Duration{20, 20, 20, 20, 20, 20, 40, 160, 40, 20, 320, 80, 20, 640, 160, 40, 1280, 320, 80}
+
+// A fault is what the service does to a request. Its err is what Blocks returns, or
+// where there are blocks, of which something is wrong, what LastError wraps.
 type fault struct {
 	name   string
 	err    error
-	reason Reason // empty: nothing is wrong
+	reason Reason
 	retry  *retrying
-	text   error // what LastError wraps, where err is nil
+	fewer  int // the next request asks for so many times less blocks
+	blocks bool
 }
 
 var faults = []fault{
-	{name: "none"},
-	{name: "429", err: qrypt.ErrRateLimited, reason: RateLimited, retry: slower},
-	{name: "503", err: qrypt.ErrNoSupply, reason: NoSupply, retry: later5m},
-	{name: "500", err: qrypt.ErrServer, reason: ServerError, retry: later5m},
-	{name: "TLS", err: qrypt.ErrTLS, reason: TLSFailed, retry: later5m},
-	{name: "timeout", err: qrypt.ErrTimeout, reason: TimedOut, retry: later5m},
-	{name: "network", err: qrypt.ErrNetwork, reason: Unreachable, retry: later5m},
-	{name: "403", err: qrypt.ErrQuota, reason: QuotaReached, retry: quota},
-	{name: "401", err: qrypt.ErrUnauthorized, reason: Unauthorized, retry: newToken},
-	{name: "no token", err: qrypt.ErrNoToken, reason: NoToken, retry: newToken},
-	{name: "400", err: qrypt.ErrBadRequest, reason: BadRequest, retry: mistaken},
-	{name: "redirect", err: qrypt.ErrRedirected, reason: Redirected, retry: later5m},
-	{name: "malformed", err: qrypt.ErrMalformed, reason: Malformed, retry: later5m},
-	{name: "foreign", err: errors.New("an error of the BlockSource's own"), reason: Failed, retry: later5m},
-	{name: "unhealthy", text: ErrUnhealthy, reason: Unhealthy, retry: later5m},
-	{name: "repeated", text: ErrRepeated, reason: Repeated, retry: later5m},
-	{name: "no block", text: outage.ErrBlockCount, reason: Failed, retry: later5m},
-	{name: "too many", text: outage.ErrBlockCount, reason: Failed, retry: later5m},
-	{name: "empty block", text: outage.ErrBlockCount, reason: Failed, retry: later5m},
-	{name: "old block", text: errBlockAge, reason: Failed, retry: later5m}, // under RequireFresh
+	{},
+	{"429", qrypt.ErrRateLimited, RateLimited, crowded, 1, false},
+	{"503", qrypt.ErrNoSupply, NoSupply, later, 2, false},
+	{"500", qrypt.ErrServer, ServerError, later, 1, false},
+	{"TLS", qrypt.ErrTLS, TLSFailed, later, 1, false},
+	{"timeout", qrypt.ErrTimeout, TimedOut, later, 1, false},
+	{"network", qrypt.ErrNetwork, Unreachable, later, 1, false},
+	{"403", qrypt.ErrQuota, QuotaReached, quota, 2, false},
+	{"401", qrypt.ErrUnauthorized, Unauthorized, newToken, 1, false},
+	{"no token", qrypt.ErrNoToken, NoToken, newToken, 1, false},
+	{"400", qrypt.ErrBadRequest, BadRequest, mistaken, 1, false},
+	{"redirect", qrypt.ErrRedirected, Redirected, later, 1, false},
+	{"malformed", qrypt.ErrMalformed, Malformed, later, 1, false},
+	{"foreign", errors.New("an error of the BlockSource's own"), Failed, later, 1, false},
+	{"unhealthy", ErrUnhealthy, Unhealthy, later, toOne, true},
+	{"repeated", ErrRepeated, Repeated, later, toOne, true},
+	{"no block", supply.ErrBlockCount, Failed, later, 1, true},
+	{"too many", supply.ErrBlockCount, Failed, later, 1, true},
+	{"empty block", supply.ErrBlockCount, Failed, later, 1, true},
+	{"old block", ErrTooOld, TooOld, later, toOne, true}, // under RequireFresh
 }
+
+// The faults that are no mood of the service: blocks of an emulator, where they are
+// refused, and no answer for a minute.
+var (
+	faultEmulated = fault{"emulated", ErrEmulated, Emulated, later, toOne, true}
+	faultHangs    = fault{"hangs", supply.ErrHangs, TimedOut, later, 1, false}
+)
 
 // A mood is how the service answers until the test changes it.
 type mood struct {
@@ -104,117 +126,91 @@ type mood struct {
 	latency    time.Duration
 	least      bool // one block, whatever was asked for
 	emulated   bool
-	bad        int   // which block of the answer the fault strikes, modulo their number
-	slowToken  bool  // a comparison of tokens ends with its context
-	failure    error // what a request gets, the same for Source and model
+	kept       time.Duration // by a relay, before it gave the blocks: those of each other answer
+	bad        int           // which block of the answer the fault strikes, modulo their number
+	slowToken  bool          // a comparison of tokens ends with its context
+	deaf       bool          // a request does not
 }
 
-// A modelEvent is what OnEvent must be told.
-type modelEvent struct {
-	kind        EventKind
-	state       State
-	reason      Reason
-	at          moment
-	endpoint    string
-	emulated    bool
-	fingerprint string
-}
+// A modelLog counts lines.
+type modelLog struct{ warns, infos, emulations int }
 
 // A modelAsk is a call of Reseed.
 type modelAsk struct {
-	deadline time.Duration // 0: none
-	waiting  bool          // the reseeder knows of it
+	deadline time.Duration
+	begun    int  // requests, when it came
+	waiting  bool // for a later one
 	done     bool
 	want     []error // what its error is; none: it is nil
-	not      error   // what its error is not
 }
 
-// A modelRequest is one under way.
-type modelRequest struct {
-	asked int
-	at    time.Duration // when its answer comes
-	mood
-}
-
-// A machine is the model: a Source, and of its service what decides an answer.
+// A machine is the model of a Source.
 type machine struct {
-	fail func(format string, args ...any)
-	os   *machineTape
+	Config // with its defaults
+	fail   func(format string, args ...any)
+	os     *machineTape
 
-	mix       Mix
-	policy    Policy
-	maxAge    time.Duration
-	interval  time.Duration
-	quantity  int64
-	batch     int
-	endpoints int
-	jitter    func(time.Duration) time.Duration
-
-	time time.Duration // of the monotonic clock
-	skew time.Duration // by which the wall clock is ahead of that
+	begin time.Time     // when both clocks showed 0
+	time  time.Duration // of the monotonic clock since
+	skew  time.Duration // by which the wall clock is ahead of that
+	seen  []sight       // by the service, and not yet taken in
+	tie   bool          // two things happen at one instant, and their order is chance
 
 	fingerprintKey []byte
 	shards         []modelShard
-	stock          []numberedBlock
-	lastBlock      *moment
-	lastReceived   moment
-	refused        bool // a Read as stale
+	stock          []numberedBlock // the oldest first
+	newest         time.Time       // when the newest block in the keys had come
+	refused        bool            // a Read as stale
+	aging          bool            // a Read has found that the newest block will soon be too old
 	closed         bool
 
-	mood     mood
-	given    uint64 // blocks, by the service
-	good     uint64 // the first block of the last good answer
-	tokenNew bool
-
 	lastReseed time.Duration
+	unanswered int           // reseeds since the last answer
+	refresh    time.Duration // when the reseeder will look at the newest block's age
 	idle       bool
-	wanting    bool
-	request    *modelRequest
-	hangs      bool
-	check      *modelRequest // of the token
-	asking     int           // blocks a request asks for
-	requests   []time.Duration
-	asked      []int
-	notBefore  time.Duration
-	heldUntil  time.Duration
-	tokenAt    time.Duration // 0: no
-	rate       float64
-	failing    *retrying
-	lastErr    error
-	failures   map[string]int // by outage, since the last answer
-	warned     map[Reason]bool
-	asks       []*modelAsk
-	failovers  int
-	checks     int
-	warns      int
-	infos      int
-	emulations int
-	events     []modelEvent
-	tie        bool // two things happen at one instant, and their order is chance
-	status     Status
-	since      moment
-	reasons    map[Reason]int64
+	wanting    bool // the next block goes into the keys at once
+	want       int  // blocks
+
+	requests  []time.Duration
+	asked     time.Duration // the last time; 0: never
+	underWay  bool
+	hangs     bool
+	deaf      bool          // the request under way
+	looking   bool          // at the token
+	looked    time.Duration // or failed for want of one
+	asking    int           // most blocks in a request
+	due       time.Duration // NextRequest, as Status said, unless something has changed that
+	failing   *fault
+	from, to  time.Duration // then: when it may be asked again
+	renewed   bool          // there is a new token since
+	limitedAt time.Duration // when the service last refused a request as one too many; 0: never
+	since     time.Duration // when it began to, as far as frames go; 0: the last request was not refused
+	memory    time.Duration // how long that took when it last ended, halved by each answer
+	asks      []*modelAsk
+
+	status Status
+	events []Event
+
+	warned          map[Reason]bool // in this outage
+	flaps           bool            // the last one was less than quiet before
+	recovered, calm time.Duration   // when the last one ended, when this one will; 0: never
+	modelLog
 }
 
-func (m *machine) now() moment { return moment{m.time, m.time + m.skew} }
+func (m *machine) now() time.Time { return setWall(m.begin.Add(m.time), m.skew) }
 
 // start is New.
 func (m *machine) start() {
-	m.since, m.lastReseed, m.notBefore = m.now(), m.time, m.time
+	m.status = Status{Since: m.now(), Mix: m.Mix, Policy: m.Policy, Failures: map[Reason]int64{}}
+	m.lastReseed, m.asking, m.wanting, m.warned = m.time, m.BatchBlocks, true, map[Reason]bool{}
 	for i := range m.shards {
-		sh := &m.shards[i]
-		copy(sh.gen.key[:], m.os.pop(m, &m.os.reader, 32))
-		sh.bytesAtWake = m.quantum()
+		copy(m.shards[i].gen.key[:], m.os.pop(m, &m.os.reader))
+		m.shards[i].bytesAtWake = m.quantum()
 	}
-	m.fingerprintKey = m.os.pop(m, &m.os.reader, 32)
-	m.asking, m.wanting, m.rate = m.batch, true, 30
-	m.failures, m.warned, m.reasons = map[string]int{}, map[Reason]bool{}, map[Reason]int64{}
+	m.fingerprintKey = m.os.pop(m, &m.os.reader)
 	m.loop()
 	m.settle()
 }
-
-// bytesOf are a block's, as the service gives them.
-func bytesOf(number uint64) []byte { return newTestBlock(number).Bytes() }
 
 func (m *machine) fingerprintOf(number uint64) string {
 	mac := func(message string) []byte {
@@ -223,23 +219,30 @@ func (m *machine) fingerprintOf(number uint64) string {
 		return h.Sum(nil)
 	}
 	return hex.EncodeToString(mac("qrand fingerprint key v1")[:4]) + ":" +
-		hex.EncodeToString(mac("qrand block fingerprint v1" + string(bytesOf(number)))[:16])
+		hex.EncodeToString(mac("qrand block fingerprint v1" + string(newTestBlock(number).Bytes()))[:16])
 }
 
 // permitted is what a Policy has to say of a Read.
 func (m *machine) permitted() error {
 	switch {
-	case m.policy == Augment:
+	case m.Policy == Augment:
 		return nil
 	case m.closed:
 		return ErrClosed
-	case m.lastBlock == nil:
+	case m.newest.IsZero():
 		return ErrNotSeeded
-	case m.policy == RequireFresh && m.now().age(*m.lastBlock) > m.maxAge:
+	case m.Policy == RequireFresh && m.age(m.newest) > m.MaxAge:
 		m.refused = true
 		return ErrStale
 	}
+	m.aging = m.aging || m.ages()
 	return nil
+}
+
+// ages is whether a Read is the first to find that the newest block will soon be too old.
+func (m *machine) ages() bool {
+	age := m.age(m.newest)
+	return m.Policy == RequireFresh && !m.closed && !m.aging && age > m.MaxAge-m.lead() && age <= m.MaxAge
 }
 
 // piece is what a generator gives to a Read of at most longest bytes, and what
@@ -247,43 +250,30 @@ func (m *machine) permitted() error {
 func (m *machine) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [][]byte, []byte) {
 	next := func(size int) []byte {
 		if len(os) == 0 || len(os[0]) != size {
-			return nil
+			return make([]byte, size) // so the piece will not be the Source's
 		}
 		p := os[0]
 		os = os[1:]
 		return p
 	}
+	var out []byte
 	switch {
 	case m.closed:
-		return g, os, next(n)
-	case m.mix == MixXOR:
-		out, over := g.stream(n), next(n)
-		if over == nil {
-			return g, os, nil
-		}
-		for i := range out {
-			out[i] ^= over[i]
-		}
-		return g, os, out
-	case m.mix == MixRekey:
-		x := next(32)
-		if x == nil {
-			return g, os, nil
-		}
-		g.rekey(x)
-		return g, os, g.expand(n)
-	}
-	var out []byte
-	for len(out) < n {
-		if len(g.left) == 0 {
-			x := next(32)
-			if x == nil {
-				return g, os, nil
+		out = next(n)
+	case m.Mix == MixXOR:
+		out = g.stream(n)
+		subtle.XORBytes(out, out, next(n))
+	case m.Mix == MixRekey:
+		g.rekey(next(32))
+		out = g.expand(n)
+	default:
+		for len(out) < n {
+			if len(g.left) == 0 {
+				g.rekey(next(32))
+				g.chunk()
 			}
-			g.rekey(x)
-			g.chunk()
+			out = append(out, g.stream(min(len(g.left), n-len(out)))...)
 		}
-		out = append(out, g.stream(min(len(g.left), n-len(out)))...)
 	}
 	return g, os, out
 }
@@ -291,13 +281,12 @@ func (m *machine) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [
 // read compares a Read of a Source with the model's. The shard is the one that
 // serves it, or if the reseeder was held up beside a long Read, the first it tries.
 func (m *machine) read(got []byte, shard int, held bool) {
-	if len(got) == 0 {
-		return
-	}
 	woken, must := false, false
 	for at := 0; at < len(got); at += longest {
-		if at > 0 && !held && woken {
-			m.loop() // the tape let the reseeder look before this piece
+		if at > 0 && !held {
+			if woken {
+				m.loop() // the tape let the reseeder look before this piece
+			}
 			m.settle()
 			woken = false
 		}
@@ -328,17 +317,18 @@ func (m *machine) read(got []byte, shard int, held bool) {
 			must = must || m.reseedIsDue()
 		}
 	}
-	if woken && held && !must && len(m.os.reseeder) == 0 {
-		return // the reseeder may have looked when less had gone out
+	if held && woken && !m.closed && m.served() >= m.ReseedBytes && (!must || m.refreshIsDue()) {
+		m.tie = true // the reseeder may have looked when less had gone out
+		return
 	}
-	if woken && !m.closed {
+	if woken {
 		m.loop()
-		m.settle()
 	}
+	m.settle()
 }
 
 // quantum is how many bytes a shard serves before the reseeder looks.
-func (m *machine) quantum() int64 { return max(1, m.quantity/int64(8*len(m.shards))) }
+func (m *machine) quantum() int64 { return max(1, m.ReseedBytes/int64(8*len(m.shards))) }
 
 func (m *machine) served() (sum int64) {
 	for _, sh := range m.shards {
@@ -348,24 +338,34 @@ func (m *machine) served() (sum int64) {
 }
 
 func (m *machine) intervalOver() bool {
-	return m.time-m.lastReseed >= m.interval || m.refused && !m.wanting
+	return m.time-m.lastReseed >= m.ReseedInterval || m.refused && !m.wanting
 }
 
 func (m *machine) reseedIsDue() bool {
-	if m.served() >= m.quantity {
-		return true
-	}
-	return m.intervalOver() && (m.served() > 0 || m.refused)
+	return m.served() >= m.ReseedBytes || m.intervalOver() && (m.served() > 0 || m.refused)
 }
+
+// lead is how long before the newest block is too old another one is asked for.
+func (m *machine) lead() time.Duration { return min(m.MaxAge/4, 30*time.Second) }
+
+// refreshAt is when that is, as the clocks are now: but not soon after a reseed.
+func (m *machine) refreshAt() time.Duration {
+	if m.Policy != RequireFresh || m.newest.IsZero() {
+		return never
+	}
+	return max(m.time+m.MaxAge-m.lead()-m.age(m.newest), m.lastReseed+min(m.lead(), m.ReseedInterval))
+}
+
+func (m *machine) refreshIsDue() bool { return m.time >= m.refreshAt() && !m.wanting }
 
 // loop is what the reseeder does whenever something woke it.
 func (m *machine) loop() {
 	if m.closed {
 		return
 	}
-	over := m.intervalOver()
-	m.idle = over && m.served() == 0 && !m.refused
-	if over {
+	over, aging, served := m.intervalOver(), m.refreshIsDue(), m.served()
+	m.idle = (over || aging) && served == 0 && !m.refused
+	if over || aging {
 		for i := range m.shards {
 			m.shards[i].bytesAtWake = m.shards[i].bytes + 1
 		}
@@ -373,137 +373,183 @@ func (m *machine) loop() {
 	if m.reseedIsDue() {
 		m.reseed()
 	}
-	switch {
-	case m.request != nil && !m.hangs && m.time-m.requests[len(m.requests)-1] >= 2*time.Minute:
-		m.hangs = true
-		m.failed(TimedOut, later5m, errHangs, 0, false)
-	case !m.wanted():
-	case m.time >= m.notBefore:
-		n := 1
-		if m.short() {
-			n = m.asking
-		}
-		m.requests, m.asked = append(m.requests, m.time), append(m.asked, n)
-		m.hangs, m.tokenNew = false, false
-		m.request = &modelRequest{asked: n, at: m.time + delay(m.mood.latency, len(m.requests)), mood: m.mood}
-	case m.tokenAt != 0 && m.time >= m.tokenAt:
-		m.checks++
-		m.check = &modelRequest{at: m.time, mood: m.mood}
-		if m.mood.slowToken {
-			m.check.at += 30 * time.Second
-		}
-	}
-}
-
-// short reports whether there is a quarter of a batch left, or less.
-func (m *machine) short() bool { return m.batch > 1 && len(m.stock) <= m.batch/4 }
-
-func (m *machine) wanted() bool {
-	return !m.closed && m.request == nil && m.check == nil &&
-		(m.failing != nil || m.wanting || m.short() || slices.ContainsFunc(m.asks, func(a *modelAsk) bool { return a.waiting }))
-}
-
-// settle takes in what comes at this instant.
-func (m *machine) settle() {
-	for {
-		switch {
-		case m.request != nil && m.request.at <= m.time:
-			request := *m.request
-			m.request = nil
-			m.answered(request)
-		case m.check != nil && m.check.at <= m.time:
-			slow := m.check.slowToken
-			m.check = nil
-			m.checked(m.tokenNew && !slow)
-		default:
-			return
-		}
-		m.loop()
-	}
-}
-
-// next is when something happens by itself, or 0; and whether it is two things,
-// whose order is chance.
-func (m *machine) next() (at time.Duration, tie bool) {
-	var times []time.Duration
-	if !m.closed {
-		alarm := time.Duration(0)
-		consider := func(t time.Duration) {
-			if alarm == 0 || t < alarm {
-				alarm = t
-			}
-		}
-		if m.wanted() {
-			consider(m.notBefore)
-			if m.tokenAt != 0 {
-				consider(m.tokenAt)
-			}
-		}
-		if m.request != nil && !m.hangs {
-			consider(m.requests[len(m.requests)-1] + 2*time.Minute)
-		}
-		if !m.idle {
-			consider(m.lastReseed + m.interval)
-		}
-		if alarm != 0 {
-			times = append(times, alarm)
-		}
-		for _, r := range []*modelRequest{m.request, m.check} {
-			if r != nil {
-				times = append(times, r.at)
-			}
-		}
+	if aging && served > 0 {
+		m.wanting = true
 	}
 	for _, a := range m.asks {
-		if !a.done && a.deadline != 0 {
-			times = append(times, a.deadline)
+		a.waiting = a.waiting && !a.done // who has given up is forgotten only now
+	}
+	m.refresh = m.refreshAt()
+	keeps := m.BatchBlocks > 1 && m.Policy != RequireFresh
+	often := m.limitedAt == 0 || m.time-m.limitedAt >= time.Hour
+	switch {
+	case keeps && (len(m.stock) <= m.BatchBlocks/4 || m.unanswered >= 2 && m.now().Sub(m.status.LastAnswer) >= m.ReseedInterval && often):
+		m.want = max(1, m.BatchBlocks-len(m.stock))
+	case m.wanting && (often || m.refresh == never || m.age(m.newest) >= m.MaxAge-m.lead()), m.waits():
+		m.want = 1
+	default:
+		m.want = 0
+	}
+	if m.underWay && !m.hangs && m.time >= m.asked+time.Minute {
+		m.hangs = true
+		m.status.Requests++
+		m.failed(faultHangs, 0)
+		m.hangs, m.underWay = m.deaf, m.deaf
+		m.loop()
+	}
+	if m.calm != 0 && m.time >= m.calm {
+		m.recover()
+	}
+}
+
+// wanted is whether a request has to come by itself.
+func (m *machine) wanted() bool {
+	return !m.closed && !m.underWay && (m.want > 0 || m.failing != nil)
+}
+
+// settle takes in what came at this instant, or until a Read's next piece.
+func (m *machine) settle() {
+	for len(m.seen) > 0 && m.saw() != paused {
+	}
+}
+
+// alarm is when something happens by itself.
+func (m *machine) alarm() time.Duration {
+	at := never
+	if m.closed {
+		return at
+	}
+	sooner := func(given bool, then time.Duration) {
+		if given {
+			at = min(at, then)
 		}
 	}
-	if len(times) == 0 {
-		return 0, false
-	}
-	slices.Sort(times)
-	return times[0], len(times) > 1 && times[0] == times[1]
+	sooner(m.underWay && !m.hangs, m.asked+time.Minute)
+	sooner(m.calm != 0, m.calm)
+	sooner(!m.idle, m.lastReseed+m.ReseedInterval)
+	sooner(!m.idle && m.time < m.refresh, m.refresh)
+	return at
 }
 
 // advance lets time pass.
 func (m *machine) advance(to time.Duration) {
-	for !m.tie {
-		at, tie := m.next()
-		if at == 0 || at > to {
-			break
+	for {
+		alarm, deadline := m.alarm(), never
+		for _, a := range m.asks {
+			if !a.done {
+				deadline = min(deadline, a.deadline)
+			}
 		}
-		m.tie = tie
+		at := min(alarm, deadline)
+		if len(m.seen) > 0 && m.seen[0].at < at {
+			m.time = m.seen[0].at
+			m.saw()
+			continue
+		}
+		if at > to {
+			m.time = to
+			return
+		}
+		if m.tie = alarm == deadline || len(m.seen) > 0 && m.seen[0].at == at && (at == deadline || m.seen[0].kind != requested && m.seen[0].kind != looking); m.tie {
+			return
+		}
 		if at < m.time {
 			m.fail("the model is late: %v at %v", at, m.time)
 		}
 		m.time = at
 		for _, a := range m.asks {
 			if !a.done && a.deadline == at {
-				a.done, a.want = true, []error{errDeadline}
-				at = -1
+				a.done, a.want = true, []error{context.DeadlineExceeded}
 			}
 		}
-		if at < 0 {
-			continue
+		if at == alarm {
+			m.loop()
 		}
-		if m.request == nil || m.request.at > at {
-			if m.check == nil || m.check.at > at {
-				m.loop()
-			}
-		}
-		m.settle()
 	}
-	m.time = to
+}
+
+// saw takes in the next thing that the service saw.
+func (m *machine) saw() sightKind {
+	s := m.seen[0]
+	m.seen = m.seen[1:]
+	if m.closed {
+		if s.kind == requested || s.kind == looking {
+			m.fail("a closed Source asks the service")
+		}
+		return s.kind
+	}
+	switch s.kind {
+	case requested:
+		m.loop()
+		m.request(s.blocks)
+		m.deaf = s.deaf
+	case answered:
+		m.answered(s)
+		m.loop()
+	case looking:
+		m.loop()
+		if !m.wanted() || m.looking || m.failing == nil || !m.failing.retry.token || m.renewed || m.time-m.looked < 15*time.Second && !m.waits() {
+			m.fail("the token is looked at without need")
+		}
+		m.looking = true
+	case looked:
+		m.looking, m.looked = false, m.time
+		if s.newToken {
+			m.renewed, m.due = true, 0
+		} else if len(m.seen) == 0 || m.seen[0].kind != requested || m.seen[0].at != m.time {
+			m.reply(true, ErrHeld, m.failing.err)
+		}
+		m.loop()
+	}
+	return s.kind
+}
+
+// request checks a request against what is promised.
+func (m *machine) request(blocks int) {
+	if !m.wanted() || m.looking {
+		m.fail("a request at %v that is not wanted", m.time)
+	}
+	if want := max(1, min(m.want, m.asking)); blocks != want {
+		m.fail("a request for %d blocks, want %d", blocks, want)
+	}
+	if m.time < m.soonest() || m.time < m.due {
+		m.fail("a request at %v, not due before %v, or as Status said %v", m.time, m.soonest(), m.due)
+	}
+	if n := len(m.requests); n >= 30 && m.time-m.requests[n-30] < 10*time.Second {
+		m.fail("31 requests in %v", m.time-m.requests[n-30])
+	}
+	m.requests, m.asked, m.underWay, m.due = append(m.requests, m.time), m.time, true, 0
+}
+
+// soonest and latest are the bounds of when a request that is wanted may come.
+func (m *machine) soonest() time.Duration {
+	if m.failing == nil || m.renewed {
+		return 0
+	}
+	return m.from
+}
+
+func (m *machine) latest() time.Duration {
+	pace, spacing := m.time, fastest
+	if m.limitedAt != 0 {
+		spacing = slowest
+	}
+	if m.asked != 0 {
+		pace = max(pace, m.asked+spacing)
+	}
+	if m.failing == nil || m.renewed || m.failing.retry.skippable && m.waits() {
+		return pace
+	}
+	return max(pace, m.to)
 }
 
 // rekey feeds a block to every shard, or where there is none crypto/rand alone.
 func (m *machine) rekey(block *numberedBlock) {
 	for i := range m.shards {
 		sh := &m.shards[i]
-		x := m.os.pop(m, &m.os.reseeder, 32)
+		x := m.os.pop(m, &m.os.reseeder)
 		if block != nil {
-			x = modelSeed(x, byte(i), bytesOf(block.number))
+			x = modelSeed(x, byte(i), newTestBlock(block.number).Bytes())
 			if !sh.seeded {
 				sh.seeded, sh.readsBefore, sh.bytesBefore = true, sh.reads, sh.bytes
 			}
@@ -511,39 +557,41 @@ func (m *machine) rekey(block *numberedBlock) {
 		sh.gen.rekey(x)
 		sh.bytesAtReseed, sh.bytesAtWake = sh.bytes, sh.bytes+m.quantum()
 	}
-	m.refused = false
-	m.lastReseed, m.wanting = m.time, block == nil
+	m.refused, m.lastReseed, m.wanting = false, m.time, block == nil
 }
 
 func (m *machine) reseed() {
-	for len(m.stock) > 0 {
-		block := m.stock[0]
-		m.stock = m.stock[1:]
-		if m.policy != RequireFresh || m.now().age(block.received) <= m.maxAge {
-			m.mixIn(block)
-			return
-		}
-		m.status.RefusedBlocks++
+	m.unanswered++
+	if len(m.stock) > 0 {
+		m.mixIn(0)
+		return
 	}
 	m.rekey(nil)
 	m.status.OSReseeds++
 }
 
-func (m *machine) mixIn(block numberedBlock) {
+// mixIn feeds a block in stock to every shard.
+func (m *machine) mixIn(i int) {
+	block := m.stock[i]
+	m.stock = slices.Delete(m.stock, i, i+1)
 	m.rekey(&block)
-	if block.emulated && !m.status.Emulated {
-		m.emulations++
+	if m.newest.IsZero() {
+		m.infos++
 	}
-	m.status.Emulated = m.status.Emulated || block.emulated
+	if block.received.After(m.newest) {
+		m.newest, m.aging = block.received, false
+	}
+	if block.emulated && !m.status.Emulated {
+		m.emulations, m.status.Emulated = m.emulations+1, true
+	}
 	m.status.Blocks++
-	now := m.now()
-	m.lastBlock, m.lastReceived = &now, block.received
+	m.status.LastBlock, m.status.LastReceived, m.status.LastEndpoint = m.now(), block.received, "fake"
 	m.status.Fingerprints = append(m.status.Fingerprints, m.fingerprintOf(block.number))
 	m.status.Fingerprints = m.status.Fingerprints[max(0, len(m.status.Fingerprints)-16):]
 	changed := m.failing == nil && m.enter(Seeded, "")
-	m.emit(modelEvent{kind: BlockMixed, endpoint: "fake", emulated: block.emulated, fingerprint: m.fingerprintOf(block.number)})
+	m.emit(Event{Kind: BlockMixed, Endpoint: "fake", Emulated: block.emulated, Fingerprint: m.fingerprintOf(block.number)})
 	if changed {
-		m.emit(modelEvent{kind: StateChanged})
+		m.emit(Event{Kind: StateChanged})
 	}
 }
 
@@ -552,188 +600,171 @@ func (m *machine) enter(state State, reason Reason) bool {
 		return false
 	}
 	if m.status.State != state {
-		m.since = m.now()
+		m.status.Since = m.now()
 	}
 	m.status.State, m.status.Reason = state, reason
 	return true
 }
 
-func (m *machine) emit(e modelEvent) {
-	e.state, e.at = m.status.State, m.now()
+func (m *machine) emit(e Event) {
+	e.State, e.Time = m.status.State, m.now()
 	m.events = append(m.events, e)
 }
 
-// spacing is the least time between requests.
-func (m *machine) spacing() time.Duration { return time.Duration(1.01e10 / m.rate) }
-
-func (m *machine) soonest() time.Duration { return m.requests[len(m.requests)-1] + m.spacing() }
-
-// answer is the blocks of an answer, and what is wrong with them.
-func (m *machine) answer(r modelRequest) (blocks []numberedBlock, wrong error) {
-	n := r.asked
-	if r.least {
-		n = 1
+// answered takes in the answer to a request: all of it, or nothing.
+func (m *machine) answered(s sight) {
+	told := m.hangs
+	m.underWay, m.hangs = false, false
+	if m.Policy != Augment && !m.AllowEmulated && len(s.given) > 0 && s.given[0].emulated {
+		s.fault = faultEmulated
 	}
-	switch r.name {
-	case "no block":
-		n = 0
-	case "too many":
-		n = r.asked + 1
-	}
-	for range n {
-		m.given++
-		blocks = append(blocks, numberedBlock{m.given, m.now(), r.emulated})
-	}
-	switch {
-	case r.name == "repeated" && m.good == 0, r.name == "old block" && m.policy != RequireFresh:
-		return blocks, nil
-	default:
-		return blocks, r.text
-	}
-}
-
-// answered takes in the answer to a request.
-func (m *machine) answered(r modelRequest) {
-	if r.failure != nil {
-		m.failed(r.reason, r.retry, r.failure, r.retryAfter, true)
+	if told && s.fault.err != nil {
+		m.status.RefusedBlocks += int64(len(s.given))
 		return
 	}
-	blocks, wrong := m.answer(r)
-	if wrong != nil {
-		m.status.RefusedBlocks += int64(len(blocks))
-		if wrong == ErrUnhealthy || wrong == ErrRepeated {
-			m.failovers++
-		}
-		m.failed(r.reason, r.retry, wrong, 0, true)
-		return
-	}
-	m.good = blocks[0].number
-	m.status.Requests++
-	m.lastErr = nil
-	m.rate = min(m.rate+1, 30)
-	m.asking = min(2*m.asking, m.batch)
-	asked := slices.ContainsFunc(m.asks, func(a *modelAsk) bool { return a.waiting })
-	use := m.failing != nil || m.wanting || asked
-	m.failing, m.notBefore, m.heldUntil, m.tokenAt = nil, m.soonest(), 0, 0
-	clear(m.failures)
-	if use { // the newest
-		m.stock = append(m.stock, blocks[:len(blocks)-1]...)
-		m.mixIn(blocks[len(blocks)-1])
-	} else {
-		m.stock = append(m.stock, blocks...)
-	}
-	if m.enter(Seeded, "") {
-		m.emit(modelEvent{kind: StateChanged})
-	}
-	if len(m.warned) > 0 {
-		m.infos++
-		clear(m.warned)
-	}
-	m.reply(nil, nil)
-}
-
-// failed is the outage table.
-func (m *machine) failed(reason Reason, o *retrying, err error, retryAfter time.Duration, ended bool) {
-	m.failing, m.lastErr = o, err
-	m.failures[o.name]++
-	n, elsewhere := m.failures[o.name], false
-	wait := o.first
-	if o.endpoints {
-		elsewhere = n%m.endpoints != 0
-		n /= m.endpoints
-	}
-	for range n - 1 {
-		wait = min(2*wait, o.most)
-	}
-	if elsewhere {
-		wait = 0
-	} else if o.skippable {
-		wait = m.jitter(wait)
-	}
-	if o.slower {
-		m.rate = max(m.rate/2, 1.0/60)
-		if retryAfter == 0 { // as long as our oldest request in the last 10 s counts
-			i := slices.IndexFunc(m.requests, func(at time.Duration) bool { return m.time-at < 10*time.Second })
-			wait = time.Second
-			if i >= 0 {
-				wait = max(wait, m.requests[i]+10*time.Second-m.time)
-			}
-		}
-	}
-	if reason == NoSupply || reason == QuotaReached {
-		m.asking = max(1, m.asking/2)
-	}
-	if retryAfter > 0 {
-		m.heldUntil = max(m.heldUntil, m.time+min(max(retryAfter, time.Second), 10*time.Minute))
-	}
-	m.notBefore = max(m.soonest(), m.time+wait)
-	if !elsewhere {
-		m.notBefore = max(m.notBefore, m.heldUntil)
-	}
-	m.tokenAt = 0
-	if o.token {
-		m.tokenAt = m.time + 30*time.Second
-	}
-	if ended && reason != NoToken {
+	if !told && s.fault.reason != NoToken {
 		m.status.Requests++
 	}
-	m.reasons[reason]++
-	if m.enter(Degraded, reason) {
-		m.emit(modelEvent{kind: StateChanged, reason: reason})
+	if s.fault.err != nil {
+		m.status.RefusedBlocks += int64(len(s.given))
+		m.failed(s.fault, s.retryAfter)
+		return
 	}
-	if !m.warned[reason] {
-		m.warned[reason] = true
+	use := m.wanting || m.status.State == Degraded || slices.ContainsFunc(m.asks, func(a *modelAsk) bool {
+		return a.waiting && !a.done && a.begun < len(m.requests)
+	})
+	if room := m.BatchBlocks; room == 1 || m.Policy == RequireFresh || len(m.stock)+len(s.given) > room {
+		use = true // there is no room for it
+	}
+	m.failing, m.renewed, m.due = nil, false, 0
+	m.asking = min(2*m.asking, m.BatchBlocks)
+	m.unanswered, m.status.LastAnswer = 0, m.now()
+	if m.memory /= 2; m.since != 0 {
+		m.memory, m.since = min(m.time-m.since, 20*time.Minute), 0
+	}
+	m.stock = append(m.stock, s.given...)
+	if use { // the newest
+		m.mixIn(len(m.stock) - 1)
+	}
+	if len(m.warned) > 0 && !m.flaps {
+		m.recover()
+	} else if len(m.warned) > 0 && m.calm == 0 {
+		m.calm = m.time + quiet
+	}
+	m.reply(false)
+}
+
+// failed takes in a failure.
+func (m *machine) failed(f fault, asked time.Duration) {
+	m.failing, m.renewed, m.looked, m.due = &f, false, m.time, 0
+	held := f.retry.least
+	if asked > 0 && f.retry.mostAsked > 0 {
+		held = min(max(asked, time.Second), f.retry.mostAsked)
+	}
+	m.from, m.to = m.time+held, m.time+held+f.retry.most
+	m.asking = max(1, m.asking/f.fewer)
+	if f.retry == crowded {
+		m.limited(held)
+	}
+	m.status.Failures[f.reason]++
+	if m.enter(Degraded, f.reason) {
+		m.emit(Event{Kind: StateChanged, Reason: f.reason})
+	}
+	m.calm = 0
+	if !m.warned[f.reason] {
+		if len(m.warned) == 0 {
+			m.flaps = m.recovered != 0 && m.time-m.recovered < quiet
+		}
+		m.warned[f.reason] = true
 		m.warns++
 	}
-	m.emit(modelEvent{kind: RequestFailed, reason: reason})
-	if !elsewhere {
-		m.reply([]error{err}, ErrHeld)
+	m.emit(Event{Kind: RequestFailed, Err: f.err, Reason: f.reason})
+	m.reply(false, f.err)
+	for _, a := range m.asks {
+		if a.waiting {
+			m.await(a, false)
+		}
 	}
 }
 
-// checked takes in whether there is a new token.
-func (m *machine) checked(isNew bool) {
-	if isNew {
-		m.notBefore, m.tokenAt = m.soonest(), 0
+// limited takes in that the service refused a request as one too many, and how long
+// it asked us to wait.
+func (m *machine) limited(held time.Duration) {
+	if m.limitedAt = m.time; m.since == 0 {
+		m.since = m.time - m.memory
+	}
+	if held == 0 { // then until our oldest request no longer counts
+		oldest := slices.IndexFunc(m.requests, func(at time.Duration) bool { return at > m.time-window })
+		if held = time.Second; oldest >= 0 {
+			held = max(held, m.requests[oldest]+window-m.time)
+		}
+	}
+	begin, end := m.since, m.since // of the next frame
+	for i := 0; m.since < m.time && begin <= m.time; i++ {
+		if i == len(frames) {
+			i -= 3
+		}
+		begin, end = end, end+frames[i]*time.Second
+	}
+	m.from = max(m.time+min(held, window), begin)
+	m.to = max(m.from+slowest+spread, end)
+	if held > window {
+		m.from = max(m.from, m.time+held)
+		m.to = max(m.to, m.time+held+min(max(held/10, spread), 5*time.Minute))
+	}
+}
+
+func (m *machine) recover() {
+	clear(m.warned)
+	m.recovered, m.calm = m.time, 0
+	m.infos++
+}
+
+// ask is a call of Reseed; held is whether it has returned already.
+func (m *machine) ask(deadline time.Duration, held bool) {
+	a := &modelAsk{deadline: deadline, begun: len(m.requests)}
+	m.asks = append(m.asks, a)
+	m.await(a, held)
+	m.due = 0
+}
+
+// await lets a Reseed wait for a request, or holds it.
+func (m *machine) await(a *modelAsk, held bool) {
+	a.waiting = false
+	switch {
+	case a.done:
 		return
-	}
-	m.tokenAt = m.time + 30*time.Second
-	if m.time < m.notBefore {
-		m.reply([]error{ErrHeld, m.lastErr}, nil)
-	}
-}
-
-// ask is a call of Reseed.
-func (m *machine) ask(deadline time.Duration) {
-	a := &modelAsk{deadline: deadline}
-	defer func() { m.asks = append(m.asks, a) }()
-	if m.closed {
+	case m.closed:
 		a.done, a.want = true, []error{ErrClosed}
 		return
+	case m.hangs:
+	case m.underWay, m.looking, m.failing == nil, m.renewed, m.failing.retry.token:
+		a.waiting = true
+	case m.failing.retry.skippable:
+		a.waiting = m.time >= m.soonest()
+	case m.due != 0 && m.due <= m.asked+slowest: // it may be our own pace that makes it wait
+		a.waiting = !held
 	}
-	for _, other := range m.asks {
-		other.waiting = other.waiting && !other.done // who has given up is forgotten only now
+	if !a.waiting {
+		a.done, a.want = true, []error{ErrHeld, m.failing.err}
 	}
-	if m.failing != nil && m.time < m.notBefore {
-		switch {
-		case m.failing.skippable && m.time >= m.heldUntil:
-			m.notBefore = m.soonest()
-		case m.failing.token:
-			m.tokenAt = m.time
-		default:
-			a.done, a.want = true, []error{ErrHeld, m.lastErr}
-			return
-		}
-	}
-	a.waiting = true
 }
 
-func (m *machine) reply(want []error, not error) {
+// waits is whether a Reseed does.
+func (m *machine) waits() bool {
+	return slices.ContainsFunc(m.asks, func(a *modelAsk) bool { return a.waiting })
+}
+
+// reply ends the calls of Reseed that wait: all, or those that came before the last
+// request.
+func (m *machine) reply(all bool, want ...error) {
 	for _, a := range m.asks {
-		if a.waiting && !a.done {
-			a.done, a.want, a.not = true, want, not
+		if a.waiting && (all || len(m.requests) > a.begun) {
+			a.waiting = false
+			if !a.done {
+				a.done, a.want = true, want
+			}
 		}
-		a.waiting = false
 	}
 }
 
@@ -741,11 +772,11 @@ func (m *machine) close() {
 	if m.closed {
 		return
 	}
-	m.closed, m.stock, m.request, m.check = true, nil, nil, nil
-	m.reply([]error{ErrClosed}, nil)
+	m.closed, m.stock = true, nil
+	m.reply(true, ErrClosed)
 	for i := range m.shards {
 		m.shards[i].gen = modelGenerator{}
 	}
 	m.enter(Closed, "")
-	m.emit(modelEvent{kind: StateChanged})
+	m.emit(Event{Kind: StateChanged})
 }

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"context"
 	mathrand "math/rand/v2"
-	"runtime"
+	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,129 +19,140 @@ import (
 // This file is what surrounds a Source in TestMachine: the service, crypto/rand
 // and the clocks.
 
-// A machineService is the BlockSource.
-type machineService struct {
-	endpoints int
-	maxAge    time.Duration
-	old       bool // its blocks can be too old
-
-	mu        sync.Mutex
-	mood      mood
-	tokenNew  bool
-	asked     []int
-	times     []time.Time
-	given     uint64
-	good      uint64
-	failovers int
-	checks    int           // of the token
-	live      []qrypt.Block // not wiped
+// A sight is something that the service saw, in the order in which it came.
+type sight struct {
+	kind       sightKind
+	at         time.Duration
+	blocks     int             // requested: how many
+	deaf       bool            // requested: the call does not end with its context
+	given      []numberedBlock // answered: also where something is wrong with them
+	fault      fault           // answered: what is wrong
+	retryAfter time.Duration
+	newToken   bool // looked
 }
 
-// delay tells requests apart by nanoseconds, so that no answer comes at the
-// instant of something else.
-func delay(latency time.Duration, request int) time.Duration {
-	if latency == 0 {
-		return 0
-	}
-	return latency + time.Duration(request)*1237
+type sightKind int
+
+const (
+	requested sightKind = iota
+	answered            // with blocks or an error
+	looking             // at the token
+	looked
+	paused // a long Read has come to its next piece, and the reseeder to rest
+)
+
+// A machineService is the BlockSource.
+type machineService struct {
+	begin  time.Time // when the model's time is 0
+	maxAge time.Duration
+	old    bool // its blocks can be too old
+
+	mood     mood
+	tokenNew bool
+	seen     []sight // that the model has not been told
+	requests int
+	answers  time.Duration // when the last one is to be answered
+	given    uint64
+	good     uint64        // the first block of the last good answer
+	live     []qrypt.Block // not wiped
+	closing  chan struct{} // closed when the Source has begun to close
+}
+
+// time is the model's.
+func (f *machineService) time() time.Duration { return clock.Now().Sub(f.begin) }
+
+func (f *machineService) see(s sight) {
+	s.at = f.time()
+	f.seen = append(f.seen, s)
 }
 
 func (f *machineService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
-	f.mu.Lock()
-	f.asked, f.times, f.tokenNew = append(f.asked, n), append(f.times, clock.Now()), false
-	mood, request := f.mood, len(f.asked)
-	f.mu.Unlock()
-	if d := delay(mood.latency, request); d > 0 {
+	f.tokenNew = false
+	mood, latency := f.mood, f.mood.latency
+	f.see(sight{kind: requested, blocks: n, deaf: mood.deaf})
+	f.requests++
+	if f.requests%2 == 0 {
+		mood.kept = 0
+	}
+	if latency > 0 {
+		latency += time.Duration(f.requests) * 1237 // no answer comes at the instant of something else
+		f.answers = f.time() + latency
+		end := ctx.Done()
+		if mood.deaf {
+			end = f.closing
+		}
 		select {
-		case <-time.After(d):
-		case <-ctx.Done():
+		case <-time.After(latency):
+		case <-end:
 			return nil, ctx.Err()
 		}
 	}
-	if mood.failure != nil {
-		return nil, mood.failure
+	if mood.err != nil && !mood.blocks {
+		err := error(&qrypt.Error{Endpoint: "https://there", Class: mood.err, RetryAfter: mood.retryAfter})
+		if mood.name == "foreign" {
+			err, mood.retryAfter = mood.err, 0
+		}
+		f.see(sight{kind: answered, fault: mood.fault, retryAfter: mood.retryAfter})
+		return nil, err
 	}
-	if mood.least {
+	switch {
+	case mood.name == "no block":
+		n = 0
+	case mood.name == "too many":
+		n++
+	case mood.name == "repeated" && f.good == 0, mood.name == "old block" && !f.old:
+		mood.fault = fault{}
+	case mood.least:
 		n = 1
 	}
-	switch mood.name {
-	case "no block":
-		return nil, nil
-	case "too many":
-		n = f.asked[request-1] + 1
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var blocks []qrypt.Block
+	s := sight{kind: answered, fault: mood.fault}
 	for i := range n {
 		f.given++
 		p := newTestBlock(f.given).Bytes()
-		origin := qrypt.Origin{Endpoint: "fake", Received: clock.Now(), Emulated: mood.emulated}
-		if i == mood.bad%n {
-			switch mood.name {
-			case "unhealthy":
-				copy(p[500:], "!!!!!!")
-			case "repeated":
-				if f.good != 0 {
-					p = newTestBlock(f.good).Bytes()
-				}
-			case "old block":
-				if f.old {
-					origin.Received = clock.Now().Add(-f.maxAge - 1)
-				}
-			}
+		origin := qrypt.Origin{Endpoint: "fake", Received: clock.Now().Add(-mood.kept), Emulated: mood.emulated}
+		bad := i == mood.bad%n
+		switch {
+		case bad && mood.name == "unhealthy":
+			copy(p[500:], "!!!!!!")
+		case bad && mood.name == "repeated":
+			p = newTestBlock(f.good).Bytes()
+		case bad && mood.name == "old block":
+			origin.Received = clock.Now().Add(-f.maxAge - 1)
 		}
 		block, err := qrypt.NewBlock(p, origin)
 		if err != nil {
 			return nil, err
 		}
-		f.live = append(f.live, block)
-		if i == mood.bad%n && mood.name == "empty block" {
+		if bad && mood.name == "empty block" {
 			block = qrypt.Block{}
-			f.live = f.live[:len(f.live)-1]
+		} else {
+			f.live = append(f.live, block)
 		}
 		blocks = append(blocks, block)
+		s.given = append(s.given, numberedBlock{f.given, origin.Received, mood.emulated})
 	}
-	if mood.reason == "" || mood.name == "repeated" && f.good == 0 || mood.name == "old block" && !f.old {
-		f.good = f.given - uint64(n) + 1
+	if mood.name == "" {
+		f.good = s.given[0].number
 	}
+	f.see(s)
 	return blocks, nil
 }
 
-func (f *machineService) Endpoints() []string { return make([]string, f.endpoints) }
-
-func (f *machineService) Failover(string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.failovers++
-}
-
 func (f *machineService) TokenChanged(ctx context.Context) bool {
-	f.mu.Lock()
-	f.checks++
-	isNew, slow := f.tokenNew, f.mood.slowToken
-	f.mu.Unlock()
-	if slow {
+	f.see(sight{kind: looking})
+	isNew := f.tokenNew && !f.mood.slowToken
+	if f.mood.slowToken {
 		<-ctx.Done()
-		return false
 	}
+	f.see(sight{kind: looked, newToken: isNew})
 	return isNew
 }
 
-// compare compares the requests, and looks whether no more blocks are there than
-// those in stock.
-func (f *machineService) compare(same func(what string, got, want any), begin time.Time, m *machine) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	same("requests", len(f.asked), len(m.requests))
-	for i := range f.asked {
-		same("time of a request", f.times[i].Sub(begin), m.requests[i])
-		same("blocks asked for", f.asked[i], m.asked[i])
-	}
-	same("failovers", f.failovers, m.failovers)
-	same("comparisons of tokens", f.checks, m.checks)
+// alive counts the blocks that are not wiped.
+func (f *machineService) alive() int {
 	f.live = slices.DeleteFunc(f.live, func(b qrypt.Block) bool { return allZero(b.Bytes()) })
-	same("blocks not wiped", len(f.live), len(m.stock))
+	return len(f.live)
 }
 
 // A machineTape is an osReader that notes what it gave to Reads and to reseeds.
@@ -152,13 +162,13 @@ type machineTape struct {
 	reader, reseeder [][]byte
 	reseeds          []byte        // where the last reseed has its bytes
 	holds            chan struct{} // if not nil, the reseeder waits for it
-	settles          bool          // before a Read's second piece and later ones the reseeder comes to rest
+	pause            func()        // if not nil, the reseeder comes to rest before a Read's second piece and later ones, and it is called
 	pieces           int
 }
 
 func (o *machineTape) Read(p []byte) (int, error) {
 	by := &o.reader
-	if calledFrom(".rekeyAll") {
+	if bytes.Contains(debug.Stack(), []byte(".rekeyAll(")) {
 		by = &o.reseeder
 		o.mu.Lock()
 		holds := o.holds
@@ -166,9 +176,10 @@ func (o *machineTape) Read(p []byte) (int, error) {
 		if holds != nil {
 			<-holds
 		}
-	} else if o.settles {
+	} else if o.pause != nil {
 		if o.pieces++; o.pieces > 1 {
 			synctest.Wait()
+			o.pause()
 		}
 	}
 	o.mu.Lock()
@@ -181,8 +192,6 @@ func (o *machineTape) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (o *machineTape) begin(settles bool) { o.settles, o.pieces = settles, 0 }
-
 func (o *machineTape) hold(with chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -192,28 +201,14 @@ func (o *machineTape) hold(with chan struct{}) {
 	o.holds = with
 }
 
-// pop takes the oldest read off one of the tapes.
-func (o *machineTape) pop(m *machine, tape *[][]byte, n int) []byte {
-	if len(*tape) == 0 || len((*tape)[0]) != n {
-		m.fail("crypto/rand was not read for %d bytes", n)
+// pop takes the oldest read, of a key's length, off one of the tapes.
+func (o *machineTape) pop(m *machine, tape *[][]byte) []byte {
+	if len(*tape) == 0 || len((*tape)[0]) != 32 {
+		m.fail("crypto/rand was not read for a key")
 	}
 	p := (*tape)[0]
 	*tape = (*tape)[1:]
 	return p
-}
-
-func calledFrom(function string) bool {
-	var pcs [8]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
-	for {
-		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, function) {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
 }
 
 // outside is a time with a reading of the monotonic clock, which those in a bubble

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 )
 
 // mixes are all modes.
@@ -70,7 +70,7 @@ func TestOutputIsTheModels(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				os := stubOSWithTape(t)
 				blocks := &fakeBlocks{}
-				blocks.setErr(outage.ErrBlockCount)
+				blocks.setErr(supply.ErrBlockCount)
 				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1)
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
@@ -95,7 +95,7 @@ func TestOutputIsTheModels(t *testing.T) {
 				model.reseed(newTestBlock(1).Bytes())
 				compare("after the first block")
 
-				blocks.setErr(outage.ErrBlockCount)
+				blocks.setErr(supply.ErrBlockCount)
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				model.reseedFromOS()
@@ -171,7 +171,7 @@ func TestDirtyBuffer(t *testing.T) {
 // TestShardsDiffer: shards have keys of their own from New on, and after a
 // block too, even if crypto/rand were to give zeros only.
 func TestShardsDiffer(t *testing.T) {
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: outage.ErrBlockCount}}, maxShards)
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: supply.ErrBlockCount}}, maxShards)
 	keys := map[[32]byte]bool{}
 	collect := func(when string) {
 		for i, sh := range s.shards {

@@ -7,25 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
-
-// TestAnswerOvertakenByClose: the blocks of an answer that Close overtakes are
-// wiped.
-func TestAnswerOvertakenByClose(t *testing.T) {
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
-	waitSeeded(t, s)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	block := newTestBlock(1)
-	r := newReseeder(s, time.Now())
-	r.fetching = true
-	r.take(ctx, answer{asked: 1, blocks: []qrypt.Block{block}})
-	if !allZero(block.Bytes()) || len(r.stock) != 0 || r.fetching {
-		t.Error("the block was not dropped and wiped")
-	}
-}
 
 // lateBlocks is a BlockSource whose token is refused, and which takes its time to
 // end a comparison of tokens.
@@ -48,7 +32,7 @@ func TestCloseWaitsForTokenCheck(t *testing.T) {
 		blocks := &lateBlocks{}
 		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
 		s := newTestSource(t, Config{Blocks: blocks}, 1)
-		time.Sleep(outage.TokenInterval + time.Second)
+		time.Sleep(supply.TokenInterval * 3 / 2)
 		synctest.Wait()
 		s.Close()
 		if !blocks.ended {
@@ -57,53 +41,96 @@ func TestCloseWaitsForTokenCheck(t *testing.T) {
 	})
 }
 
-// newTestReseeder is one that does not run, for a Source that has another.
-func newTestReseeder(t *testing.T) (r *reseeder, now time.Time) {
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
-	waitSeeded(t, s)
-	now = time.Now()
-	r = newReseeder(s, now)
-	r.requests.Began(now)
-	return r, now
+// TestReseedCostsNothing: calls of Reseed that gave up before a request could begin
+// are forgotten, and nothing is spent on them.
+func TestReseedCostsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		requests := 0
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+			if requests++; requests == 1 {
+				<-release
+			}
+			return []qrypt.Block{newTestBlock(uint64(requests))}, nil
+		})}, 1)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 {
+			if err := s.Reseed(gone); !errors.Is(err, context.Canceled) {
+				t.Errorf("Reseed returned %v", err)
+			}
+		}
+		later, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for range 100 { // while the first request is under way
+			go s.Reseed(later)
+		}
+		time.Sleep(2 * time.Second)
+		close(release)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if requests != 1 {
+			t.Errorf("%d requests, want the first alone", requests)
+		}
+	})
 }
 
-// TestAsksAreForgotten: calls of Reseed that gave up, or were refused, are not
-// kept until the service answers, which may be never.
-func TestAsksAreForgotten(t *testing.T) {
-	r, now := newTestReseeder(t)
-	given, cancel := context.WithCancel(context.Background())
-	newAsk := func(ctx context.Context) ask { return ask{ctx: ctx, reply: make(chan error, 1)} }
-	for range 100 {
-		r.ask(newAsk(given), now)
-	}
-	cancel()
-	r.ask(newAsk(context.Background()), now)
-	if len(r.asks) != 1 {
-		t.Errorf("%d calls are kept, want the one that waits", len(r.asks))
-	}
-	r.reply(nil)
-
-	r.fail(&qrypt.Error{Class: qrypt.ErrRateLimited, RetryAfter: time.Minute}, now)
-	held := newAsk(context.Background())
-	r.ask(held, now)
-	if err := <-held.reply; !errors.Is(err, ErrHeld) || len(r.asks) != 0 {
-		t.Errorf("Reseed returned %v, and %d calls are kept", err, len(r.asks))
+// TestReseedMeansAfterTheCall: a request that was under way when Reseed was called
+// does not answer it.
+func TestReseedMeansAfterTheCall(t *testing.T) {
+	for _, first := range []error{nil, &qrypt.Error{Class: qrypt.ErrServer}} {
+		bubble(t, func(t *testing.T) {
+			var begun []time.Time
+			s := newTestSource(t, Config{Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+				begun = append(begun, time.Now())
+				request := len(begun)
+				time.Sleep(time.Second)
+				if request == 1 && first != nil {
+					return nil, first
+				}
+				return []qrypt.Block{newTestBlock(uint64(request))}, nil
+			}), BatchBlocks: 1}, 1)
+			time.Sleep(time.Second / 2)
+			called := time.Now()
+			if err := s.Reseed(t.Context()); err != nil {
+				t.Errorf("after a first request that ended with %v: %v", first, err)
+			}
+			if len(begun) != 2 || !begun[1].After(called) {
+				t.Errorf("after a first request that ended with %v: %d requests", first, len(begun))
+			}
+			if took := time.Since(called); took > 3*time.Second {
+				t.Errorf("after a first request that ended with %v it took %v", first, took)
+			}
+		})
 	}
 }
 
-// TestTokenCheckEndsLate: a call of Reseed that waits for a look at the token is
-// not refused if a request has become due meanwhile: that answers it.
-func TestTokenCheckEndsLate(t *testing.T) {
-	r, now := newTestReseeder(t)
-	r.fail(&qrypt.Error{Class: qrypt.ErrUnauthorized}, now)
-	a := ask{ctx: context.Background(), reply: make(chan error, 1)}
-	r.ask(a, now.Add(time.Hour-time.Second))
-	r.checked(false, now.Add(time.Hour))
-	if len(r.asks) != 1 {
-		t.Errorf("Reseed returned %v", <-a.reply)
-	}
-	r.checked(false, now.Add(time.Hour-time.Second))
-	if err := <-a.reply; !errors.Is(err, ErrHeld) {
-		t.Errorf("Reseed returned %v", err)
-	}
+// tokenLate is a source whose token is refused, and which says after a while that
+// there is no other one.
+type tokenLate struct {
+	fakeBlocks
+	takes time.Duration
+}
+
+func (b *tokenLate) TokenChanged(context.Context) bool {
+	time.Sleep(b.takes)
+	return false
+}
+
+// TestReseedAwaitsTheToken: a Reseed after a refused token waits for a look at it,
+// and is told that it is held where there is no other one.
+func TestReseedAwaitsTheToken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocks := &tokenLate{takes: 5 * time.Second}
+		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if err := s.Reseed(t.Context()); !errors.Is(err, ErrHeld) || !errors.Is(err, qrypt.ErrUnauthorized) {
+			t.Errorf("Reseed returned %v", err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
 }

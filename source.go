@@ -31,7 +31,7 @@ import (
 
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
-	"example.com/qrand/internal/typednil"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -80,11 +80,11 @@ const (
 	// its reader fails.
 	RequireInitial
 
-	// RequireFresh also fails Reads with ErrStale when no block went into the
-	// key for MaxAge, and puts none in that had come longer than MaxAge before.
-	// An idle Source uses no blocks, so the first Read after a pause fails, and
-	// brings a reseed: call Reseed before a key ceremony. Do not set rand.Reader
-	// to such a Source either.
+	// RequireFresh also fails Reads with ErrStale when the newest block in the key
+	// is older than MaxAge, counted from when the service gave it, as far as that
+	// is known. An idle Source uses no blocks, so the first Read after a pause
+	// fails, and brings a reseed: call Reseed before a key ceremony. Do not set
+	// rand.Reader to such a Source either.
 	RequireFresh
 )
 
@@ -101,7 +101,7 @@ func (p *Policy) UnmarshalText(text []byte) error { return parse(p, policyNames[
 // The errors of a Read, under RequireInitial and RequireFresh only.
 var (
 	ErrNotSeeded = errors.New("qrand: no block of quantum entropy has come from the service yet: Status says why, WaitSeeded waits for it")
-	ErrStale     = errors.New("qrand: no block of quantum entropy went into the key for MaxAge: Status says why, Reseed asks for one")
+	ErrStale     = errors.New("qrand: the newest block of quantum entropy in the key is older than MaxAge: Status says why, Reseed asks for one")
 	ErrClosed    = errors.New("qrand: the Source is closed")
 )
 
@@ -111,6 +111,8 @@ var (
 	ErrHeld      = errors.New("qrand: not reseeded: it is not yet time to ask the service again")
 	ErrUnhealthy = health.ErrUnhealthy // the blocks received fail a health test
 	ErrRepeated  = health.ErrRepeated  // a block received has been received before
+	ErrTooOld    = supply.ErrTooOld    // under RequireFresh: they had come longer than MaxAge before
+	ErrEmulated  = supply.ErrEmulated  // under RequireInitial and RequireFresh: they are an emulator's
 )
 
 // errNotMade is a zero Source's.
@@ -120,12 +122,24 @@ var errNotMade = errors.New("qrand: a Source is made by New")
 // blocks and at least one, or an error, and returns soon once ctx is done. It
 // is called by one goroutine at a time.
 //
-// If the source has the methods Endpoints() []string and Failover(string) of
-// *qrypt.Client, other endpoints are tried before a wait; if it has
-// TokenChanged(context.Context) bool, a new token ends the wait for one. The
-// texts of its errors are logged and shown in Status.
+// A Source asks each endpoint of a *qrypt.Client by itself, in order of
+// preference, and each source of [Prefer]. Any other BlockSource is one endpoint.
+// If it has the method TokenChanged(context.Context) bool of *qrypt.Client, a new
+// token ends the wait for one. The texts of its errors are logged and shown in Status.
 type BlockSource interface {
 	Blocks(ctx context.Context, n int) ([]qrypt.Block, error)
+}
+
+// Prefer returns a BlockSource of several: the first is asked while it answers,
+// the next one while it does not, and some minutes after the first one may answer
+// again it is tried again. What one says delays no request to another. Sources may
+// have tokens and dialects of their own: a device on the own network, then Qrypt.
+func Prefer(first BlockSource, others ...BlockSource) BlockSource {
+	all := supply.Preferred{first}
+	for _, other := range others {
+		all = append(all, other)
+	}
+	return all
 }
 
 // Config configures a Source. Its zero value takes the service's token and
@@ -140,10 +154,17 @@ type Config struct {
 	// Policy says what a Read does without quantum entropy. Zero: Augment.
 	Policy Policy
 
-	// MaxAge is for RequireFresh: how long ago the last block may have gone into
-	// the key, and how long it may have been in stock before. It must be longer
-	// than ReseedInterval. Zero: 10 min.
+	// MaxAge is for RequireFresh: how old the newest block in the key may be at a
+	// Read. It must be longer than ReseedInterval. Within a quarter of it, or 30 s,
+	// of its end another block is asked for, and one that comes with less than
+	// twice that time left is refused. Zero: 10 min.
 	MaxAge time.Duration
+
+	// AllowEmulated is for rehearsals: RequireInitial and RequireFresh then take
+	// blocks from an emulator too, which are not quantum entropy. False: they are
+	// refused. Augment takes them always. Wherever they went in, a Warn is logged
+	// and Status says so.
+	AllowEmulated bool
 
 	// A reseed uses one block. It comes when ReseedInterval has passed since the
 	// last or some ReseedBytes went out (by an eighth more, or the length of the
@@ -153,18 +174,25 @@ type Config struct {
 	ReseedInterval time.Duration
 	ReseedBytes    int64
 
-	// BatchBlocks is how many blocks a request asks for, 1 to 512. A request is
-	// made when no more than a quarter of it is in stock. 1 keeps no stock: for
-	// programs that end soon, which would waste it. Zero: 8.
+	// BatchBlocks is how many blocks are kept in stock, and asked for at a time, 1
+	// to 512. What is missing is asked for at every second reseed, so that a Source
+	// in use notices within two reseeds that the service is dead, but not before
+	// ReseedInterval has passed since the last answer. Where the service refused
+	// us as one too many within the last hour, it is asked for only when a quarter
+	// of the stock is left. 1 keeps no stock: for programs that end soon, which
+	// would waste it. RequireFresh keeps none either. Zero: 8.
 	BatchBlocks int
 
 	// FingerprintKey keys the fingerprints of blocks in Status and Events. Zero: a
 	// random one, so that they can be compared within this Source alone.
 	FingerprintKey FingerprintKey
 
-	// Logger gets one Warn when the Source is degraded, for each reason in an
-	// outage, and one Info when it recovers. That of the first Source in a process
-	// also gets an Info where CustomReaderHonored is false. Nil: slog.Default().
+	// Logger gets an Info when the first block is in the key, which says what was
+	// read before, one Warn when the Source is degraded, for each reason in an
+	// outage, one Info when it recovers, and one when blocks come from another
+	// endpoint; where the service flaps, fewer. That of the first Source in a
+	// process also gets an Info where CustomReaderHonored is false. Nil:
+	// slog.Default().
 	Logger *slog.Logger
 
 	// OnEvent is told what happens, one event at a time, from the goroutine that
@@ -172,6 +200,15 @@ type Config struct {
 	// Logger: both should return soon. Either may call Read and Status; Close,
 	// Reseed and WaitSeeded would wait for themselves. Nil: none.
 	OnEvent func(Event)
+
+	// random draws the waits between requests from [0, d); set by tests. Nil:
+	// math/rand/v2.
+	random func(d time.Duration) time.Duration
+
+	// spread lets the first reseed after the first block come sooner, by up to half
+	// of ReseedInterval: or processes that start together would ask together from
+	// then on.
+	spread bool
 }
 
 // The defaults that Config documents.
@@ -185,9 +222,12 @@ const (
 // withDefaults returns cfg with its zero values replaced, or an error that says
 // what to change.
 func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Blocks != nil {
+		if err := supply.Check(cfg.Blocks); err != nil {
+			return cfg, fmt.Errorf("qrand: Config.Blocks %w", err)
+		}
+	}
 	switch {
-	case cfg.Blocks != nil && typednil.Is(cfg.Blocks):
-		return cfg, fmt.Errorf("qrand: Config.Blocks is a nil %T: was the error of its constructor looked at?", cfg.Blocks)
 	case cfg.Mix < MixXOR || cfg.Mix > MixRefill:
 		return cfg, fmt.Errorf("qrand: unknown Mix %d: use MixXOR, MixRekey or MixRefill", int(cfg.Mix))
 	case cfg.Policy < Augment || cfg.Policy > RequireFresh:
@@ -235,18 +275,24 @@ type Source struct {
 
 	hints [1 << hintBits]atomic.Uint32 // by a goroutine's stack: the shard it had last
 
-	lastBlock atomic.Pointer[time.Time] // when a block last went into the keys
-	closed    atomic.Bool
-	refused   atomic.Bool   // a Read was refused as stale since the last reseed
-	wake      chan struct{} // tells the reseeder that bytes went out
-	asks      chan ask      // carries Reseed's wishes to the reseeder
-	seeded    chan struct{} // closed when a block is in the keys
-	cancel    context.CancelFunc
-	done      chan struct{} // closed when the reseeder has ended
-	closing   sync.Once
+	newest  atomic.Pointer[time.Time] // when the newest block in the keys had come
+	closed  atomic.Bool
+	refused atomic.Bool   // a Read was refused as stale since the last reseed
+	aging   atomic.Bool   // a Read has found that the newest block will soon be too old
+	wake    chan struct{} // tells the reseeder that bytes went out
+	seeded  chan struct{} // closed when a block is in the keys
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when the reseeder has ended
+	closing sync.Once
 
-	mu     sync.Mutex
-	status Status // but for what the shards count
+	began time.Time
+
+	mu      sync.Mutex
+	status  Status        // without what the shards count
+	asks    []ask         // calls of Reseed that the reseeder has not taken in
+	lastErr error         // of the last request, if that failed
+	verdict chan struct{} // closed, and made anew, when it is found that no endpoint takes the token
+	judged  bool          // it was found, and no call of WaitSeeded has been told
 }
 
 // New returns a Source seeded from crypto/rand, ready for Read, and begins to
@@ -258,6 +304,7 @@ type Source struct {
 // The first New in a process holds ChaCha20 and HMAC, as this processor computes
 // them, against known answers, and where they differ no Source is made.
 func New(cfg Config) (*Source, error) {
+	cfg.spread = true
 	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards))
 }
 
@@ -272,14 +319,15 @@ func newSource(cfg Config, shards int) (*Source, error) {
 	now := clock.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Source{
-		cfg:    cfg,
-		shards: make([]*shard, shards),
-		wake:   make(chan struct{}, 1),
-		asks:   make(chan ask),
-		seeded: make(chan struct{}),
-		cancel: cancel,
-		done:   make(chan struct{}),
-		status: Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
+		cfg:     cfg,
+		shards:  make([]*shard, shards),
+		wake:    make(chan struct{}, 1),
+		seeded:  make(chan struct{}),
+		cancel:  cancel,
+		done:    make(chan struct{}),
+		began:   now,
+		verdict: make(chan struct{}),
+		status:  Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
 	}
 	for i := range s.shards {
 		sh := &shard{wakeAt: s.wakeQuantum()}
@@ -328,14 +376,20 @@ func (s *Source) permit() error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	last := s.lastBlock.Load()
-	if last == nil {
+	newest := s.newest.Load()
+	if newest == nil {
 		return ErrNotSeeded
 	}
-	if s.cfg.Policy == RequireFresh && clock.Age(clock.Now(), *last) > s.cfg.MaxAge {
+	if s.cfg.Policy != RequireFresh {
+		return nil
+	}
+	switch age := clock.Age(clock.Now(), *newest); {
+	case age > s.cfg.MaxAge:
 		s.refused.Store(true)
 		s.signal()
 		return ErrStale
+	case age > s.cfg.MaxAge-lead(s.cfg.MaxAge) && !s.aging.Swap(true):
+		s.signal() // timers do not see that a clock was set
 	}
 	return nil
 }
@@ -349,48 +403,78 @@ func (s *Source) signal() {
 }
 
 // WaitSeeded waits until a block of quantum entropy is in the key, in an outage
-// for ever: give ctx a deadline. Its error wraps ctx's, and says why there is no
-// block yet.
+// without end: give ctx a deadline. It returns sooner where waiting is of no use
+// until a person acts: when every endpoint has refused the token, or no token was
+// found in a second look, 15 to 45 s after the first. (A later call waits for the
+// next look.) Its error wraps ctx's, if that is why it returns, and the failure of
+// the last request.
 func (s *Source) WaitSeeded(ctx context.Context) error {
 	if s.shards == nil {
 		return errNotMade
 	}
-	select {
-	case <-s.done:
-		return ErrClosed
-	case <-s.seeded:
-		if s.closed.Load() {
+	s.mu.Lock()
+	verdict, hopeless := s.verdict, s.judged
+	s.judged = false // who calls again waits for the next look
+	s.mu.Unlock()
+	for {
+		select {
+		case <-s.done:
 			return ErrClosed
+		case <-s.seeded:
+			if s.closed.Load() {
+				return ErrClosed
+			}
+			return nil
+		default:
 		}
-		return nil
-	case <-ctx.Done():
-		if why := s.Status().LastError; why != "" {
-			return fmt.Errorf("qrand: not seeded: %w (the last request failed: %s)", context.Cause(ctx), why)
+		if hopeless {
+			return fmt.Errorf("qrand: not seeded, and waiting is of no use until somebody acts: %w", s.failure())
 		}
-		return fmt.Errorf("qrand: not seeded: %w (no answer from the service yet)", context.Cause(ctx))
+		select {
+		case <-s.done:
+		case <-s.seeded:
+		case <-verdict:
+			hopeless = true
+		case <-ctx.Done():
+			if err := s.failure(); err != nil {
+				return fmt.Errorf("qrand: not seeded: %w (the last request failed: %w)", context.Cause(ctx), err)
+			}
+			return fmt.Errorf("qrand: not seeded: %w (no answer from the service yet)", context.Cause(ctx))
+		}
 	}
 }
 
+// failure is how the last request failed; nil if it did not.
+func (s *Source) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastErr
+}
+
 // Reseed fetches a block from the service now and mixes it in: when it returns
-// nil, every byte read from then on depends on a block that came after the call.
-// It costs a block at least. Its error says why not: of package qrypt,
-// ErrUnhealthy or ErrRepeated after a request, ErrHeld where the service, the
-// quota or the token makes us wait, which Reseed does not override. Reads go on.
+// nil, every byte read from then on depends on a block that was asked for after
+// the call. It costs a block at least, and nothing where ctx is done before the
+// request begins. Its error says why not: after a request, one of package qrypt or
+// of those above, ErrHeld where the service, the quota or the token makes us wait,
+// which Reseed does not override. (After a refused token or a quota it looks for
+// another token first, for 30 s at most.) Reads go on.
 func (s *Source) Reseed(ctx context.Context) error {
 	if s.shards == nil {
 		return errNotMade
 	}
-	a := ask{ctx: ctx, reply: make(chan error, 1)}
-	select {
-	case s.asks <- a:
-	case <-s.done:
-		return ErrClosed
-	case <-ctx.Done():
+	if ctx.Err() != nil {
 		return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
 	}
+	a := ask{ctx: ctx, reply: make(chan error, 1)}
+	s.mu.Lock()
+	s.asks = append(s.asks, a)
+	s.mu.Unlock()
+	s.signal()
 	select {
 	case err := <-a.reply:
 		return err
+	case <-s.done:
+		return ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
 	}
@@ -433,13 +517,13 @@ func (s *Source) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
 		s.cancel()
-		<-s.done
 		for _, sh := range s.shards {
 			sh.mu.Lock()
 			sh.gen.Load().wipe()
 			sh.closed = true
 			sh.mu.Unlock()
 		}
+		<-s.done // a BlockSource may take its time
 		s.transition(Closed, "")
 	})
 	return nil

@@ -14,7 +14,7 @@ type State int
 const (
 	Starting State = iota // no block yet, and no failure: output is crypto/rand's and a ChaCha20 seeded by it
 	Seeded                // a block is in the key, and the service answers
-	Degraded              // the last request failed; the Reason says why, LastBlock how old the last block is
+	Degraded              // no endpoint gives blocks; the Reason says why, LastBlock how old the last block is
 	Closed                // after Close
 )
 
@@ -59,19 +59,20 @@ type Status struct {
 	LastBlock     time.Time `json:"last_block,omitzero"`     // when a block last went into the key; zero if none has
 	LastReceived  time.Time `json:"last_received,omitzero"`  // when that block had come from the service
 	LastEndpoint  string    `json:"last_endpoint,omitempty"` // and from where
+	LastAnswer    time.Time `json:"last_answer,omitzero"`    // when the service last gave good blocks; one that died since is noticed at the second reseed
 	Emulated      bool      `json:"emulated"`                // a block that went in came from an emulator: no claim of quantum entropy holds
 	Blocks        int64     `json:"blocks"`                  // reseeds with a block
 	Fingerprints  []string  `json:"fingerprints,omitempty"`  // keyed, of the last 16 of those blocks, the newest last: see FingerprintKey
 	OSReseeds     int64     `json:"os_reseeds"`              // reseeds for want of a block with crypto/rand alone
 	Stock         int       `json:"stock"`                   // blocks received and not yet used
-	RefusedBlocks int64     `json:"refused_blocks"`          // received, found unhealthy or repeated or too old, and not used
+	RefusedBlocks int64     `json:"refused_blocks"`          // received and not used: unhealthy, repeated, too old or emulated, or not as many as asked for
 
 	Reads            int64 `json:"reads"`              // Reads that returned bytes
 	Bytes            int64 `json:"bytes"`              // in them
 	ReadsBeforeBlock int64 `json:"reads_before_block"` // Reads served with no block in the key yet
 	BytesBeforeBlock int64 `json:"bytes_before_block"`
 
-	Requests    int64            `json:"requests"` // answered or failed
+	Requests    int64            `json:"requests"` // answered, failed or hanging
 	Failures    map[Reason]int64 `json:"failures,omitempty"`
 	LastError   string           `json:"last_error,omitempty"`
 	NextRequest time.Time        `json:"next_request,omitzero"` // when the next request is due; zero: when blocks are used, or one is under way

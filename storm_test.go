@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -90,7 +90,7 @@ func storm(t *testing.T, seed uint64, faults int, dialect qrypt.Dialect) {
 	}
 	times := w.times()
 	for i := limit; i < len(times); i++ {
-		if times[i]-times[i-limit] <= outage.RateWindow {
+		if times[i]-times[i-limit] <= supply.RateWindow {
 			t.Fatalf("%d requests in %v", limit+1, times[i]-times[i-limit])
 		}
 	}

@@ -36,6 +36,9 @@ func newTestSource(t testing.TB, cfg Config, shards int) *Source {
 			onEvent(e)
 		}
 	}
+	if cfg.random == nil {
+		cfg.random = testRandom
+	}
 	s, err := newSource(cfg, shards)
 	if err != nil {
 		t.Fatal(err)
@@ -186,10 +189,12 @@ func stubKeystream(t testing.TB, f func([]byte, *[32]byte, uint32)) {
 // stubJitter makes waits as long as they can be, so that a test can foretell
 // them.
 func stubJitter(t testing.TB) {
-	saved := jitter
-	jitter = func(d time.Duration) time.Duration { return d }
-	t.Cleanup(func() { jitter = saved })
+	testRandom = func(d time.Duration) time.Duration { return d }
+	t.Cleanup(func() { testRandom = nil })
 }
+
+// testRandom draws the waits of newTestSource's Sources.
+var testRandom func(d time.Duration) time.Duration
 
 // emulatorEnv starts a service over real HTTPS, which ends with the test, and
 // returns the environment in which another process, or New, finds it.
@@ -211,11 +216,12 @@ func emulatorEnv(t *testing.T, cfg qrypttest.Config) []string {
 // of sockets, so that a synctest bubble knows when all of it waits.
 type world struct {
 	*qrypttest.Emulator
-	client *qrypt.Client
-	token  atomic.Value // string: what the client's TokenFunc returns
-	gone   atomic.Bool  // no connection can be made
-	logged *logCounter
-	begin  time.Time
+	client    *qrypt.Client
+	transport http.RoundTripper // of it
+	token     atomic.Value      // string: what the client's TokenFunc returns
+	gone      atomic.Bool       // no connection can be made
+	logged    *logCounter
+	begin     time.Time
 }
 
 // newWorld has two regions, unless cfg says otherwise.
@@ -266,7 +272,7 @@ func newWorld(t *testing.T, cfg qrypttest.Config, dialect qrypt.Dialect) *world 
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.client = client
+	w.client, w.transport = client, transport
 	return w
 }
 
@@ -309,7 +315,7 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // logCounter counts log lines by level, and hears them.
 type logCounter struct {
-	warns, infos, others, emulated atomic.Int32
+	warns, infos, others, emulated, seeded, moved atomic.Int32
 }
 
 func (c *logCounter) Enabled(context.Context, slog.Level) bool { return true }
@@ -319,6 +325,10 @@ func (c *logCounter) Handle(ctx context.Context, r slog.Record) error {
 	switch {
 	case strings.Contains(r.Message, "emulated"): // once in the life of a Source
 		c.emulated.Add(1)
+	case strings.HasPrefix(r.Message, "qrand: seeded"): // so is this
+		c.seeded.Add(1)
+	case strings.Contains(r.Message, "blocks come from"):
+		c.moved.Add(1)
 	case r.Level == slog.LevelWarn:
 		c.warns.Add(1)
 	case r.Level == slog.LevelInfo:
