@@ -39,7 +39,7 @@ type sample struct {
 	Received  int64 // bytes, since the relay began
 	HandedOut int64 // the same
 	Requests  int64 // for entropy, since the relay began
-	Failing   bool  // the service did not answer the last request with good blocks
+	Failing   bool  // no endpoint of the service gave good blocks
 }
 
 // The chart's samples are historyStep apart and reach an hour back.

@@ -73,7 +73,7 @@ var (
 	descExpired    = desc("expired_bytes_total", "Bytes of entropy wiped because they had waited too long.")
 	descInFlight   = desc("in_flight_bytes", "Bytes of entropy in answers that are being written.")
 	descRefused    = desc("refused_blocks_total", "Blocks from the service that failed a check.")
-	descUp         = desc("upstream_up", "1 if the service answered the last request with good blocks.")
+	descUp         = desc("upstream_up", "1 if an endpoint of the service gives good blocks.")
 	descEmulated   = desc("upstream_emulated", "1 if blocks came from an emulator: not quantum entropy.")
 	descLast       = desc("upstream_last_answer_timestamp_seconds", "When the service last gave good blocks.")
 	descUpstream   = desc("upstream_requests_total", "Requests to the service, by result.", "result")

@@ -90,5 +90,6 @@ var advice = map[qrand.Reason]string{
 	qrand.Redirected:   "Redirects are not followed, lest the token go elsewhere. Put the address that is meant in QRYPT_ENDPOINTS.",
 	qrand.Unhealthy:    "The service gave blocks that are not random enough; they were wiped. Tell the service's operators.",
 	qrand.Repeated:     "The service gave a block twice, as a cache in between would; the answer was wiped. Look for proxies.",
+	qrand.TooOld:       "The blocks come from a relay that keeps them for longer than --max-age here. Give it a shorter --max-age of its own.",
 	qrand.Failed:       "The log and the last error below may say more.",
 }

@@ -21,7 +21,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 
 	"example.com/qrand"
@@ -35,8 +35,6 @@ type pageSource struct {
 	emulated bool
 	hang     bool
 }
-
-func (s *pageSource) Endpoints() []string { return []string{"https://one.test", "https://two.test"} }
 
 func (s *pageSource) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	s.mu.Lock()
@@ -216,6 +214,17 @@ func pageRateLimited() error {
 	return &qrypt.Error{Endpoint: pageOrigin, Class: qrypt.ErrRateLimited, StatusCode: http.StatusTooManyRequests, RetryAfter: 40 * time.Second}
 }
 
+// nextRequest is in how long it is due, as the page says that: some time from
+// least to most, for there is jitter in it.
+func (w *pageWorld) nextRequest(least, most time.Duration) string {
+	w.t.Helper()
+	until := time.Until(w.Upstream().NextRequest)
+	if until < least || until > most {
+		w.t.Errorf("the next request is due in %v, want %v to %v", until, least, most)
+	}
+	return strings.ReplaceAll(span(until), "\u00a0", " ")
+}
+
 // TestPageStates: the headline is what an operator must know, in each state.
 func TestPageStates(t *testing.T) {
 	t.Run("starting", func(t *testing.T) {
@@ -237,7 +246,7 @@ func TestPageStates(t *testing.T) {
 			p := w.page()
 			p.want(t, "state", "Handing out entropy")
 			p.want(t, "upstream", "up since")
-			p.want(t, "service", pageOrigin+" answered last", "https://two.test")
+			p.want(t, "service", "Endpoints"+pageOrigin+" answered last")
 			p.wantNo(t, "emulated", "clients-error", "unbalanced", "last-error")
 		})
 	})
@@ -250,9 +259,10 @@ func TestPageStates(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
 			p := w.page()
-			p.want(t, "state", "Handing out from stock; the service fails: rate limited (429), next request in 30 s", "(10 s ago)", advice[qrand.RateLimited])
+			next := w.nextRequest(30*time.Second, 50*time.Second)
+			p.want(t, "state", "Handing out from stock; the service fails: rate limited (429), next request in "+next, "(10 s ago)", advice[qrand.RateLimited])
 			p.want(t, "upstream", "fails since")
-			p.want(t, "next", "in 30 s")
+			p.want(t, "next", "in "+next)
 			p.want(t, "last-error", "too many requests", "HTTP 429")
 			p.want(t, "results", "rate_limited rate limited (429)1")
 			p.want(t, "chart-text", "The service failed for 10 s")
@@ -266,7 +276,7 @@ func TestPageStates(t *testing.T) {
 				t.Fatal(code)
 			}
 			p := w.page()
-			p.want(t, "state", "Out of stock: clients get 503", "Since", "(20 s ago)", "rate limited (429); next request in 20 s")
+			p.want(t, "state", "Out of stock: clients get 503", "Since", "(20 s ago)", "rate limited (429); next request in "+w.nextRequest(20*time.Second, 40*time.Second))
 			p.want(t, "statuses", "503 too little in stock1")
 		})
 	})
@@ -319,9 +329,24 @@ func TestPageStates(t *testing.T) {
 	})
 }
 
+// TestPageEndpoints: those that are asked are shown in order, though only one has
+// answered.
+func TestPageEndpoints(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		one, two := newFakeService(t), newFakeService(t)
+		one.err = &qrypt.Error{StatusCode: http.StatusUnauthorized, Class: qrypt.ErrUnauthorized}
+		o := newOffice(t, Config{Stock: 4, Blocks: supply.Preferred{clientOf(one, "https://one.test"), clientOf(two, "https://two.test")}})
+		w := &pageWorld{Relay: o.Relay, t: t}
+		w.page().want(t, "service", "Endpointshttps://one.test https://two.test answered last")
+	})
+}
+
 // TestPageAdvice: there is some for each way in which the service fails.
 func TestPageAdvice(t *testing.T) {
-	for _, row := range outage.Table {
+	for _, row := range supply.Table {
+		if row.Err == supply.ErrEmulated { // a relay hands it on, and says so
+			continue
+		}
 		if advice[qrand.Reason(row.Reason)] == "" {
 			t.Errorf("none for %s", row.Reason)
 		}
@@ -402,7 +427,7 @@ func TestPageHostile(t *testing.T) {
 		// A name cannot be so: the list refuses it. The page does not rely on that.
 		list := w.cfg.Clients.list.Load()
 		list.all = append(list.all, &client{Client: Client{Name: evil, Certificate: evil}, account: new(account)})
-		w.upstream.failed(qrand.Failed, errors.New("service "+evil), time.Now(), time.Now())
+		w.upstream.failed(qrand.Failed, errors.New("service "+evil), true, time.Now())
 		w.events.add(time.Now(), evil)
 		page := w.get("/").Body.String()
 		doc := pageParse(t, page)

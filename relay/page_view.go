@@ -66,9 +66,7 @@ func (r *Relay) view(now time.Time) *view {
 	v.emptySince = emptySince(samples)
 	v.Results = results(v.Upstream)
 	slices.Reverse(v.Events)
-	if s, ok := r.cfg.Blocks.(interface{ Endpoints() []string }); ok {
-		v.Endpoints = s.Endpoints()
-	}
+	v.Endpoints = r.endpoints
 	if at := v.Upstream.Endpoint; at != "" && !slices.Contains(v.Endpoints, at) {
 		v.Endpoints = append(slices.Clone(v.Endpoints), at)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/internal/verbs"
 	"example.com/qrand/qrypt"
 )
@@ -32,7 +33,7 @@ func TestPrintedRelay(t *testing.T) {
 		t.Fatal("nothing in stock")
 	}
 	f := newRefiller(r, []byte(named))
-	a := fetched{blocks: blocks}
+	o := supply.Outcome{Blocks: blocks}
 
 	relay, stock := reflect.ValueOf(r).Elem().Interface(), reflect.ValueOf(r.stock).Elem().Interface() // vet forbids to copy a lock
 	for name, v := range map[string]any{
@@ -44,8 +45,8 @@ func TestPrintedRelay(t *testing.T) {
 		"stock in a field":   struct{ s any }{r.stock},
 		"refiller":           f,
 		"copy of a refiller": *f,
-		"answer":             a,
-		"answer in a field":  struct{ a *fetched }{&a},
+		"outcome":            o,
+		"outcome in a field": struct{ o *supply.Outcome }{&o},
 	} {
 		for what, secret := range map[string]string{"block": mark, "key of fingerprints": named} {
 			if shown := verbs.Showing(v, secret); shown != nil {

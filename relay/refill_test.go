@@ -3,15 +3,16 @@ package relay
 import (
 	"bytes"
 	"errors"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/qrand"
-	"example.com/qrand/internal/health"
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -72,24 +73,33 @@ func TestOutage(t *testing.T) {
 		pieces(t, o.quantum(o.token, 4))
 		time.Sleep(5*time.Minute + 30*time.Second)
 		synctest.Wait()
-		if len(o.service.calls) != 6 {
-			t.Errorf("%d requests in 5 min 30 s with a Retry-After of 1 min", len(o.service.calls))
+		calls := len(o.service.calls)
+		if calls < 4 || calls > 6 {
+			t.Errorf("%d requests in 5 min 30 s with a Retry-After of 1 min", calls)
+		}
+		for i := 1; i < calls; i++ {
+			if gap := o.service.calls[i].Sub(o.service.calls[i-1]); gap < time.Minute {
+				t.Errorf("request %d came %v after the one before it", i+1, gap)
+			}
 		}
 		up := o.Upstream()
-		if up.Up || up.Reason != qrand.RateLimited || up.Failed[qrand.RateLimited] != 6 || up.LastError == "" || time.Since(up.Since) < 5*time.Minute {
+		if up.Up || up.Reason != qrand.RateLimited || up.Failed[qrand.RateLimited] != int64(calls) || up.LastError == "" || time.Since(up.Since) < 5*time.Minute {
 			t.Errorf("upstream is %+v", up)
 		}
-		if until := time.Until(up.NextRequest); until <= 0 || until > time.Minute {
+		until := time.Until(up.NextRequest)
+		if until <= 0 || until > 70*time.Second { // 10 s are the spread
 			t.Errorf("the next request is due in %v", until)
 		}
 		pieces(t, o.quantum(o.token, 4))
-		if w := o.quantum(o.token, 1); w.Code != 503 || w.Header().Get("Retry-After") != "30" {
-			t.Errorf("%d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+		if w := o.quantum(o.token, 1); w.Code != 503 || w.Header().Get("Retry-After") != strconv.Itoa(int(math.Ceil(min(until, maxRetryAfter).Seconds()))) {
+			t.Errorf("%d, Retry-After %q, %v before the next request", w.Code, w.Header().Get("Retry-After"), until)
 		}
 		o.service.set(func() { o.service.err = nil })
-		time.Sleep(time.Minute)
+		time.Sleep(until + 20*time.Second) // so soon after the refusals, requests are some seconds apart
 		synctest.Wait()
 		pieces(t, o.quantum(o.token, 4))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if up := o.Upstream(); !up.Up || up.Reason != "" || up.LastError != "" || up.Answered != 5 {
 			t.Errorf("upstream is %+v", up)
 		}
@@ -119,7 +129,7 @@ func TestOutageEndsWithFullStock(t *testing.T) {
 }
 
 // TestNewAccountToken: after a 401 nothing is asked until there is another token, which
-// is seen within half a minute.
+// is seen within three quarters of a minute.
 func TestNewAccountToken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
@@ -132,7 +142,7 @@ func TestNewAccountToken(t *testing.T) {
 			t.Errorf("%d requests with a token that is refused", len(o.service.calls))
 		}
 		o.service.set(func() { o.service.newToken, o.service.err = true, nil })
-		time.Sleep(outage.TokenInterval + time.Second)
+		time.Sleep(supply.TokenInterval*3/2 + time.Second)
 		synctest.Wait()
 		if len(o.service.calls) != 2 || !o.Upstream().Up {
 			t.Errorf("%d requests; upstream is %+v", len(o.service.calls), o.Upstream())
@@ -140,41 +150,47 @@ func TestNewAccountToken(t *testing.T) {
 	})
 }
 
-// TestLookAtTokenTakesLong: no request is made beside a look at the token, for its
-// answer would be taken for the other's.
+// TestLookAtTokenTakesLong: no request is made beside a look at the token, though it
+// is due in the midst of it.
 func TestLookAtTokenTakesLong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() {
-			o.service.check, o.service.err = 13*time.Second, &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized}
+			o.service.check, o.service.err = 10*time.Minute, &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized}
 		})
 		pieces(t, o.quantum(o.token, 2))
 		time.Sleep(time.Hour - 5*time.Second)
 		o.service.set(func() { o.service.err = nil })
-		time.Sleep(6 * time.Second) // the request is due, and the token has been looked at for 2 s
 		o.quantum(o.token, 1)
-		time.Sleep(time.Minute)
+		for range 16 * 60 { // 5 min of them are the spread of the probe
+			time.Sleep(time.Second)
+			o.wakeRefiller()
+		}
 		synctest.Wait()
-		if given, account := int64(len(o.service.all())), o.Account(); !o.Upstream().Up || given != account.Received {
-			t.Errorf("%d bytes were given, upstream is %+v, the account %+v", given, o.Upstream(), account)
+		if given, account := int64(len(o.service.all())), o.Account(); !o.Upstream().Up || given != account.Received || o.service.beside > 0 {
+			t.Errorf("%d bytes were given, %d requests made beside a look, upstream is %+v, the account %+v", given, o.service.beside, o.Upstream(), account)
 		}
 	})
 }
 
-// TestHang: a request without an end is told, and its late answer is used.
+// TestHang: a request without an end is told and given up, and another one is made.
 func TestHang(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		service := newFakeService(t)
-		service.hang = 5 * time.Minute
+		service.hang = time.Hour
+		began := time.Now()
 		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, Blocks: service})
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
-		if up := o.Upstream(); up.Reason != qrand.TimedOut || !strings.Contains(up.LastError, "token function hang") {
+		if up := o.Upstream(); up.Reason != qrand.TimedOut || up.Since.Sub(began) != supply.HangLimit || !strings.Contains(up.LastError, "token function hang") {
 			t.Errorf("upstream is %+v", up)
 		}
-		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if up := o.Upstream(); !up.Up || !o.Ready() {
+		if up := o.Upstream(); up.Up || up.Failed[qrand.TimedOut] != 1 {
+			t.Errorf("upstream is %+v", up)
+		}
+		service.set(func() { service.hang = 0 })
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if up := o.Upstream(); !up.Up || !o.Ready() || up.Failed[qrand.TimedOut] != 1 {
 			t.Errorf("upstream is %+v", up)
 		}
 	})
@@ -283,18 +299,152 @@ func TestTooOld(t *testing.T) {
 	})
 }
 
+// TestTooOldElsewhere: where the blocks of one endpoint come too old, another one
+// is asked at once, and all that clients get is from there.
+func TestTooOldElsewhere(t *testing.T) {
+	for name, sources := range map[string]func(old, fresh *fakeService) qrand.BlockSource{
+		"Received": func(old, fresh *fakeService) qrand.BlockSource { return supply.Preferred{old, fresh} },
+		"Age": func(old, fresh *fakeService) qrand.BlockSource {
+			return supply.Preferred{clientOf(old, "https://old.example"), clientOf(fresh, "https://fresh.example")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				old, fresh := newFakeService(t), newFakeService(t)
+				old.age, fresh.noise = 2*time.Hour, newNoise(10)
+				began := time.Now()
+				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour, Blocks: sources(old, fresh)})
+				for range 24 {
+					pieces(t, o.quantum(o.token, 2))
+					time.Sleep(5 * time.Minute)
+				}
+				synctest.Wait()
+				if len(fresh.calls) < 24 || fresh.calls[0].Sub(began) > time.Second {
+					t.Fatalf("%d requests to the one that has fresh blocks, and %d to the other", len(fresh.calls), len(old.calls))
+				}
+				if n := len(old.calls); n < 2 || n > 60 { // it is tried every 2 to 4 min, where there is room for blocks
+					t.Errorf("%d requests to the one whose blocks are old", n)
+				}
+				up, account := o.Upstream(), o.Account()
+				if !up.Up || up.Failed[qrand.TooOld] != int64(len(old.calls)) || up.RefusedBlocks != int64(len(old.given)) {
+					t.Errorf("upstream is %+v", up)
+				}
+				if account.Received != int64(len(fresh.all())) {
+					t.Errorf("the account is %+v, and %d bytes were fresh", account, len(fresh.all()))
+				}
+				if strings.Contains(o.log.String(), "no entropy comes") || strings.Count(o.log.String(), "than the preferred one") != 1 {
+					t.Errorf("logged\n%s", o.log)
+				}
+			})
+		})
+	}
+}
+
+// TestElsewhere: whatever an endpoint fails with, the next one is asked at once, the
+// service is up all the time, and one line tells of the change.
+func TestElsewhere(t *testing.T) {
+	for _, class := range []error{qrypt.ErrUnauthorized, qrypt.ErrQuota, qrypt.ErrRateLimited, qrypt.ErrNoSupply, qrypt.ErrBadRequest} {
+		for _, early := range []bool{true, false} {
+			bubble(t, func(t *testing.T) {
+				a, b := newFakeService(t), newFakeService(t)
+				b.noise = newNoise(10)
+				began, failure := time.Now(), &qrypt.Error{Class: class, RetryAfter: time.Hour}
+				if early {
+					a.err = failure
+				}
+				o := newOffice(t, Config{Stock: 8, BatchBlocks: 2, Blocks: supply.Preferred{a, b}})
+				if !early {
+					if len(b.calls) > 0 {
+						t.Errorf("%v: the other endpoint was asked while the first one answered", class)
+					}
+					a.set(func() { a.err = failure })
+					began = time.Now()
+					pieces(t, o.quantum(o.token, 2))
+					time.Sleep(time.Minute)
+					synctest.Wait()
+				}
+				if len(b.calls) == 0 || b.calls[0].Sub(began) > time.Second {
+					t.Fatalf("%v: %d requests to the other endpoint within a minute", class, len(b.calls))
+				}
+				up := o.Upstream()
+				if !up.Up || up.Reason != "" || !early && up.Since.After(began) || len(up.Failed) != 1 || o.Account().Stock != 8*qrypt.BlockSize {
+					t.Errorf("%v: upstream is %+v, the account %+v", class, up, o.Account())
+				}
+				log := o.log.String()
+				if moved := strings.Count(log, "than the preferred one"); strings.Contains(log, "no entropy comes") || moved != 1 {
+					t.Errorf("%v: logged\n%s", class, log)
+				}
+			})
+		}
+	}
+}
+
+// TestFlapping: a service of which every other request fails for an hour is worth
+// three lines, and a fourth after it has answered for ten minutes.
+func TestFlapping(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 1})
+		run := func(d time.Duration) (lines int) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+				o.quantum(o.token, 1)
+			}
+			return strings.Count(o.log.String(), `msg="relay: `)
+		}
+		o.service.set(func() { o.service.flaps = true })
+		lines := run(time.Hour)
+		if up := o.Upstream(); up.Answered < 1800 || up.Failed[qrand.NoSupply] < 1800 {
+			t.Fatalf("it does not flap: upstream is %+v", up)
+		}
+		if lines != 3 || !strings.Contains(o.log.String(), "another within 10 min") {
+			t.Errorf("%d lines in an hour", lines)
+		}
+		o.service.set(func() { o.service.flaps = false })
+		if lines := run(9 * time.Minute); lines != 3 {
+			t.Errorf("%d lines after 9 min without a failure", lines)
+		}
+		if lines := run(2 * time.Minute); lines != 4 || strings.Count(o.log.String(), "recovered") != 2 {
+			t.Errorf("%d lines after 11 min without a failure", lines)
+		}
+	})
+}
+
+// TestNextRequest: there is none while one is under way, or none is wanted.
+func TestNextRequest(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		for _, test := range []struct {
+			name string
+			draw int
+			set  func(f *fakeService)
+			due  bool
+		}{
+			{"room for less than a batch", 1, func(f *fakeService) {}, false},
+			{"under way", 1, func(f *fakeService) { f.hang = 10 * time.Second }, false},
+			{"failed", 2, func(f *fakeService) {
+				f.hang, f.err = 0, &qrypt.Error{Class: qrypt.ErrRateLimited, RetryAfter: time.Minute}
+			}, true},
+		} {
+			o.service.set(func() { test.set(o.service) })
+			pieces(t, o.quantum(o.token, test.draw))
+			if next := o.Upstream().NextRequest; next.IsZero() == test.due || test.due && time.Until(next) < time.Minute {
+				t.Errorf("%s: the next request is due at %v", test.name, next)
+			}
+			time.Sleep(15 * time.Second)
+		}
+	})
+}
+
 // TestEmulatedInPart: one emulated block of an answer is enough to say so, for good.
 func TestEmulatedInPart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
 		f := newRefiller(o.Relay, make([]byte, 32))
 		give := func(emulated ...bool) {
-			f.fetching = true
 			var blocks []qrypt.Block
 			for _, e := range emulated {
 				blocks = append(blocks, o.service.noise.block(t, qrypt.Origin{Emulated: e}))
 			}
-			f.receive(fetched{asked: len(blocks), blocks: blocks}, time.Now())
+			f.Take(supply.Outcome{Blocks: blocks}, time.Now())
 		}
 		give(false, true)
 		give(false, false)
@@ -304,17 +454,17 @@ func TestEmulatedInPart(t *testing.T) {
 	})
 }
 
-// TestReplay: a service that gives the blocks of a whole stock again is found out.
+// TestReplay: a service that gives a block again which it gave a whole stock ago is
+// found out.
 func TestReplay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		const cycle = 5000
 		o := newOffice(t, Config{Stock: 6000, BatchBlocks: 500})
-		f := newRefiller(o.Relay, make([]byte, 32))
-		for i := range cycle {
-			f.memory.Add([]byte{byte(i), byte(i >> 8)})
-		}
-		if err := f.memory.Add([]byte{0, 0}); !errors.Is(err, health.ErrRepeated) {
-			t.Errorf("a block from %d blocks ago: %v", cycle, err)
+		o.service.set(func() { o.service.repeat = true })
+		pieces(t, o.quantum(o.token, 500))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if up := o.Upstream(); up.Reason != qrand.Repeated || up.RefusedBlocks < 500 || len(o.service.copies) < 6000 {
+			t.Errorf("a block from 6,000 blocks ago: upstream is %+v", up)
 		}
 	})
 }

@@ -31,7 +31,7 @@ import (
 
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
-	"example.com/qrand/internal/typednil"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -57,8 +57,9 @@ type Config struct {
 	// header how old its entropy is.
 	MaxAge time.Duration
 
-	// Logger gets one Warn when the service fails, for each reason in an outage,
-	// one Info when it recovers, and what concerns the list of clients.
+	// Logger gets one Warn when no endpoint gives blocks, for each reason in an
+	// outage, one Info when one does again, and what concerns the list of clients.
+	// Of outages that follow on each other within minutes it gets few lines.
 	// Nil: slog.Default().
 	Logger *slog.Logger
 
@@ -79,11 +80,14 @@ const (
 )
 
 func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Blocks != nil {
+		if err := supply.Check(cfg.Blocks); err != nil {
+			return cfg, fmt.Errorf("relay: Config.Blocks %w", err)
+		}
+	}
 	switch {
 	case cfg.Clients == nil:
 		return cfg, errors.New("relay: Config.Clients is nil: who may ask? Open a list with OpenClients")
-	case cfg.Blocks != nil && typednil.Is(cfg.Blocks):
-		return cfg, fmt.Errorf("relay: Config.Blocks is a nil %T: was the error of its constructor looked at?", cfg.Blocks)
 	case cfg.Stock != 0 && (cfg.Stock < 2 || cfg.Stock > maxStock):
 		return cfg, fmt.Errorf("relay: Stock is %d: from 2 to %d blocks can be kept; zero means %d", cfg.Stock, maxStock, defaultStock)
 	case cfg.BatchBlocks < 0 || cfg.BatchBlocks > qrypt.MaxBlocks:
@@ -122,6 +126,7 @@ type Relay struct {
 	cfg       Config
 	stock     *stock
 	upstream  *upstream
+	endpoints []string // of upstream
 	events    events
 	history   history
 	metrics   *metrics
@@ -154,7 +159,9 @@ func New(cfg Config) (*Relay, error) {
 	}
 	r.metrics = newMetrics(r)
 	r.events.add(now, "the relay starts")
-	r.done.Go(func() { newRefiller(r, key).run(ctx) })
+	refiller := newRefiller(r, key)
+	r.endpoints = refiller.supply.Endpoints()
+	r.done.Go(func() { refiller.run(ctx) })
 	r.done.Go(func() { r.keepHistory(ctx) })
 	r.done.Go(func() { r.keepClients(ctx) })
 	return r, nil

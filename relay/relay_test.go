@@ -33,12 +33,15 @@ type fakeService struct {
 	given    []qrypt.Block
 	copies   [][]byte
 	limit    int           // blocks it has; negative: no end
-	repeat   bool          // it gives the same block again
+	repeat   bool          // its answers begin with its first block
 	stuck    bool          // its generator is
 	age      time.Duration // of its blocks, when they come
 	hang     time.Duration // before it answers
 	newToken bool
 	check    time.Duration // how long a look at the token takes
+	looking  bool          // such a look is under way
+	beside   int           // requests made meanwhile
+	flaps    bool          // every other request fails
 	stubborn bool          // it does not end with its context
 }
 
@@ -51,6 +54,9 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, time.Now())
 	f.asked = append(f.asked, n)
+	if f.looking {
+		f.beside++
+	}
 	if f.hang > 0 && f.stubborn {
 		time.Sleep(f.hang)
 	} else if f.hang > 0 {
@@ -63,13 +69,13 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	if f.err != nil {
 		return nil, f.err
 	}
-	if f.limit >= 0 && n > f.limit {
+	if f.limit >= 0 && n > f.limit || f.flaps && len(f.calls)%2 == 0 {
 		return nil, &qrypt.Error{Endpoint: "https://service.example", StatusCode: 503, Class: qrypt.ErrNoSupply}
 	}
 	f.limit -= n
 	var blocks []qrypt.Block
-	for range n {
-		if f.repeat && len(f.copies) > 0 {
+	for i := range n {
+		if i == 0 && f.repeat && len(f.copies) > 0 {
 			b, _ := qrypt.NewBlock(f.copies[0], qrypt.Origin{Endpoint: "https://service.example"})
 			blocks = append(blocks, b)
 			continue
@@ -86,9 +92,11 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 }
 
 func (f *fakeService) TokenChanged(context.Context) bool {
+	f.set(func() { f.looking = true })
 	time.Sleep(f.check)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.looking = false
 	return f.newToken
 }
 
@@ -102,6 +110,48 @@ func (f *fakeService) all() []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return bytes.Join(f.copies, nil)
+}
+
+// clientOf is a client of f, an endpoint in memory.
+func clientOf(f *fakeService, url string) *qrypt.Client {
+	client, err := qrypt.New(qrypt.Config{
+		Endpoints:  []string{url},
+		Token:      qrypt.StaticToken("token-of-the-account-0123456789"),
+		HTTPClient: &http.Client{Transport: roundTrip(f.serve)},
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return client
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func (f *fakeService) serve(req *http.Request) (*http.Response, error) {
+	n, err := strconv.Atoi(req.URL.Query().Get("size"))
+	if err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	w.Header().Set("Content-Type", "application/json")
+	blocks, err := f.Blocks(req.Context(), n)
+	var failure *qrypt.Error
+	switch {
+	case errors.As(err, &failure):
+		w.WriteHeader(failure.StatusCode)
+		return w.Result(), nil
+	case err != nil:
+		return nil, err
+	}
+	texts := make([]string, len(blocks))
+	for i, b := range blocks {
+		texts[i] = base64.StdEncoding.EncodeToString(b.Bytes())
+	}
+	w.Header().Set("Age", strconv.Itoa(int(f.age.Seconds())))
+	err = json.NewEncoder(w).Encode(map[string]any{"random": texts, "size": n})
+	return w.Result(), err
 }
 
 // An office is a relay with clients, and what it logs.

@@ -10,12 +10,12 @@ import (
 
 // Upstream is how the service that we draw from is doing.
 type Upstream struct {
-	Up            bool                   // it answered the last request with good blocks
+	Up            bool                   // an endpoint of it gives good blocks
 	Reason        qrand.Reason           // why it is not up; empty before the first answer, or when it is
 	Since         time.Time              // since when Up and Reason are so
 	LastError     string                 // of the last request, if that failed
 	LastAnswer    time.Time              // the last good one; zero: none
-	NextRequest   time.Time              // not before then
+	NextRequest   time.Time              // when it is due; zero: when there is room for blocks, or one is under way
 	Endpoint      string                 // of the last good answer
 	Emulated      bool                   // some blocks were, by an emulator's own word: not quantum entropy
 	Answered      int64                  // requests with good blocks
@@ -43,7 +43,7 @@ func (u *upstream) status() Upstream {
 
 // answered takes in a good answer, and returns whether it is the first with
 // emulated blocks.
-func (u *upstream) answered(endpoint string, emulated bool, next, now time.Time) (firstEmulated bool) {
+func (u *upstream) answered(endpoint string, emulated bool, now time.Time) (firstEmulated bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	st := &u.now
@@ -52,22 +52,33 @@ func (u *upstream) answered(endpoint string, emulated bool, next, now time.Time)
 	}
 	st.Up, st.Reason, st.LastError = true, "", ""
 	st.Answered++
-	st.LastAnswer, st.NextRequest = now, next
+	st.LastAnswer = now
 	st.Endpoint = endpoint
 	firstEmulated = emulated && !st.Emulated
 	st.Emulated = st.Emulated || emulated
 	return firstEmulated
 }
 
-func (u *upstream) failed(reason qrand.Reason, err error, next, now time.Time) {
+// failed takes in a failure; down: no endpoint gives blocks.
+func (u *upstream) failed(reason qrand.Reason, err error, down bool, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	st := &u.now
+	st.LastError = err.Error()
+	st.Failed[reason]++
+	if !down {
+		return
+	}
 	if st.Reason != reason {
 		st.Since = now
 	}
-	st.Up, st.Reason, st.LastError, st.NextRequest = false, reason, err.Error(), next
-	st.Failed[reason]++
+	st.Up, st.Reason = false, reason
+}
+
+func (u *upstream) rest(due time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.now.NextRequest = due
 }
 
 func (u *upstream) refused(blocks int) {
