@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"example.com/qrand"
-	"example.com/qrand/internal/typednil"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -26,8 +26,8 @@ type Config struct {
 	Blocks qrand.BlockSource
 
 	// CreditBits is how many bits of entropy the kernel is told that a block
-	// has, up to MaxCreditBits. It needs CAP_SYS_ADMIN; where that is missing,
-	// or the block is an emulator's, the block is mixed without.
+	// has, up to MaxCreditBits. It needs CAP_SYS_ADMIN; where that is missing the
+	// block is mixed without.
 	//
 	// A credit is a promise to the kernel that nobody knows the block, which of
 	// a remote source means to trust it, and all that the block passed through.
@@ -37,12 +37,19 @@ type Config struct {
 	// which is right unless you know better.
 	CreditBits int
 
+	// AllowEmulated is for rehearsals: where a credit is asked for, blocks from an
+	// emulator, which are not quantum entropy, are refused. With it they are mixed,
+	// and never credited. False: they are refused. Without a credit they are always
+	// mixed.
+	AllowEmulated bool
+
 	// Interval is the time from one block to the next, at least a second. Zero: a
 	// minute, for the kernel makes no use of more unless it is made to reseed.
 	Interval time.Duration
 
 	// Logger gets a line when what is achieved changes: an Info when blocks are
-	// mixed, a Warn when none come. Nil: slog.Default().
+	// mixed, a Warn when none come; of outages that follow on each other within
+	// minutes, few. Nil: slog.Default().
 	Logger *slog.Logger
 
 	// OnEvent is told of each attempt, in the goroutine that makes it. Nil: none.
@@ -51,9 +58,12 @@ type Config struct {
 
 // withDefaults returns cfg with its zero values replaced, but for Blocks.
 func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Blocks != nil {
+		if err := supply.Check(cfg.Blocks); err != nil {
+			return cfg, fmt.Errorf("kernel: Config.Blocks %w", err)
+		}
+	}
 	switch {
-	case cfg.Blocks != nil && typednil.Is(cfg.Blocks):
-		return cfg, fmt.Errorf("kernel: Config.Blocks is a nil %T: was the error of its constructor looked at?", cfg.Blocks)
 	case cfg.CreditBits < 0 || cfg.CreditBits > MaxCreditBits:
 		return cfg, fmt.Errorf("kernel: CreditBits is %d: a block has 0 to %d", cfg.CreditBits, MaxCreditBits)
 	case cfg.Interval != 0 && cfg.Interval < minInterval:

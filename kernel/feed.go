@@ -26,7 +26,7 @@ import (
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -35,23 +35,24 @@ var ErrClosed = errors.New("kernel: the Feeder is closed")
 
 // An Event is an attempt to feed a block.
 type Event struct {
-	Time    time.Time
+	Time    time.Time // when it ended
 	Result  Result
 	Err     error        // why nothing was mixed
 	Reason  qrand.Reason // the kind of the service's failure
 	Changed bool         // it is the first one, or ended otherwise than the last one did
 	Next    time.Time    // when Run makes the next one
-
-	elsewhere bool // that is at once, for another endpoint has not been asked yet
 }
 
 // A Feeder feeds the kernel's pool. It is used by one goroutine at a time.
 type Feeder struct {
-	cfg      Config
-	pool     pool // nil after Close
-	memory   *health.Memory
-	requests *outage.Schedule
-	last     string // what was achieved last
+	cfg    Config
+	pool   pool // nil after Close
+	supply *supply.Supply
+	due    time.Time // of the next block
+	last   string    // how the last attempt ended
+	fed    string    // what the last block achieved, as logged
+	once   *Event    // of Once: where to note how it ended
+	stop   context.CancelCauseFunc
 }
 
 // Feed feeds a block from blocks to the kernel's pool now and each minute, until
@@ -98,7 +99,12 @@ func New(cfg Config) (*Feeder, error) {
 var osReader = rand.Reader
 
 func newFeeder(cfg Config, pool pool, key []byte) *Feeder {
-	return &Feeder{cfg: cfg, pool: pool, memory: health.NewMemory(key, health.Remembered), requests: outage.NewSchedule(1)}
+	return &Feeder{cfg: cfg, pool: pool, supply: supply.New(supply.Config{
+		Source:         cfg.Blocks,
+		Memory:         health.NewMemory(key, health.Remembered),
+		Most:           1, // a stock would save requests, of which one a minute is few, and be entropy that waits in memory to be stolen
+		RefuseEmulated: cfg.CreditBits > 0 && !cfg.AllowEmulated,
+	})}
 }
 
 // Close closes the pool.
@@ -114,129 +120,122 @@ func (f *Feeder) Close() error {
 // Run feeds a block now and at each Interval until ctx is done, and returns ctx's
 // error. While the service fails it asks when a qrand.Source would.
 func (f *Feeder) Run(ctx context.Context) error {
-	for {
-		e := f.attempt(ctx)
-		if errors.Is(e.Err, ErrClosed) {
-			return e.Err
-		}
-		if err := f.await(ctx, e.Next); err != nil {
-			return err
-		}
-	}
+	f.due, f.once = clock.Now(), nil
+	return f.run(ctx)
 }
 
 // Once feeds one block now: its error says why nothing was mixed. It tries the
 // other endpoints before it gives up.
 func (f *Feeder) Once(ctx context.Context) (Result, error) {
-	for {
-		e := f.attempt(ctx)
-		if !e.elsewhere || sleepUntil(ctx, e.Next) != nil {
-			return e.Result, e.Err
-		}
+	f.due, f.once = clock.Now(), new(Event)
+	if !f.supply.Hurry(f.due) {
+		return Result{}, f.held()
 	}
+	if err := f.run(ctx); err != nil && f.once.Err == nil && f.once.Result.Mixed == 0 {
+		return Result{}, err
+	}
+	return f.once.Result, f.once.Err
 }
 
-// await waits until an attempt is due, or sooner until there is another token than
-// the one that was refused.
-func (f *Feeder) await(ctx context.Context, due time.Time) error {
-	for {
-		tokenAt := f.requests.TokenAt()
-		if tokenAt.IsZero() || !tokenAt.Before(due) {
-			return sleepUntil(ctx, due)
-		}
-		if err := sleepUntil(ctx, tokenAt); err != nil {
-			return err
-		}
-		limited, cancel := context.WithTimeout(ctx, outage.TokenInterval)
-		changed := outage.TokenChanged(limited, f.cfg.Blocks)
-		cancel()
-		f.requests.TokenChecked(changed, clock.Now())
-		if changed {
-			due = f.requests.NotBefore()
-		}
-	}
+// held is why no request is made for Once.
+func (f *Feeder) held() error {
+	return fmt.Errorf("kernel: it is not yet time to ask the service again: %w", f.supply.Err())
 }
 
-// sleepUntil returns nil at a time, or ctx's error before.
-func sleepUntil(ctx context.Context, at time.Time) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(at.Sub(clock.Now()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+// errDone ends a run by Once.
+var errDone = errors.New("kernel: done")
 
-// attempt feeds one block, and tells how that went.
-func (f *Feeder) attempt(ctx context.Context) Event {
-	e := Event{Time: clock.Now()}
+func (f *Feeder) run(ctx context.Context) error {
 	if f.pool == nil {
-		e.Err = ErrClosed
-		return e
+		return ErrClosed
 	}
-	f.requests.Began(e.Time)
-	block, err := f.fetch(ctx)
-	if err != nil && ctx.Err() != nil {
-		e.Err = context.Cause(ctx) // the caller gave up, nothing has failed
-		return e
+	ctx, f.stop = context.WithCancelCause(ctx)
+	defer f.stop(nil)
+	f.supply.Run(ctx, (*user)(f), nil)
+	f.supply.Close()
+	if err := context.Cause(ctx); err != errDone {
+		return err
 	}
-	achieved := ""
-	if err != nil {
-		word, elsewhere := f.requests.Failed(err, outage.Endpoints(f.cfg.Blocks), clock.Now())
-		e.Err, e.Reason, e.elsewhere = err, qrand.Reason(word), elsewhere
-		e.Next = f.requests.NotBefore()
-		achieved = word
-	} else {
-		e.Result, e.Err = f.add(block)
-		block.Wipe()
-		f.requests.Answered()
-		e.Next = clock.Later(f.requests.NotBefore(), e.Time.Add(f.cfg.Interval))
-		achieved = e.Result.String()
-	}
-	e.Changed = achieved != f.last
-	f.last = achieved
-	if e.Changed {
-		f.log(e)
-	}
-	f.cfg.OnEvent(e)
-	return e
+	return nil
 }
 
-func (f *Feeder) log(e Event) {
-	if e.Err != nil {
-		f.cfg.Logger.Warn("kernel: no block for the kernel's pool", "error", e.Err.Error(), "next", e.Next.Sub(e.Time).Round(time.Millisecond))
+// A user is a Feeder as its supply sees it.
+type user Feeder
+
+// Want wants a block when one is due.
+func (f *user) Want(now time.Time) (n int, again time.Time) {
+	if now.Before(f.due) {
+		return 0, f.due
+	}
+	return 1, time.Time{}
+}
+
+// Rest has nothing to note.
+func (f *user) Rest(time.Time) {}
+
+// Take feeds the block that came, or tells that none did.
+func (f *user) Take(o supply.Outcome, now time.Time) {
+	e := Event{Time: now}
+	ended := ""
+	switch {
+	case o.Err != nil:
+		e.Err, e.Reason, e.Next = named(o.Err), qrand.Reason(o.Reason), o.Next
+		ended = o.Reason
+		if o.Warn {
+			f.warn(e, o.Again)
+		}
+	case len(o.Blocks) > 0:
+		e.Result, e.Err = (*Feeder)(f).add(o.Blocks[0])
+		o.Blocks[0].Wipe()
+		f.due = now.Add(f.cfg.Interval) // none is made up for after an outage
+		e.Next = clock.Later(o.Next, f.due)
+		ended = e.Result.String()
+		switch {
+		case ended != f.fed && e.Err != nil:
+			f.warn(e, false)
+		case ended != f.fed || o.Recovered || o.Moved:
+			f.cfg.Logger.Info("kernel: "+ended, "from", e.Result.Origin.Endpoint)
+		}
+		f.fed = ended
+	case o.Recovered:
+		f.cfg.Logger.Info("kernel: "+f.fed, "recovered", true)
+		return
+	default: // a token was looked at
+		if f.once != nil && o.Held { // and is the one refused
+			f.once.Err = (*Feeder)(f).held()
+			f.stop(errDone)
+		}
 		return
 	}
-	f.cfg.Logger.Info("kernel: "+e.Result.String(), "from", e.Result.Origin.Endpoint)
+	e.Changed = ended != f.last
+	f.last = ended
+	if f.once != nil && (o.Err == nil || o.Held) {
+		*f.once = e
+		f.stop(errDone)
+	}
+	f.cfg.OnEvent(e)
 }
 
-// fetch asks for a block that can be used. It asks for no more than one: a stock
-// would save requests, of which one a minute is few, and be entropy that waits in
-// memory to be stolen.
-func (f *Feeder) fetch(ctx context.Context) (qrypt.Block, error) {
-	limited, cancel := context.WithTimeout(ctx, outage.HangLimit)
-	defer cancel()
-	blocks, err := f.cfg.Blocks.Blocks(limited, 1)
-	switch {
-	case err == nil:
-		if err = outage.Inspect(f.cfg.Blocks, f.memory, blocks, 1); err != nil {
-			err = fmt.Errorf("kernel: %w", err)
-		}
-	case limited.Err() != nil:
-		err = fmt.Errorf("kernel: %w", outage.ErrHangs)
+// named gives an error that has none the name of this package.
+func named(err error) error {
+	var failure *qrypt.Error
+	if errors.As(err, &failure) {
+		return err
 	}
-	if err != nil {
-		for _, b := range blocks {
-			b.Wipe()
-		}
-		return qrypt.Block{}, err
+	return fmt.Errorf("kernel: %w", err)
+}
+
+// warn says that no block was mixed; again: in a second outage after the first.
+func (f *user) warn(e Event, again bool) {
+	text := "kernel: no block for the kernel's pool"
+	if again {
+		text += "; it follows another within 10 min, so its end is told after 10 min without a failure"
 	}
-	return blocks[0], nil
+	args := []any{"error", e.Err.Error()}
+	if !e.Next.IsZero() {
+		args = append(args, "next", e.Next.Sub(e.Time).Round(time.Millisecond))
+	}
+	f.cfg.Logger.Warn(text, args...)
 }
 
 // add puts a block into the pool, with the credit and the reseed that it may have.

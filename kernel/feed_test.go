@@ -14,8 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand"
 	"example.com/qrand/internal/health"
-	"example.com/qrand/internal/outage"
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -57,16 +58,15 @@ func (p *fakePool) close() error {
 
 // fakeBlocks is a service that answers or fails as it is told to.
 type fakeBlocks struct {
-	emulated  bool
-	fail      error                              // each request
-	answer    func(n int) ([]qrypt.Block, error) // nil: n good blocks
-	wait      func(ctx context.Context)          // before an answer
-	at        []time.Time                        // of the requests
-	given     []qrypt.Block                      // what it has handed out
-	failovers []string
-	onLook    func() bool // for another token
-	looked    int
-	endpoints []string
+	emulated bool
+	fail     error                              // each request
+	answer   func(n int) ([]qrypt.Block, error) // nil: n good blocks
+	wait     func(ctx context.Context)          // before an answer
+	at       []time.Time                        // of the requests
+	given    []qrypt.Block                      // what it has handed out
+	deaf     bool                               // it gives a block though it was cancelled
+	onLook   func() bool                        // for another token
+	looked   int
 }
 
 func (s *fakeBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
@@ -74,7 +74,7 @@ func (s *fakeBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	if s.wait != nil {
 		s.wait(ctx)
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !s.deaf {
 		return nil, ctx.Err()
 	}
 	if s.fail != nil {
@@ -101,8 +101,6 @@ func (s *fakeBlocks) block(p []byte) qrypt.Block {
 	return b
 }
 
-func (s *fakeBlocks) Endpoints() []string  { return s.endpoints }
-func (s *fakeBlocks) Failover(from string) { s.failovers = append(s.failovers, from) }
 func (s *fakeBlocks) TokenChanged(context.Context) bool {
 	s.looked++
 	return s.onLook != nil && s.onLook()
@@ -179,7 +177,7 @@ func TestAchieved(t *testing.T) {
 		{"emulated, with credit", 8192, true, fakePool{}, "mix, reseed",
 			"mixed 1024 bytes of EMULATED entropy (credited 0 bits: EMULATED entropy is never credited), reseeded"},
 	} {
-		f, p, s := newTestFeeder(t, Config{CreditBits: c.bits, Blocks: &fakeBlocks{emulated: c.emulated}})
+		f, p, s := newTestFeeder(t, Config{CreditBits: c.bits, AllowEmulated: c.emulated && c.bits > 0, Blocks: &fakeBlocks{emulated: c.emulated}})
 		*p = c.pool
 		r, err := f.Once(t.Context())
 		if err != nil {
@@ -209,6 +207,28 @@ func TestAchieved(t *testing.T) {
 	}
 	if got := (Result{}).String(); got != "nothing mixed" {
 		t.Errorf("a zero Result says %q", got)
+	}
+}
+
+// TestEmulatedRefused: where a credit is asked for, emulated blocks are not mixed
+// either, unless that is allowed.
+func TestEmulatedRefused(t *testing.T) {
+	for _, c := range []struct {
+		bits           int
+		allow, refused bool
+	}{{0, false, false}, {0, true, false}, {1, false, true}, {MaxCreditBits, false, true}, {MaxCreditBits, true, false}} {
+		var last Event
+		f, p, s := newTestFeeder(t, Config{CreditBits: c.bits, AllowEmulated: c.allow, Blocks: &fakeBlocks{emulated: true}, OnEvent: func(e Event) { last = e }})
+		r, err := f.Once(t.Context())
+		if c.refused != (err != nil) || c.refused == (r.Mixed > 0) || c.refused == (len(p.calls) > 0) || r.Credited > 0 {
+			t.Errorf("%+v: %v, %v, the pool saw %v", c, r, err, p.calls)
+		}
+		if c.refused && (!errors.Is(err, qrand.ErrEmulated) || !strings.HasPrefix(err.Error(), "kernel: ") || last.Reason != qrand.Emulated) {
+			t.Errorf("%+v: %v, %+v", c, err, last)
+		}
+		if len(s.given) != 1 || !wiped(p, s) {
+			t.Errorf("%+v: the block was not wiped", c)
+		}
 	}
 }
 
@@ -242,9 +262,9 @@ func TestRefused(t *testing.T) {
 	}{
 		{"stuck", []qrypt.Block{s.block(stuck)}, health.ErrUnhealthy},
 		{"seen before", []qrypt.Block{s.block(goodBytes(0))}, health.ErrRepeated},
-		{"none", nil, outage.ErrBlockCount},
-		{"two", []qrypt.Block{s.block(goodBytes(8)), s.block(goodBytes(9))}, outage.ErrBlockCount},
-		{"empty", make([]qrypt.Block, 1), outage.ErrBlockCount},
+		{"none", nil, supply.ErrBlockCount},
+		{"two", []qrypt.Block{s.block(goodBytes(8)), s.block(goodBytes(9))}, supply.ErrBlockCount},
+		{"empty", make([]qrypt.Block, 1), supply.ErrBlockCount},
 	} {
 		f, p, s := newTestFeeder(t, Config{})
 		if _, err := f.Once(t.Context()); err != nil { // of goodBytes(0)
@@ -265,9 +285,6 @@ func TestRefused(t *testing.T) {
 		}
 		if !wiped(p, s) {
 			t.Errorf("%s: it was not wiped", c.name)
-		}
-		if bad := c.want != outage.ErrBlockCount; (len(s.failovers) == 1) != bad {
-			t.Errorf("%s: failovers %v", c.name, s.failovers)
 		}
 	}
 }
@@ -392,7 +409,7 @@ func TestOutages(t *testing.T) {
 }
 
 // TestTokenChanges: a refused token is not asked with again within the hour, but
-// another one is, within 30 s.
+// another one is, within 45 s.
 func TestTokenChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -405,20 +422,22 @@ func TestTokenChanges(t *testing.T) {
 			return true
 		}
 		events, p, s := run(t, 11*time.Minute, Config{Blocks: refused}, nil)
-		if len(events) != 2 || len(p.got) != 1 || s.looked != 21 {
+		if len(events) != 2 || len(p.got) != 1 || s.looked < 14 || s.looked > 41 { // each 15 to 45 s
 			t.Fatalf("%d events, %d blocks mixed, looked %d times for a token", len(events), len(p.got), s.looked)
 		}
-		if at := s.at[1].Sub(began); at != 10*time.Minute+30*time.Second {
+		if at := s.at[1].Sub(began); at < 10*time.Minute+10*time.Second || at > 10*time.Minute+55*time.Second {
 			t.Errorf("the new token was used after %v", at)
 		}
 	})
 }
 
-// TestHanging: a request that nobody answers has failed after two minutes.
+// TestHanging: a request that nobody answers has failed after a minute, and another
+// one is made.
 func TestHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		events, _, _ := run(t, 3*time.Minute, Config{Blocks: &fakeBlocks{wait: func(ctx context.Context) { <-ctx.Done() }}}, nil)
-		if len(events) != 1 || !errors.Is(events[0].Err, outage.ErrHangs) || events[0].Reason != "timed_out" {
+		began := time.Now()
+		events, _, _ := run(t, 2*time.Minute+30*time.Second, Config{Blocks: &fakeBlocks{wait: func(ctx context.Context) { <-ctx.Done() }}}, nil)
+		if len(events) != 2 || !errors.Is(events[0].Err, supply.ErrHangs) || events[0].Reason != "timed_out" || events[0].Time.Sub(began) != supply.HangLimit {
 			t.Fatalf("%+v", events)
 		}
 	})
@@ -427,25 +446,27 @@ func TestHanging(t *testing.T) {
 // TestElsewhere: the other endpoint is tried before Once gives up.
 func TestElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := &qrypt.Error{Class: qrypt.ErrServer}
-		for _, c := range []struct {
-			works bool
-			fail  error
-			want  int
-		}{{true, down, 2}, {false, down, 2}, {false, &qrypt.Error{Class: qrypt.ErrUnauthorized}, 1}} {
-			f, p, s := newTestFeeder(t, Config{Blocks: &fakeBlocks{endpoints: []string{"a", "b"}}})
-			s.answer = func(int) ([]qrypt.Block, error) {
-				if len(s.at) == 2 && c.works {
-					return []qrypt.Block{s.block(goodBytes(1))}, nil
+		for _, class := range []error{qrypt.ErrServer, qrypt.ErrUnauthorized, qrypt.ErrRateLimited, qrypt.ErrQuota} {
+			for _, works := range []bool{true, false} {
+				down := &qrypt.Error{Class: class}
+				first, second := &fakeBlocks{fail: down}, &fakeBlocks{}
+				if !works {
+					second.fail = down
 				}
-				return nil, c.fail
-			}
-			r, err := f.Once(t.Context())
-			if (err == nil) != c.works || len(s.at) != c.want || (len(p.got) == 1) != c.works || r.Reseeded != c.works {
-				t.Errorf("%+v: %v, %v after %d requests", c, r, err, len(s.at))
-			}
-			if c.want == 2 && len(s.at) == 2 && s.at[1].Sub(s.at[0]) > time.Second {
-				t.Errorf("the other endpoint was asked after %v", s.at[1].Sub(s.at[0]))
+				f, p, _ := newTestFeeder(t, Config{})
+				f.supply = supply.New(supply.Config{
+					Source: supply.Preferred{first, second},
+					Memory: health.NewMemory(make([]byte, 32), health.Remembered),
+					Most:   1,
+					Random: func(d time.Duration) time.Duration { return d - 1 }, // a short wait could be over when the second one fails
+				})
+				r, err := f.Once(t.Context())
+				if (err == nil) != works || len(first.at) != 1 || len(second.at) != 1 || (len(p.got) == 1) != works || r.Reseeded != works {
+					t.Errorf("%v, the second works: %v: %v, %v after %d and %d requests", class, works, r, err, len(first.at), len(second.at))
+				}
+				if len(second.at) == 1 && second.at[0].Sub(first.at[0]) > time.Second {
+					t.Errorf("the other endpoint was asked after %v", second.at[0].Sub(first.at[0]))
+				}
 			}
 		}
 	})
@@ -464,13 +485,125 @@ func TestCancelled(t *testing.T) {
 	if _, err := f.Once(ctx); err != enough {
 		t.Errorf("Once: %v", err)
 	}
-	if told > 0 || f.requests.Failing() {
+	if told > 0 || f.supply.Failing() {
 		t.Error("it counts as a failure")
 	}
-	for range 100 { // what is due and who gives up may come together
-		if err := sleepUntil(ctx, time.Time{}); err != enough {
-			t.Fatalf("sleepUntil: %v", err)
+}
+
+// TestLate: a block that comes when nobody waits any more is wiped, and not mixed.
+func TestLate(t *testing.T) {
+	for name, feed := range map[string]func(*Feeder, context.Context) error{
+		"Run":  (*Feeder).Run,
+		"Once": func(f *Feeder, ctx context.Context) error { _, err := f.Once(ctx); return err },
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		enough := errors.New("enough")
+		blocks := &fakeBlocks{deaf: true, wait: func(context.Context) { cancel(enough) }}
+		f, p, s := newTestFeeder(t, Config{Blocks: blocks})
+		if err := feed(f, ctx); err != enough {
+			t.Errorf("%s: %v", name, err)
 		}
+		if len(s.given) != 1 || !wiped(p, s) || len(p.calls) > 0 {
+			t.Errorf("%s: %d blocks came, the pool saw %v", name, len(s.given), p.calls)
+		}
+	}
+}
+
+// TestAfterOutage: once the service answers again one block is fed, and the next
+// one an interval later, however long none came.
+func TestAfterOutage(t *testing.T) {
+	for _, length := range []time.Duration{5 * time.Second, 50 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			down := &fakeBlocks{}
+			down.wait = func(context.Context) {
+				down.fail = nil
+				if since := time.Since(began); since >= 10*time.Minute && since < 10*time.Minute+length {
+					down.fail = &qrypt.Error{Class: qrypt.ErrServer}
+				}
+			}
+			var fed []time.Time
+			run(t, 2*time.Hour, Config{Blocks: down}, func(_ *fakePool, _ *fakeBlocks, events []Event) {
+				if e := events[len(events)-1]; e.Err == nil {
+					fed = append(fed, e.Time)
+				}
+			})
+			late := 0
+			for i := 1; i < len(fed); i++ {
+				gap := fed[i].Sub(fed[i-1])
+				if gap < time.Minute {
+					t.Errorf("an outage of %v: two blocks within %v", length, gap)
+				}
+				if gap > time.Minute {
+					late++
+				}
+			}
+			if late != 1 {
+				t.Errorf("an outage of %v: %d blocks of %d were late", length, late, len(fed))
+			}
+		})
+	}
+}
+
+// TestFlapping: a service of which every other request fails for an hour is worth
+// three lines, and a fourth after it has answered for ten minutes.
+func TestFlapping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		began, lines := time.Now(), map[time.Duration]int{}
+		flapping := &fakeBlocks{}
+		flapping.wait = func(context.Context) {
+			since := time.Since(began)
+			lines[since.Truncate(time.Minute)] = strings.Count(log.String(), "\n")
+			flapping.fail = nil
+			if len(flapping.at)%2 == 1 && since < time.Hour {
+				flapping.fail = &qrypt.Error{Class: qrypt.ErrNoSupply}
+			}
+		}
+		_, p, s := run(t, 75*time.Minute, Config{Interval: time.Second, Blocks: flapping, Logger: slog.New(slog.NewTextHandler(&log, nil))}, nil)
+		if failed := len(s.at) - len(p.got); failed < 1800 {
+			t.Fatalf("it does not flap: %d failures", failed)
+		}
+		if lines[59*time.Minute] != 3 || lines[68*time.Minute] != 3 || lines[71*time.Minute] != 4 || lines[74*time.Minute] != 4 {
+			t.Errorf("%d lines in an hour, %d before 10 min without a failure, %d after:\n%s", lines[59*time.Minute], lines[68*time.Minute], lines[71*time.Minute], &log)
+		}
+		if !strings.Contains(log.String(), "another within 10 min") {
+			t.Errorf("nothing says that lines are held back:\n%s", &log)
+		}
+	})
+}
+
+// TestOnceAgain: what Once does after it failed: it cuts short no wait that the
+// service or the token calls for, and it never waits for hours.
+func TestOnceAgain(t *testing.T) {
+	for _, c := range []struct {
+		class            error
+		requests, looked int // by the second Once
+		newToken         bool
+	}{
+		{class: qrypt.ErrServer, requests: 1},
+		{class: qrypt.ErrRateLimited},
+		{class: qrypt.ErrBadRequest},
+		{class: qrypt.ErrUnauthorized, looked: 1},
+		{class: qrypt.ErrUnauthorized, looked: 1, requests: 1, newToken: true},
+		{class: qrypt.ErrQuota, looked: 1},
+		{class: qrypt.ErrQuota, looked: 1, requests: 1, newToken: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fail := &qrypt.Error{Endpoint: "https://fake", Class: c.class}
+			f, _, s := newTestFeeder(t, Config{Blocks: &fakeBlocks{fail: fail, onLook: func() bool { return c.newToken }}})
+			if _, err := f.Once(t.Context()); !errors.Is(err, c.class) || len(s.at) != 1 {
+				t.Fatalf("%v: %v after %d requests", c.class, err, len(s.at))
+			}
+			began := time.Now()
+			_, err := f.Once(t.Context())
+			if !errors.Is(err, c.class) || strings.Contains(err.Error(), "not yet time") == (c.requests > 0) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			if took := time.Since(began); took > 400*time.Millisecond || len(s.at) != 1+c.requests || s.looked != c.looked {
+				t.Errorf("%+v: %d requests and %d looks for a token in %v", c, len(s.at)-1, s.looked, took)
+			}
+		})
 	}
 }
 

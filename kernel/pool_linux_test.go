@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"example.com/qrand"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -52,7 +53,17 @@ func feedKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := New(Config{Blocks: client, CreditBits: MaxCreditBits, Logger: slog.New(slog.DiscardHandler)})
+	cfg := Config{Blocks: client, CreditBits: MaxCreditBits, Logger: slog.New(slog.DiscardHandler)}
+	strict, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer strict.Close()
+	if r, err := strict.Once(t.Context()); !errors.Is(err, qrand.ErrEmulated) || r != (Result{}) {
+		t.Errorf("emulated entropy for a credit: %v, %v", r, err)
+	}
+	cfg.AllowEmulated = true
+	f, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,24 +126,28 @@ func TestKernelAsNobody(t *testing.T) {
 func TestFeed(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	blocks := &fakeBlocks{wait: func(context.Context) { cancel(enough) }}
+	blocks := &fakeBlocks{}
 	told := slog.Default()
 	defer slog.SetDefault(told)
-	var log bytes.Buffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	if err := Feed(ctx, deaf{blocks}); err != enough {
+	log := &logged{then: func() { cancel(enough) }}
+	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
+	if err := Feed(ctx, blocks); err != enough {
 		t.Errorf("Feed: %v", err)
 	}
 	if !strings.Contains(log.String(), "mixed 1024 bytes (credited 0 bits)") || !wiped(&fakePool{}, blocks) {
-		t.Errorf("the log is %q", &log)
+		t.Errorf("the log is %q", log)
 	}
 }
 
-// deaf is a source that gives a block though it was cancelled.
-type deaf struct{ *fakeBlocks }
+// logged is a log, of which each line is followed by a call.
+type logged struct {
+	bytes.Buffer
+	then func()
+}
 
-func (s deaf) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
-	return s.fakeBlocks.Blocks(context.WithoutCancel(ctx), n)
+func (l *logged) Write(p []byte) (int, error) {
+	defer l.then()
+	return l.Buffer.Write(p)
 }
 
 // TestOtherDevices: nothing but the kernel's device is taken for it.
