@@ -68,17 +68,22 @@ func newDemoCommand(c *console) *cobra.Command {
 	var asJSON, verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo [flags]",
-		Short: "Ride out seven kinds of outage on an emulated service",
+		Short: "Ride out six kinds of outage on an emulated service",
 		Long: `Starts an emulated entropy service in two regions, real HTTPS on loopback,
 and a Source that two goroutines read from all the while. Then the service
-fails in seven ways, one after the other: out of supply, garbage, gone, quota
+fails in six ways, one after the other: out of supply, garbage, gone, quota
 used up, token revoked, rate limited. Each time the Source has to say so, the
 reads have to go on, and it has to recover.
 
-It needs no account and no network, and takes ten seconds or so. Blocks used
-in an outage are those in stock. The entropy is EMULATED, not quantum. The
-exit status is 0 only if no read failed and every outage was told of as it
-should be.`,
+It needs no account and no network, and takes half a minute at most: after the
+rate limit the Source waits up to 24 s for its turn, so that programs which
+share a limit do not keep each other out. Elsewhere it recovers sooner than in
+production: it is told to reseed all the while, and would otherwise ask again
+after a second, then two, and so on. Blocks used in an outage are those in
+stock.
+
+The entropy is EMULATED, not quantum. The exit status is 0 only if no read
+failed and every outage was told of as it should be.`,
 		Example: `  qrand demo
   qrand demo --verbose        # with what the Source logs
   qrand demo --json | jq .`,
@@ -102,7 +107,7 @@ func runDemo(ctx context.Context, c *console, storms []storm, logger *slog.Logge
 	}
 	began := time.Now()
 	fmt.Fprintln(w, p.yellow("The entropy in this demo is EMULATED, not quantum."))
-	fmt.Fprintln(w, "Two goroutines read all the while; the service fails in", len(storms), "ways.")
+	fmt.Fprintf(w, "Two goroutines read all the while; the service fails in %s, and is well again\nafter each. It takes half a minute at most.\n", count(int64(len(storms)), "way"))
 	fmt.Fprintln(w)
 	t, err := newTheatre(logger)
 	if err != nil {
@@ -153,7 +158,14 @@ func phaseLine(s storm, p palette, m marks, noticed, recovered time.Duration, ok
 	if !ok {
 		sign = p.red(m.fail)
 	}
-	return fmt.Sprintf("%s %-13s  noticed in %.2f s, recovered in %.2f s", sign, s.name, noticed.Seconds(), recovered.Seconds())
+	return fmt.Sprintf("%s %-13s  %s, %s", sign, s.name, took("noticed", noticed), took("recovered", recovered))
+}
+
+func took(what string, d time.Duration) string {
+	if d < 0 {
+		return "not " + what
+	}
+	return fmt.Sprintf("%s in %.2f s", what, d.Seconds())
 }
 
 // A summary is all that the demo found.

@@ -95,19 +95,45 @@ func TestDemoFails(t *testing.T) {
 	alone(t)
 	defer func(limit time.Duration) { stepLimit = limit }(stepLimit)
 	stepLimit = 1500 * time.Millisecond
-	wrong := storm{"503", qrand.Unreachable, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), calm}
+	wrong := storm{"503", qrand.Unreachable, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), calm, ""}
 	c, out, _ := screen(false, map[string]string{})
 	err := runDemo(t.Context(), c, []storm{wrong}, discard(), false, false)
 	if want := "503: the state is Degraded, service out of supply (503), not Degraded, service unreachable"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
 	}
-	if !strings.Contains(out.String(), "FAIL 503") {
+	if !strings.Contains(out.String(), "FAIL 503            noticed in ") {
 		t.Errorf("output:\n%s", out)
 	}
 
-	never := storm{"calm", qrand.NoSupply, calm, calm}
+	never := storm{"calm", qrand.NoSupply, calm, calm, ""}
 	if err := runDemo(t.Context(), c, []storm{never}, discard(), false, false); err == nil || !strings.Contains(err.Error(), "calm: the state is Seeded, not Degraded") {
 		t.Errorf("a storm that does not come: %v", err)
+	}
+	if !strings.Contains(out.String(), "FAIL calm           not noticed, not recovered\n") {
+		t.Errorf("output:\n%s", out)
+	}
+	stays := storm{"stays", qrand.NoSupply, wrong.begin, wrong.begin, ""}
+	if err := runDemo(t.Context(), c, []storm{stays}, discard(), false, false); err == nil {
+		t.Error("a storm that does not end is no failure")
+	}
+	if !strings.Contains(out.String(), "s, not recovered\n") {
+		t.Errorf("output:\n%s", out)
+	}
+}
+
+func TestEntered(t *testing.T) {
+	began := time.Now()
+	for _, test := range []struct {
+		state qrand.State
+		since time.Duration // from began
+		want  time.Duration
+	}{
+		{qrand.Seeded, time.Second, time.Second}, {qrand.Seeded, 0, 0},
+		{qrand.Seeded, -time.Second, -1}, {qrand.Degraded, time.Second, -1},
+	} {
+		if got := entered(qrand.Status{State: test.state, Since: began.Add(test.since)}, qrand.Seeded, began); got != test.want {
+			t.Errorf("%v since %v: %v, want %v", test.state, test.since, got, test.want)
+		}
 	}
 }
 
@@ -118,7 +144,7 @@ func TestDemoIsInterrupted(t *testing.T) {
 		t.service.Script(qrypttest.Fault{Kind: qrypttest.Hang, Times: -1})
 		cancel()
 		return nil
-	}, calm}
+	}, calm, ""}
 	began := time.Now()
 	c, _, errs := screen(false, map[string]string{})
 	if err := runDemo(ctx, c, []storm{blowing}, discard(), false, false); !errors.Is(err, errInterrupted) {

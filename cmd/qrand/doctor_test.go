@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/qrand/internal/supply"
+	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
@@ -46,9 +48,9 @@ func TestClock(t *testing.T) {
 func TestFetchAdvice(t *testing.T) {
 	server := serve(t, qrypttest.Config{Rate: -1})
 	for script, want := range map[string]string{
-		"401":                 "generate a token",
-		"403":                 "next period",
-		"429":                 "who else",
+		"401":                 "is one for 127.0.0.1:",
+		"403":                 "for a larger quota",
+		"429":                 "for a higher limit; who else",
 		"429 retry-after=7s":  "retry after 7s",
 		"503":                 "nothing here",
 		"500":                 "nothing here",
@@ -57,7 +59,7 @@ func TestFetchAdvice(t *testing.T) {
 		"html":                "is it the service",
 		"stuck":               "does not look random",
 		"short-body":          "cut short",
-		"ok":                  "EMULATED",
+		"ok":                  "with --rehearsal",
 		"expired-certificate": "clock right",
 	} {
 		server.ClearScript()
@@ -73,6 +75,37 @@ func TestFetchAdvice(t *testing.T) {
 		}
 		if good := script == "ok"; (status == exitOK) != good || errs.Len() > 0 {
 			t.Errorf("%s: status %d, stderr %q", script, status, errs)
+		}
+	}
+}
+
+// TestEveryFailureHasAdvice: for each kind of failure that a Source knows of the
+// doctor has advice, which sends nobody to Qrypt about another's endpoint.
+func TestEveryFailureHasAdvice(t *testing.T) {
+	for _, row := range supply.Table {
+		const relay = "https://relay.example:8443"
+		theirs, ours := fetchAdvice(row.Err, qrypt.EndpointWEU), fetchAdvice(row.Err, relay)
+		if theirs == "" || ours == "" || strings.Contains(strings.ToLower(ours), "qrypt.com") || strings.Contains(ours, "Qrypt ") {
+			t.Errorf("%v: for Qrypt's endpoint %q, for a relay %q", row.Err, theirs, ours)
+		}
+		switch row.Err {
+		case qrypt.ErrUnauthorized, qrypt.ErrQuota, qrypt.ErrRateLimited:
+			if theirs == ours || !strings.Contains(ours, "relay.example:8443") {
+				t.Errorf("%v: for Qrypt's endpoint %q, for a relay %q", row.Err, theirs, ours)
+			}
+		}
+	}
+}
+
+// TestDoctorOnOldBlocks: a relay that keeps blocks for long is told of.
+func TestDoctorOnOldBlocks(t *testing.T) {
+	for age, old := range map[string]bool{"599": false, "601": true} {
+		serveUnlabelled(t, func(_ int, h http.Header) { h.Set("Age", age) })
+		c, out, errs := screen(false, nil)
+		status := execute(t.Context(), []string{"doctor"}, c)
+		told := strings.Contains(out.String(), "s, 10m1s old\n") && strings.Contains(out.String(), "a relay keeps blocks for too long")
+		if status != exitOK || told != old || !strings.Contains(out.String(), "1 block in ") {
+			t.Errorf("Age %s: status %d, %s, it is told: %t:\n%s", age, status, errs, told, out)
 		}
 	}
 }

@@ -172,7 +172,7 @@ func checkToken(ctx context.Context, r *report, getenv func(string) string, s *s
 		r.add(ok, "token", "none, and "+s.dialect.String()+" devices need none", "")
 		return
 	default:
-		r.add(fail, "token", "there is none", "generate one at https://portal.qrypt.com and set "+qrypt.EnvToken+", or "+qrypt.EnvTokenFile+" to a file that holds it")
+		r.add(fail, "token", "there is none", tokenAdvice("one", s.endpoints)+", and set "+qrypt.EnvToken+", or "+qrypt.EnvTokenFile+" to a file that holds it")
 		return
 	}
 	token, err := read(ctx)
@@ -180,7 +180,7 @@ func checkToken(ctx context.Context, r *report, getenv func(string) string, s *s
 		r.add(fail, "token", err.Error(), "put the token there, and let this user read it")
 		return
 	}
-	state, shape, advice := describeToken(token, time.Now())
+	state, shape, advice := describeToken(token, s.endpoints, time.Now())
 	if _, isJWT := jwtExpiry(token); state != fail || isJWT {
 		s.token = read // also one that has expired by this host's clock, which may be wrong
 	}

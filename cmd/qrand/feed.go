@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/qrand"
 	"example.com/qrand/kernel"
 	"example.com/qrand/qrypt"
 )
@@ -18,6 +19,7 @@ type feedOptions struct {
 	once       bool
 	interval   waitFlag
 	creditBits int
+	rehearsal  bool
 }
 
 // shortestInterval is kernel.Config's.
@@ -42,7 +44,8 @@ CAP_SYS_ADMIN, and is a promise that nobody else knows the block: you trust
 the service, and all that is between it and here, to keep it. Since Linux 5.19
 a credit matters only until the kernel's generator is initialized, and TLS
 waits for that before the first block can come, so leave it at 0 unless you
-know better. EMULATED entropy is never credited.
+know better. EMULATED entropy is never credited: where a credit is asked for, an
+emulator's blocks are refused, or with --rehearsal mixed without.
 
 With --once the exit status is 1 if nothing was mixed. deploy/systemd has a
 unit that runs this with no privilege at all.`,
@@ -59,6 +62,9 @@ unit that runs this with no privilege at all.`,
 			if o.once && cmd.Flags().Changed("interval") {
 				return misused(cmd, "--once and --interval: which?")
 			}
+			if o.rehearsal && o.creditBits == 0 {
+				return misused(cmd, "--rehearsal is about --credit-bits: without a credit blocks of an emulator are mixed anyway")
+			}
 			return runFeed(cmd.Context(), c, o)
 		},
 	}
@@ -66,16 +72,18 @@ unit that runs this with no privilege at all.`,
 	f.BoolVar(&o.once, "once", false, "feed one block, say what was achieved, and end")
 	f.Var(&o.interval, "interval", "time from one block to the next")
 	f.IntVar(&o.creditBits, "credit-bits", 0, "`BITS` of entropy to credit a block with, up to 8192 (default 0)")
+	addRehearsal(cmd, &o.rehearsal)
 	return cmd
 }
 
 func runFeed(ctx context.Context, c *console, o feedOptions) error {
 	t := feedTally{c: c, once: o.once, began: time.Now()}
 	feeder, err := kernel.New(kernel.Config{
-		CreditBits: o.creditBits,
-		Interval:   time.Duration(o.interval),
-		Logger:     slog.New(slog.DiscardHandler), // what it would log is said here
-		OnEvent:    t.event,
+		CreditBits:    o.creditBits,
+		AllowEmulated: o.rehearsal,
+		Interval:      time.Duration(o.interval),
+		Logger:        slog.New(slog.DiscardHandler), // what it would log is said here
+		OnEvent:       t.event,
 	})
 	if errors.Is(err, qrypt.ErrNoToken) {
 		return fmt.Errorf("%w; without an account, try qrand emulate", err)
@@ -83,8 +91,12 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 		return err
 	}
 	defer feeder.Close()
+	tellRehearsal(c, o.rehearsal)
 	if o.once {
 		_, err := feeder.Once(ctx)
+		if errors.Is(err, qrand.ErrEmulated) {
+			err = errors.New("nothing mixed: " + noCredit)
+		}
 		return errors.Join(err, t.err)
 	}
 	err = feeder.Run(ctx)
@@ -93,6 +105,9 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 	}
 	return errors.Join(t.err, t.sumUp())
 }
+
+// noCredit is why a feed with a credit refuses emulated blocks.
+const noCredit = "--credit-bits asks for quantum entropy: " + emulatorRefused
 
 // A feedTally tells what changes, and counts.
 type feedTally struct {
@@ -109,7 +124,11 @@ func (t *feedTally) event(e kernel.Event) {
 	if e.Err != nil {
 		t.failed++
 		if e.Changed && !t.once {
-			t.c.note("nothing mixed: %s; next try in %v", plain(e.Err.Error()), time.Until(e.Next).Round(time.Second))
+			why := plain(e.Err.Error())
+			if errors.Is(e.Err, qrand.ErrEmulated) {
+				why = noCredit
+			}
+			t.c.note("nothing mixed: %s; next try in %v", why, time.Until(e.Next).Round(time.Second))
 		}
 		return
 	}

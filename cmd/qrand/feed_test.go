@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"example.com/qrand"
 	"example.com/qrand/kernel"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
@@ -25,6 +27,7 @@ func TestFeedTells(t *testing.T) {
 	for _, e := range []kernel.Event{
 		{Result: mixed, Changed: true}, {Result: mixed}, {Result: mixed},
 		{Err: errors.New("qrypt: no"), Next: next, Changed: true}, {Err: errors.New("qrypt: no"), Next: next},
+		{Err: fmt.Errorf("kernel: %w", qrand.ErrEmulated), Next: next, Changed: true},
 		{Result: emulated, Changed: true}, {Result: emulated},
 	} {
 		tally.event(e)
@@ -34,12 +37,12 @@ func TestFeedTells(t *testing.T) {
 	}
 	want := `mixed 1024 bytes (credited 8 bits), reseeded
 mixed 1024 bytes of EMULATED entropy (credited 0 bits), not reseeded: not permitted (needs CAP_SYS_ADMIN)
-5 blocks mixed in 0s (2 of them EMULATED), 3 reseeds, 24 bits credited, 2 attempts failed.
+5 blocks mixed in 0s (2 of them EMULATED), 3 reseeds, 24 bits credited, 3 attempts failed.
 `
 	if out.String() != want {
 		t.Errorf("stdout is\n%s, want\n%s", out, want)
 	}
-	if want := "qrand: nothing mixed: no; next try in 1h0m0s\n"; errs.String() != want {
+	if want := "qrand: nothing mixed: no; next try in 1h0m0s\nqrand: nothing mixed: " + noCredit + "; next try in 1h0m0s\n"; errs.String() != want {
 		t.Errorf("stderr is %q, want %q", errs, want)
 	}
 }

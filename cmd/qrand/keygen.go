@@ -28,6 +28,7 @@ type keygenOptions struct {
 	record         string // file; "": beside the key
 	fingerprintKey string // file
 	require        choice
+	rehearsal      bool
 	wait           waitFlag
 
 	secret passphraseOptions
@@ -40,7 +41,7 @@ func newKeygenCommand(c *console) *cobra.Command {
 	o := keygenOptions{
 		format:  choice{"pem", allFormats},
 		require: choice{"", []string{"initial", "fresh"}},
-		wait:    waitFlag(5 * time.Second),
+		wait:    waitFlag(30 * time.Second),
 	}
 	var list bool
 	cmd := &cobra.Command{
@@ -60,7 +61,9 @@ and the record say that there is no quantum entropy in it.
 
 For a key ceremony, --require fresh asks the service for a block now, for each
 key one of its own, and makes no key without it, nor while the service fails.
---require initial wants any block. --fingerprint-key names a file with 32
+--require initial wants any block. Neither takes the blocks of an emulator,
+unless --rehearsal says that this is a rehearsal: its keys are good for nothing
+else, and their records say "emulated". --fingerprint-key names a file with 32
 secret bytes or more, with which fingerprints in records of several ceremonies
 can be compared.
 
@@ -111,6 +114,7 @@ how many bytes that was.`,
 	f.IntVar(&o.count, "count", 1, "make `N` keys, numbered before the extension of FILE")
 	f.StringVar(&o.comment, "comment", "", "the comment of ssh keys")
 	addChoice(cmd, &o.require, "require", "make no key without quantum entropy")
+	addRehearsal(cmd, &o.rehearsal)
 	f.Var(&o.wait, "wait", "how long to wait for the first block")
 	f.StringVar(&o.record, "provenance", "", "write the record to this `FILE` instead")
 	f.StringVar(&o.fingerprintKey, "fingerprint-key", "", "key the fingerprints of blocks with the content of `FILE`")
@@ -133,6 +137,8 @@ func (o *keygenOptions) check(c *console) error {
 		return fmt.Errorf("%s keys cannot be told apart in one stream: use -o FILE", format)
 	case o.file == "" && o.count > 1 && o.record != "":
 		return errors.New("--provenance is about one key, or files: use -o FILE")
+	case o.rehearsal && o.require.value == "":
+		return errors.New(rehearsalAlone)
 	case o.comment != "" && format != "ssh":
 		return errors.New("--comment is about --format ssh")
 	case o.comment != strings.Join(strings.Fields(o.comment), " "):
@@ -192,7 +198,7 @@ func (o *keygenOptions) numbered(path string, i int) string {
 }
 
 func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
-	cfg := qrand.Config{Policy: policies[o.require.value], BatchBlocks: 1}
+	cfg := qrand.Config{Policy: policies[o.require.value], AllowEmulated: o.rehearsal, BatchBlocks: 1}
 	var err error
 	if cfg.FingerprintKey, err = readFingerprintKey(o.fingerprintKey); err != nil {
 		return err
@@ -213,6 +219,7 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	}
 	defer src.Close()
 
+	tellRehearsal(c, o.rehearsal)
 	spin := c.newSpinner(c.err, c.errTTY, "waiting for a block of entropy")
 	seeded := waitSeeded(ctx, src, time.Duration(o.wait)) == nil
 	spin.end()
@@ -247,7 +254,7 @@ func reseed(ctx context.Context, src *qrand.Source, wait waitFlag) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait))
 	defer cancel()
 	if err := src.Reseed(ctx); err != nil {
-		return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s", plain(err.Error()))
+		return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s", explain(err))
 	}
 	return nil
 }

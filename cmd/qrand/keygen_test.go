@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	mathrand "math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/keygen"
 	"example.com/qrand/provenance"
+	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
@@ -254,7 +256,7 @@ func TestKeygenRecords(t *testing.T) {
 func ceremony(t *testing.T) (*qrypttest.Server, *qrand.Source) {
 	t.Helper()
 	server := serve(t, qrypttest.Config{})
-	src, err := newSource(qrand.Config{Policy: qrand.RequireFresh, BatchBlocks: 1})
+	src, err := newSource(qrand.Config{Policy: qrand.RequireFresh, AllowEmulated: true, BatchBlocks: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -554,7 +556,7 @@ func TestInterrupted(t *testing.T) {
 // is no second key where there is no second block.
 func TestCeremonyOfSeveral(t *testing.T) {
 	server := serve(t, qrypttest.Config{})
-	dir := keygenIn(t, "ed25519", "-o", "DIR/key", "--count", "3", "--require", "fresh")
+	dir := keygenIn(t, "ed25519", "-o", "DIR/key", "--count", "3", "--require", "fresh", "--rehearsal")
 	seen := map[string]bool{}
 	for i := range 3 {
 		data, err := os.ReadFile(fmt.Sprintf("%s/key-%d%s", dir, i+1, recordSuffix))
@@ -573,8 +575,25 @@ func TestCeremonyOfSeveral(t *testing.T) {
 	server.Script(qrypttest.Fault{Kind: qrypttest.OK}, qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
 	dir = t.TempDir()
 	c, _, errs := screen(false, nil)
-	status := execute(t.Context(), []string{"keygen", "ed25519", "-o", dir + "/key", "--count", "3", "--require", "fresh"}, c)
+	status := execute(t.Context(), []string{"keygen", "ed25519", "-o", dir + "/key", "--count", "3", "--require", "fresh", "--rehearsal"}, c)
 	if files, _ := filepath.Glob(dir + "/*"); status != exitFailure || len(files) != 3 || !strings.Contains(errs.String(), "(after 1 key, which are complete)") {
+		t.Errorf("status %d, files %v: %s", status, files, errs)
+	}
+}
+
+// TestCeremonyMeetsEmulator: where an emulator takes the service's place between two
+// keys, there is no second one.
+func TestCeremonyMeetsEmulator(t *testing.T) {
+	serveUnlabelled(t, func(answer int, h http.Header) {
+		if answer > 1 {
+			h.Set(qrypt.EmulatedHeader, "yes")
+		}
+	})
+	dir := t.TempDir()
+	c, _, errs := screen(false, nil)
+	status := execute(t.Context(), []string{"keygen", "ed25519", "-o", dir + "/key", "--count", "2", "--require", "fresh"}, c)
+	want := "no block of quantum entropy, which --require fresh asks for: " + emulatorRefused + " (after 1 key, which are complete)"
+	if files, _ := filepath.Glob(dir + "/*"); status != exitFailure || len(files) != 3 || !strings.Contains(errs.String(), want) {
 		t.Errorf("status %d, files %v: %s", status, files, errs)
 	}
 }

@@ -2,7 +2,7 @@
 // it: random bytes with quantum entropy from Qrypt's Entropy-as-a-Service in
 // them, never weaker than crypto/rand.
 //
-//	qrand demo      the whole story in a few seconds, on an emulated service
+//	qrand demo      the whole story in half a minute, on an emulated service
 //	qrand read      random bytes, as openssl rand prints them
 //	qrand keygen    a key, and a record of where its entropy came from
 //	qrand verify    whether a record is a key's, and what it says

@@ -30,6 +30,8 @@ type readOptions struct {
 	require choice
 	mix     choice
 	wait    waitFlag
+
+	rehearsal bool
 }
 
 func newReadCommand(c *console) *cobra.Command {
@@ -38,7 +40,7 @@ func newReadCommand(c *console) *cobra.Command {
 		format:  choice{"raw", []string{"raw", "hex", "base64"}},
 		require: choice{"", []string{"initial", "fresh"}},
 		mix:     choice{"xor", []string{"xor", "rekey", "refill"}},
-		wait:    waitFlag(5 * time.Second),
+		wait:    waitFlag(30 * time.Second),
 	}
 	cmd := &cobra.Command{
 		Use:   "read [flags]",
@@ -52,9 +54,10 @@ The service is asked for one block of 1,024 bytes, or for more as a read of
 more than 1 MiB goes on. Raw bytes are not printed to a terminal.
 
 --require initial wants a block before the first byte; --require fresh also
-stops if later the last block is over ten minutes old. --mix says where
-crypto/rand enters: xor over every byte, rekey once for each 64 KiB (faster),
-refill once for each 4,064 bytes of a buffer.`,
+stops if later the last block is over ten minutes old. Neither takes the blocks
+of an emulator without --rehearsal. --mix says where crypto/rand enters: xor
+over every byte, rekey once for each 64 KiB (faster), refill once for each
+4,064 bytes of a buffer.`,
 		Example: `  qrand read -n 32 --format hex
   qrand read -n 32 -o seed.bin --require initial
   qrand read -n 1GiB --mix rekey | pv >/dev/null`,
@@ -65,6 +68,9 @@ refill once for each 4,064 bytes of a buffer.`,
 			if o.file == "" && o.force {
 				return misused(cmd, "--force is about -o, which is not there")
 			}
+			if o.rehearsal && o.require.value == "" {
+				return misused(cmd, rehearsalAlone)
+			}
 			return runRead(cmd.Context(), c, o)
 		},
 	}
@@ -74,6 +80,7 @@ refill once for each 4,064 bytes of a buffer.`,
 	f.StringVarP(&o.file, "output", "o", "", "write to a new `FILE`, for its owner only")
 	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
 	addChoice(cmd, &o.require, "require", "fail without quantum entropy")
+	addRehearsal(cmd, &o.rehearsal)
 	addChoice(cmd, &o.mix, "mix", "where crypto/rand enters")
 	f.Var(&o.wait, "wait", "how long to wait for the first block")
 	return cmd
@@ -85,6 +92,8 @@ func (o *readOptions) config() qrand.Config {
 		Mix:         mixes[o.mix.value],
 		Policy:      policies[o.require.value],
 		BatchBlocks: 1, // a stock would be lost when the program ends
+
+		AllowEmulated: o.rehearsal,
 	}
 	if o.size > bulkSize {
 		cfg.BatchBlocks = bulkBatch
@@ -104,6 +113,7 @@ func runRead(ctx context.Context, c *console, o readOptions) error {
 	}
 	defer src.Close()
 
+	tellRehearsal(c, o.rehearsal)
 	// A spinner would spoil the line of what is piped from here to the terminal
 	// later, but it takes itself away before the first byte.
 	spin := c.newSpinner(c.err, c.errTTY, "waiting for a block of entropy")

@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,16 +26,40 @@ func serve(t *testing.T, cfg qrypttest.Config) *qrypttest.Server {
 	t.Helper()
 	server := qrypttest.NewServer(cfg)
 	t.Cleanup(server.Close)
+	pointTo(t, strings.Join(server.Endpoints(), ","), server.Token(), server.CAPEM())
+	return server
+}
+
+// serveUnlabelled starts a service, that the environment points to, which does not
+// say that it is emulated. It may change the header of each answer.
+func serveUnlabelled(t *testing.T, change func(answer int, h http.Header)) *httptest.Server {
+	t.Helper()
+	var answers atomic.Int32
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n := int(answers.Add(1))
+		block := make([]byte, 1024)
+		mathrand.NewChaCha8([32]byte{byte(n)}).Read(block)
+		w.Header().Set("Content-Type", "application/json")
+		change(n, w.Header())
+		fmt.Fprintf(w, `{"random":["%s"],"size":1}`, base64.StdEncoding.EncodeToString(block))
+	}))
+	t.Cleanup(server.Close)
+	pointTo(t, server.URL, "token-of-nobody", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	return server
+}
+
+// pointTo sets the environment.
+func pointTo(t *testing.T, endpoints, token string, caPEM []byte) {
+	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
+	if err := os.WriteFile(ca, caPEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("QRYPT_ENDPOINTS", strings.Join(server.Endpoints(), ","))
-	t.Setenv("QRYPT_CA_FILE", ca)
-	t.Setenv("QRYPT_TOKEN", server.Token())
-	t.Setenv("QRYPT_TOKEN_FILE", "")
-	t.Setenv("QRYPT_DIALECT", "")
-	return server
+	for name, value := range map[string]string{
+		"QRYPT_ENDPOINTS": endpoints, "QRYPT_CA_FILE": ca, "QRYPT_TOKEN": token, "QRYPT_TOKEN_FILE": "", "QRYPT_DIALECT": "",
+	} {
+		t.Setenv(name, value)
+	}
 }
 
 func TestRawBytesAreNotForTerminals(t *testing.T) {

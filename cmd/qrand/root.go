@@ -18,7 +18,7 @@ The access token comes from QRYPT_TOKEN, or from the file that
 QRYPT_TOKEN_FILE names. QRYPT_ENDPOINTS, QRYPT_DIALECT and QRYPT_CA_FILE say
 where the service is, if it is not Qrypt's own. No account is needed for
 qrand demo and qrand emulate.`,
-		Example: `  qrand demo                       # see it ride out seven kinds of outage
+		Example: `  qrand demo                       # see it ride out six kinds of outage
   qrand doctor                     # is everything set up?
   qrand read -n 32 --format hex    # 32 bytes for a person to look at
   qrand keygen ecdsa-p256 -o key   # a key, and where its entropy came from`,

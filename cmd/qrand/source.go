@@ -7,12 +7,41 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"example.com/qrand"
 	"example.com/qrand/qrypt"
 )
 
 // policies are what --require may say.
 var policies = map[string]qrand.Policy{"": qrand.Augment, "initial": qrand.RequireInitial, "fresh": qrand.RequireFresh}
+
+// addRehearsal adds the flag that lets a requirement be met by an emulator.
+func addRehearsal(cmd *cobra.Command, rehearsal *bool) {
+	cmd.Flags().BoolVar(rehearsal, "rehearsal", false, "blocks of an emulator will do: a rehearsal, not quantum entropy")
+}
+
+// rehearsalAlone is what is wrong with --rehearsal by itself.
+const rehearsalAlone = "--rehearsal is about --require, which is not there: without it blocks of an emulator are taken anyway"
+
+// tellRehearsal notes, before anything is made, what it is going to be good for.
+func tellRehearsal(c *console, rehearsal bool) {
+	if rehearsal {
+		c.note("this is a rehearsal: blocks of an emulator will do, which are not quantum entropy")
+	}
+}
+
+// emulatorRefused is what to know about qrand.ErrEmulated.
+const emulatorRefused = "the endpoint is an emulator, or has its blocks from one, and they are not quantum entropy: " +
+	"is " + qrypt.EnvEndpoints + " right? To rehearse with an emulator, add --rehearsal"
+
+// explain is the text of an error of a requirement.
+func explain(err error) string {
+	if errors.Is(err, qrand.ErrEmulated) {
+		return emulatorRefused
+	}
+	return plain(err.Error())
+}
 
 // newSource makes a Source on the service that the environment names. What it
 // would log, a command says itself.
@@ -28,8 +57,9 @@ func newSource(cfg qrand.Config) (*qrand.Source, error) {
 	return qrand.New(cfg)
 }
 
-// waitSeeded waits for the first block, but no longer than it can come: a
-// refused token will not be accepted in the next five seconds.
+// waitSeeded waits for the first block, but no longer than it can come: a quota
+// that is used up will not be renewed in the next five seconds, and an emulator will
+// not become the service.
 func waitSeeded(ctx context.Context, src *qrand.Source, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -43,17 +73,29 @@ func waitSeeded(ctx context.Context, src *qrand.Source, wait time.Duration) erro
 		case err := <-seeded:
 			return err
 		case <-poll.C:
-			if st := src.Status(); st.State == qrand.Degraded && st.NextRequest.After(deadline) {
+			st := src.Status()
+			if st.State == qrand.Degraded && (st.NextRequest.After(deadline) || st.Reason == qrand.NoToken || onlyEmulators(st)) {
 				cancel()
 			}
 		}
 	}
 }
 
+// onlyEmulators reports whether nothing came but blocks of emulators, which are
+// refused.
+func onlyEmulators(st qrand.Status) bool {
+	return st.Failures[qrand.Emulated] > 0 && len(st.Failures) == 1
+}
+
 // why says for what reason there is no block.
 func why(st qrand.Status, wait waitFlag) string {
-	if st.LastError == "" {
+	switch {
+	case st.LastError == "":
 		return fmt.Sprintf("the service did not answer within %v", time.Duration(wait))
+	case st.Reason == qrand.Emulated:
+		return emulatorRefused
+	case st.Failures[qrand.Emulated] > 0:
+		return plain(st.LastError) + "; as for another one, " + emulatorRefused
 	}
 	return plain(st.LastError)
 }

@@ -16,9 +16,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// stepLimit is for entering a storm or leaving it: a rate limit's window, and
-// then some. A variable for tests.
-var stepLimit = 15 * time.Second
+// stepLimit is for entering a storm or leaving it: refused by both endpoints as one
+// too many, a Source may wait 24 s for its turn. A variable for tests.
+var stepLimit = 40 * time.Second
 
 const (
 	pollEvery = 20 * time.Millisecond  // where no event may come
@@ -110,32 +110,40 @@ func (t *theatre) opening(ctx context.Context) {
 }
 
 // play runs a storm and the recovery from it, and says what is going on. It
-// returns how long it took the Source to notice, and to recover.
+// returns how long it took the Source to notice, and to recover; -1 if it did not.
 func (t *theatre) play(ctx context.Context, s storm, say func(string)) (noticed, recovered time.Duration) {
 	say("the service begins to fail")
 	began := time.Now()
 	if err := s.begin(t); err != nil {
 		t.problem(s.name, "cannot begin: %v", err)
-		return 0, 0
+		return -1, -1
 	}
 	t.until(ctx, s.name, func(st qrand.Status) bool {
 		return st.State == qrand.Degraded && st.Reason == s.reason
 	})
-	noticed = t.src.Status().Since.Sub(began)
+	noticed = entered(t.src.Status(), qrand.Degraded, began)
 	say("degraded, and reads go on")
 	t.moreReads(ctx, s.name, readFor)
 	t.note(s.name, "storm", qrand.Degraded, s.reason)
 
-	say("the service is well, until the Source may ask it")
+	say("the service is well again; the Source waits until it may ask" + s.patience)
 	began = time.Now()
 	if err := s.end(t); err != nil {
 		t.problem(s.name, "cannot end: %v", err)
 	}
 	t.until(ctx, s.name, func(st qrand.Status) bool { return st.State == qrand.Seeded })
-	recovered = t.src.Status().Since.Sub(began)
+	recovered = entered(t.src.Status(), qrand.Seeded, began)
 	t.moreReads(ctx, s.name, 0)
 	t.note(s.name, "recovery", qrand.Seeded, "")
 	return noticed, recovered
+}
+
+// entered is how long after began the Source entered the state; -1 if it did not.
+func entered(st qrand.Status, state qrand.State, began time.Time) time.Duration {
+	if st.State != state || st.Since.Before(began) {
+		return -1
+	}
+	return st.Since.Sub(began)
 }
 
 // until makes the Source ask the service, again and again as far as it may,
@@ -192,19 +200,20 @@ type storm struct {
 	reason qrand.Reason
 	begin  func(*theatre) error
 	end    func(*theatre) error
+
+	patience string // why the recovery takes long, where it does
 }
 
-// storms are in the order that costs least: a rate limit without Retry-After
-// holds until ten seconds have passed since our oldest request, so it comes
-// last; and each rate limit slows the requests after it.
+// storms are in the order that costs least: a rate limit slows the requests after
+// it, so it comes last.
 var storms = []storm{
-	{"503 no supply", qrand.NoSupply, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), calm},
-	{"HTML garbage", qrand.Malformed, scripted(qrypttest.Fault{Kind: qrypttest.HTML}), calm},
-	{"service gone", qrand.Unreachable, leave, comeBack},
-	{"403 quota", qrand.QuotaReached, useUp, changeAccount},
-	{"401 revoked", qrand.Unauthorized, revoke, rotate},
-	{"429 after 1 s", qrand.RateLimited, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Second}), calm},
-	{"429", qrand.RateLimited, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 429}), calm},
+	{"503 no supply", qrand.NoSupply, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), calm, ""},
+	{"HTML garbage", qrand.Malformed, scripted(qrypttest.Fault{Kind: qrypttest.HTML}), calm, ""},
+	{"service gone", qrand.Unreachable, leave, comeBack, ""},
+	{"403 quota", qrand.QuotaReached, useUp, changeAccount, ""},
+	{"401 revoked", qrand.Unauthorized, revoke, rotate, ""},
+	{"429 too many", qrand.RateLimited, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Second}), calm,
+		", up to 24 s, for others may share the limit"},
 }
 
 func scripted(f qrypttest.Fault) func(*theatre) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -13,7 +14,7 @@ import (
 const maxTokenLen = 16 << 10
 
 // describeToken says what can be seen of a token without showing any of it.
-func describeToken(token string, now time.Time) (s status, detail, advice string) {
+func describeToken(token string, endpoints []string, now time.Time) (s status, detail, advice string) {
 	n := len(token)
 	switch {
 	case n == 0:
@@ -35,11 +36,40 @@ func describeToken(token string, now time.Time) (s status, detail, advice string
 	case expiry.IsZero():
 		return ok, detail + ", a JWT without expiry", ""
 	case !now.Before(expiry):
-		return fail, fmt.Sprintf("%s, a JWT that expired on %s", detail, day(expiry)), "generate a new one at https://portal.qrypt.com"
+		return fail, fmt.Sprintf("%s, a JWT that expired on %s", detail, day(expiry)), tokenAdvice("a new one", endpoints)
 	case expiry.Sub(now) < 7*24*time.Hour:
-		return warn, fmt.Sprintf("%s, a JWT that expires soon, on %s", detail, expiry.UTC().Format("2006-01-02 15:04 MST")), "generate a new one at https://portal.qrypt.com"
+		return warn, fmt.Sprintf("%s, a JWT that expires soon, on %s", detail, expiry.UTC().Format("2006-01-02 15:04 MST")), tokenAdvice("a new one", endpoints)
 	}
 	return ok, fmt.Sprintf("%s, a JWT that expires on %s", detail, day(expiry)), ""
+}
+
+// tokenAdvice says where there is a token for the endpoints: at Qrypt's portal for
+// its own, elsewhere from whoever runs them.
+func tokenAdvice(token string, endpoints []string) string {
+	var ways []string
+	var hosts []string
+	for _, endpoint := range endpoints {
+		if host, qrypts := hostOf(endpoint); !qrypts {
+			hosts = append(hosts, host)
+		}
+	}
+	if len(hosts) < len(endpoints) || len(endpoints) == 0 {
+		ways = append(ways, "generate "+token+" at https://portal.qrypt.com")
+	}
+	if len(hosts) > 0 {
+		ways = append(ways, "ask whoever runs "+strings.Join(hosts, " and ")+" for "+token)
+	}
+	return strings.Join(ways, ", or ")
+}
+
+// hostOf is the host of an endpoint, and whether it is one of Qrypt's own. A relay
+// or a device is not: it has tokens, quotas and limits of its own.
+func hostOf(endpoint string) (host string, qrypts bool) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return "the endpoint", false
+	}
+	return u.Host, strings.HasSuffix(strings.ToLower(u.Hostname()), ".qrypt.com")
 }
 
 // jwtExpiry decodes the exp claim of a JSON Web Token (RFC 7519 section 4.1.4),

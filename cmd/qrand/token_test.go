@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/qrand/qrypt"
 )
 
 func jwt(header, claims string) string {
@@ -40,7 +42,7 @@ func TestDescribeToken(t *testing.T) {
 		{"no JWT: exp is text", jwt(head, `{"exp":"soon"}`), ok, "characters"},
 		{"no JWT: two parts", strings.TrimSuffix(jwt(head, `{"exp":1}`), ".c2lnbmF0dXJl"), ok, "characters"},
 	} {
-		got, detail, advice := describeToken(test.token, now)
+		got, detail, advice := describeToken(test.token, nil, now)
 		if got != test.want || !strings.Contains(detail, test.text) {
 			t.Errorf("%s: %s, %q, want %s and %q", test.name, got, detail, test.want, test.text)
 		}
@@ -54,6 +56,24 @@ func TestDescribeToken(t *testing.T) {
 		}
 		if len(test.token) > 5 && strings.Contains(detail+advice, test.token) {
 			t.Errorf("%s: the token is shown: %q", test.name, detail)
+		}
+	}
+}
+
+func TestTokenAdvice(t *testing.T) {
+	for _, test := range []struct {
+		endpoints []string
+		want      string
+	}{
+		{nil, "generate one at https://portal.qrypt.com"},
+		{[]string{qrypt.EndpointEUS, "https://API-WEU.QRYPT.COM:443"}, "generate one at https://portal.qrypt.com"},
+		{[]string{"https://relay.example:8443", "https://[::1]:1"}, "ask whoever runs relay.example:8443 and [::1]:1 for one"},
+		{[]string{"https://notqrypt.com"}, "ask whoever runs notqrypt.com for one"},
+		{[]string{"https://api.qrypt.com.example"}, "ask whoever runs api.qrypt.com.example for one"},
+		{[]string{"https://relay.example", qrypt.EndpointEUS}, "generate one at https://portal.qrypt.com, or ask whoever runs relay.example for one"},
+	} {
+		if got := tokenAdvice("one", test.endpoints); got != test.want {
+			t.Errorf("%q: %q, want %q", test.endpoints, got, test.want)
 		}
 	}
 }
