@@ -26,10 +26,10 @@ import (
 )
 
 // files are the ones that matter: the generator, its locks, the seed and when it
-// comes, the outage table, and what judges a block.
+// comes, whom it is asked of and when, and what judges a block.
 var files = []string{
-	"drbg.go", "shard.go", "reseed.go", "fetch.go", "fallback.go",
-	"internal/outage/outage.go", "internal/outage/pace.go", "internal/outage/schedule.go", "internal/outage/inspect.go",
+	"drbg.go", "shard.go", "reseed.go", "fallback.go",
+	"internal/supply/supply.go", "internal/supply/endpoint.go", "internal/supply/failures.go", "internal/supply/crowd.go", "internal/supply/log.go", "internal/supply/run.go",
 	"internal/health/health.go", "internal/health/seen.go", "internal/clock/clock.go",
 }
 

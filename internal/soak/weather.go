@@ -132,8 +132,8 @@ func (w *weather) checkRefused(ctx context.Context, old string) {
 		w.rep.fail("a client: %v", err)
 		return
 	}
-	for range 4 { // the client asks the one region and the other
-		blocks, err := client.Blocks(ctx, 1)
+	for _, each := range slices.Repeat(client.Each(), 2) {
+		blocks, err := each.Blocks(ctx, 1)
 		switch {
 		case err == nil:
 			blocks[0].Wipe()
