@@ -94,6 +94,7 @@ type endpoint struct {
 	err         error          // the last failure
 	notBefore   time.Time      // when it may be asked next
 	refused     time.Time      // when it last did, as one of too many
+	alone       bool           // it has refused us once in an old row of others: their turns are not its own yet
 	lifted      bool           // somebody waits, or there is another token: it is tried whatever it said
 	looked      bool           // for another token, in vain, since it last failed for want of one
 	heldUntil   time.Time      // until when it asked us to wait
@@ -105,7 +106,7 @@ func (e *endpoint) failing() bool { return e.retry != nil }
 
 // ask begins a request.
 func (e *endpoint) ask(ctx context.Context, n, number int, answers chan<- Answer, now time.Time) {
-	e.state, e.number, e.asked, e.lifted = asking, number, now, false
+	e.state, e.number, e.asked, e.alone, e.lifted = asking, number, now, false, false
 	e.waits.Store(false)
 	e.waited.Store(false)
 	ctx, e.cancel = context.WithCancel(ctx)

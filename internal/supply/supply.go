@@ -401,9 +401,11 @@ func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
 			turn = earlier(turn, other.notBefore)
 		}
 	}
-	e.refused = now
-	switch joins := first && !e.crowd.row.IsZero(); {
-	case joins && !turn.IsZero() && !turn.After(now.Add(least+shortFrame)):
+	joins := first && !e.crowd.row.IsZero()
+	together := now.Sub(e.crowd.row) < shortFrames*shortFrame && !turn.IsZero() && !turn.After(now.Add(least+shortFrame))
+	e.refused, e.alone = now, joins && !together
+	switch {
+	case joins && together:
 		e.notBefore = turn
 	case joins: // theirs is an old row, and e may have another limit
 		e.notBefore = now.Add(least + s.dice.upTo(shortFrame))
@@ -411,7 +413,7 @@ func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
 		from, to := e.crowd.refused(max(min(least, RateWindow), s.pace.spacing()), now)
 		at := from.Add(s.dice.upTo(to.Sub(from)))
 		for _, other := range s.endpoints {
-			if other.crowd == e.crowd && s.inRow(other) {
+			if other.crowd == e.crowd && s.inRow(other) && !other.alone {
 				other.notBefore = clock.Later(other.notBefore, at)
 			}
 		}
