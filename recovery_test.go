@@ -473,13 +473,13 @@ func TestOutOfStep(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
+		for _, s := range all {
+			s.Close()
+		}
 		for at, requests := range inSecond {
 			if requests > n/10+5 {
 				t.Errorf("%d of %d Sources ask in the second after %v", requests, n, at)
 			}
-		}
-		for _, s := range all {
-			s.Close()
 		}
 	})
 }
