@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+
+	"example.com/qrand/internal/supply"
 )
 
 // osReader is the operating system's generator. It is captured here, when the
@@ -70,25 +72,5 @@ const (
 	Failed       Reason = "failed"
 )
 
-var reasonTexts = map[Reason]string{
-	RateLimited:  "rate limited (429)",
-	NoSupply:     "service out of supply (503)",
-	ServerError:  "service error (5xx)",
-	Unreachable:  "service unreachable",
-	TLSFailed:    "TLS failed",
-	TimedOut:     "service timed out",
-	QuotaReached: "quota reached (403)",
-	Unauthorized: "token refused (401)",
-	NoToken:      "no token",
-	BadRequest:   "request refused (4xx)",
-	Malformed:    "answer malformed",
-	Redirected:   "answer redirected",
-	Unhealthy:    "block unhealthy",
-	Repeated:     "block repeated",
-	TooOld:       "block too old",
-	Emulated:     "block emulated",
-	Failed:       "request failed",
-}
-
 // String says it in a few words; empty for no Reason.
-func (r Reason) String() string { return reasonTexts[r] }
+func (r Reason) String() string { return supply.Text(string(r)) }

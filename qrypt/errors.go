@@ -80,10 +80,7 @@ func (e *Error) Error() string {
 // help. An endpoint that is not Qrypt's own, a relay or a device, has tokens,
 // quotas and limits of its own.
 func (e *Error) advice() string {
-	host, qrypts := "the endpoint", false
-	if u, err := url.Parse(e.Endpoint); err == nil && u.Host != "" {
-		host, qrypts = u.Host, strings.HasSuffix(strings.ToLower(u.Hostname()), ".qrypt.com")
-	}
+	host, qrypts := Operator(e.Endpoint)
 	switch {
 	case e.Class == ErrUnauthorized && qrypts:
 		return "generate a new one in the Qrypt portal"
@@ -99,6 +96,16 @@ func (e *Error) advice() string {
 		return host + " has a limit of its own: ask whoever runs it"
 	}
 	return ""
+}
+
+// Operator is the host of an endpoint, and whether Qrypt runs it. A relay or a
+// device is run by others, who have tokens, quotas and limits of their own.
+func Operator(endpoint string) (host string, qrypts bool) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return "the endpoint", false
+	}
+	return u.Host, strings.HasSuffix(strings.ToLower(u.Hostname()), ".qrypt.com")
 }
 
 // Unwrap gives the class and, for transport failures and those of a TokenFunc,

@@ -260,7 +260,7 @@ func TestPageStates(t *testing.T) {
 			synctest.Wait()
 			p := w.page()
 			next := w.nextRequest(30*time.Second, 50*time.Second)
-			p.want(t, "state", "Handing out from stock; the service fails: rate limited (429), next request in "+next, "(10 s ago)", advice[qrand.RateLimited])
+			p.want(t, "state", "Handing out from stock; the service fails: rate limited (429), next request in "+next, "(10 s ago)", "Find out who else uses this token, or ask whoever runs "+strings.TrimPrefix(pageOrigin, "https://")+" for a higher limit")
 			p.want(t, "upstream", "fails since")
 			p.want(t, "next", "in "+next)
 			p.want(t, "last-error", "too many requests", "HTTP 429")
@@ -339,18 +339,6 @@ func TestPageEndpoints(t *testing.T) {
 		w := &pageWorld{Relay: o.Relay, t: t}
 		w.page().want(t, "service", "Endpointshttps://one.test https://two.test answered last")
 	})
-}
-
-// TestPageAdvice: there is some for each way in which the service fails.
-func TestPageAdvice(t *testing.T) {
-	for _, row := range supply.Table {
-		if row.Err == supply.ErrEmulated { // a relay hands it on, and says so
-			continue
-		}
-		if advice[qrand.Reason(row.Reason)] == "" {
-			t.Errorf("none for %s", row.Reason)
-		}
-	}
 }
 
 // TestPageFigures: each figure is the one that a program gets.

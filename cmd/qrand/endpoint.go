@@ -183,7 +183,7 @@ func checkFetch(ctx context.Context, r *report, endpoint string, s *setting, clo
 	blocks, err := client.Blocks(ctx, 1)
 	if err != nil {
 		text := strings.TrimPrefix(plain(err.Error()), endpoint+": ")
-		r.add(fail, "fetch", text, fetchAdvice(err, endpoint))
+		r.add(fail, "fetch", text, supply.AdviceOn(err, endpoint))
 		return
 	}
 	took := since(began)
@@ -193,11 +193,11 @@ func checkFetch(ctx context.Context, r *report, endpoint string, s *setting, clo
 	age := time.Since(origin.Received)
 	switch {
 	case err != nil:
-		r.add(fail, "fetch", "the block does not look random: "+plain(err.Error()), fetchAdvice(err, endpoint))
+		r.add(fail, "fetch", "the block does not look random: "+plain(err.Error()), supply.AdviceOn(err, endpoint))
 	case origin.Emulated:
-		r.add(warn, "fetch", "1 block in "+took+", EMULATED, not quantum", fetchAdvice(qrand.ErrEmulated, endpoint))
+		r.add(warn, "fetch", "1 block in "+took+", EMULATED, not quantum", supply.AdviceOn(qrand.ErrEmulated, endpoint))
 	case age >= freshFor:
-		r.add(warn, "fetch", fmt.Sprintf("1 block in %s, %v old", took, age.Round(time.Second)), fetchAdvice(qrand.ErrTooOld, endpoint))
+		r.add(warn, "fetch", fmt.Sprintf("1 block in %s, %v old", took, age.Round(time.Second)), supply.AdviceOn(qrand.ErrTooOld, endpoint))
 	default:
 		r.add(ok, "fetch", "1 block in "+took, "")
 	}
@@ -205,46 +205,6 @@ func checkFetch(ctx context.Context, r *report, endpoint string, s *setting, clo
 
 // freshFor is the MaxAge of a Source that says nothing else.
 const freshFor = 10 * time.Minute
-
-// fetchAdvice says what to do about each class of failure.
-func fetchAdvice(err error, endpoint string) string {
-	host, qrypts := hostOf(endpoint)
-	token := "check that the token was copied whole, and is one for " + host
-	quota := "ask whoever runs " + host + " for a larger quota"
-	rate := "wait a little, or ask whoever runs " + host + " for a higher limit"
-	if qrypts {
-		token = "generate a token at https://portal.qrypt.com, and check that it was copied whole"
-		quota = "ask Qrypt for a larger allotment"
-		rate = "wait ten seconds"
-	}
-	for _, row := range []struct {
-		class  error
-		advice string
-	}{
-		{qrypt.ErrNoToken, "check the token, above"},
-		{qrypt.ErrUnauthorized, token},
-		{qrypt.ErrQuota, "wait for the next period, or " + quota + "; a proxy that refuses the request answers 403, too"},
-		{qrypt.ErrRateLimited, rate + "; who else uses this token?"},
-		{qrypt.ErrNoSupply, "nothing here: a Source goes on with crypto/rand and asks again"},
-		{qrypt.ErrServer, "nothing here: a Source goes on with crypto/rand and asks again"},
-		{qrypt.ErrTLS, "see the certificate, above; a proxy that opens TLS needs its CA in " + qrypt.EnvCAFile},
-		{qrypt.ErrTimeout, "is the network slow, or does a firewall drop what it does not like?"},
-		{qrypt.ErrNetwork, "is the proxy or the address right, and does a firewall stand between?"},
-		{qrypt.ErrRedirected, "name the service itself in " + qrypt.EnvEndpoints + "; a login page of the network may be in between"},
-		{qrypt.ErrBadRequest, "are " + qrypt.EnvEndpoints + " and " + qrypt.EnvDialect + " those of this service?"},
-		{qrand.ErrUnhealthy, "do not use this endpoint; a Source refuses such blocks"},
-		{qrand.ErrRepeated, "do not use this endpoint: others may have its blocks, too; a Source refuses what has come before"},
-		{qrand.ErrTooOld, "a relay keeps blocks for too long: --require fresh refuses them; give it a relay of its own, with a --max-age"},
-		{qrand.ErrEmulated, "good for tests, and for rehearsals with --rehearsal; --require refuses such blocks"},
-		{supply.ErrHangs, "does the token's file, or the network, hang?"},
-		{qrypt.ErrMalformed, "is it the service that answers there, and in this dialect (" + qrypt.EnvDialect + ")?"},
-	} {
-		if errors.Is(err, row.class) {
-			return row.advice
-		}
-	}
-	return ""
-}
 
 // maxSkew is how far apart the clocks may be: more spoils certificates and
 // tokens, whose times are looked at.

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"time"
+
+	"example.com/qrand/qrypt"
 )
 
 // maxTokenLen is what qrypt takes.
@@ -49,7 +50,7 @@ func tokenAdvice(token string, endpoints []string) string {
 	var ways []string
 	var hosts []string
 	for _, endpoint := range endpoints {
-		if host, qrypts := hostOf(endpoint); !qrypts {
+		if host, qrypts := qrypt.Operator(endpoint); !qrypts {
 			hosts = append(hosts, host)
 		}
 	}
@@ -60,16 +61,6 @@ func tokenAdvice(token string, endpoints []string) string {
 		ways = append(ways, "ask whoever runs "+strings.Join(hosts, " and ")+" for "+token)
 	}
 	return strings.Join(ways, ", or ")
-}
-
-// hostOf is the host of an endpoint, and whether it is one of Qrypt's own. A relay
-// or a device is not: it has tokens, quotas and limits of its own.
-func hostOf(endpoint string) (host string, qrypts bool) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" {
-		return "the endpoint", false
-	}
-	return u.Host, strings.HasSuffix(strings.ToLower(u.Hostname()), ".qrypt.com")
 }
 
 // jwtExpiry decodes the exp claim of a JSON Web Token (RFC 7519 section 4.1.4),

@@ -3,6 +3,7 @@ package supply
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"example.com/qrand/internal/health"
@@ -22,40 +23,113 @@ var (
 // by itself.
 const HangLimit = time.Minute
 
-// A Row is a kind of failure. Its Reason is a word for JSON and metrics.
+// A Row is a kind of failure, with all that the project says of it and does about it.
 type Row struct {
-	Err    error // as errors.Is sees the failure
-	Reason string
-	retry  *retry
+	Err    error  // as errors.Is sees the failure
+	Reason string // a word for JSON and metrics
+	Text   string // a few words for people
+	Advice string // what to do about it
+	Others string // the same, where the endpoint is not Qrypt's own and HOST is its host; empty: Advice
+	retry  *retry // when the endpoint is asked again
 }
 
 // Table has a row for each kind of failure.
 var Table = []Row{
-	{qrypt.ErrRateLimited, "rate_limited", &slowDown},
-	{qrypt.ErrNoSupply, "no_supply", &askLess},
-	{qrypt.ErrServer, "server_error", &backOff},
-	{qrypt.ErrTLS, "tls_failed", &backOff},
-	{qrypt.ErrTimeout, "timed_out", &backOff},
-	{qrypt.ErrNetwork, "unreachable", &backOff},
-	{qrypt.ErrQuota, "quota_reached", &awaitQuota},
-	{qrypt.ErrUnauthorized, "unauthorized", &awaitToken},
-	{qrypt.ErrNoToken, NoToken, &awaitToken},
-	{qrypt.ErrBadRequest, "bad_request", &awaitPerson},
-	{qrypt.ErrRedirected, "redirected", &backOff},
-	{qrypt.ErrMalformed, "malformed", &backOff},
-	{health.ErrUnhealthy, "unhealthy", &askOne},
-	{health.ErrRepeated, "repeated", &askOne},
-	{ErrTooOld, "too_old", &askOne},
-	{ErrEmulated, "emulated", &askOne},
-	{ErrHangs, "timed_out", &backOff},
+	{qrypt.ErrRateLimited, "rate_limited", "rate limited (429)",
+		"find out who else uses this token, which allows 30 requests in 10 s; requests slow down by themselves",
+		"find out who else uses this token, or ask whoever runs HOST for a higher limit; requests slow down by themselves",
+		&slowDown},
+	{qrypt.ErrNoSupply, "no_supply", "service out of supply (503)",
+		"nothing to do here: the service has no entropy to give, and is asked again", "",
+		&askLess},
+	{qrypt.ErrServer, "server_error", "service error (5xx)",
+		"nothing to do here: the fault is the service's, and it is asked again", "",
+		&backOff},
+	{qrypt.ErrTLS, "tls_failed", "TLS failed",
+		"check this host's clock, and for proxies: one that opens TLS needs its CA in " + qrypt.EnvCAFile, "",
+		&backOff},
+	{qrypt.ErrTimeout, "timed_out", "service timed out",
+		"check this host's network: is it slow, or does a firewall or a proxy drop packets?", "",
+		&backOff},
+	{qrypt.ErrNetwork, "unreachable", "service unreachable",
+		"check the address in " + qrypt.EnvEndpoints + ", and this host's network, DNS, firewall and proxy", "",
+		&backOff},
+	{qrypt.ErrQuota, "quota_reached", "quota reached (403)",
+		"wait for the next period, ask Qrypt for a larger allotment, or use another account's token; a proxy that refuses the request answers 403, too",
+		"wait for the next period, or ask whoever runs HOST for a larger quota; a proxy that refuses the request answers 403, too",
+		&awaitQuota},
+	{qrypt.ErrUnauthorized, "unauthorized", "token refused (401)",
+		"generate a token at https://portal.qrypt.com, and check that it was copied whole" + newToken,
+		"check that the token was copied whole, and is one for HOST: whoever runs it has new ones" + newToken,
+		&awaitToken},
+	{qrypt.ErrNoToken, NoToken, "no token",
+		"set " + qrypt.EnvToken + ", or check that the file in " + qrypt.EnvTokenFile + " is there and can be read", "",
+		&awaitToken},
+	{qrypt.ErrBadRequest, "bad_request", "request refused (4xx)",
+		"check that " + qrypt.EnvEndpoints + " and " + qrypt.EnvDialect + " are those of this service", "",
+		&awaitPerson},
+	{qrypt.ErrRedirected, "redirected", "answer redirected",
+		"put the address of the service itself into " + qrypt.EnvEndpoints + ": redirects are not followed, so that the token goes nowhere else; a login page of the network may be in between", "",
+		&backOff},
+	{qrypt.ErrMalformed, "malformed", "answer malformed",
+		"check " + qrypt.EnvEndpoints + " and " + qrypt.EnvDialect + ": something other than the service may answer, such as a proxy", "",
+		&backOff},
+	{health.ErrUnhealthy, "unhealthy", "block unhealthy",
+		"do not use this endpoint, and tell whoever runs it: its blocks are not random enough, and were wiped", "",
+		&askOne},
+	{health.ErrRepeated, "repeated", "block repeated",
+		"do not use this endpoint, and check for proxies: it gave a block twice, as a cache would, so others may have its blocks", "",
+		&askOne},
+	{ErrTooOld, "too_old", "block too old",
+		"a relay keeps blocks for too long: give it a shorter --max-age, or allow a longer one here", "",
+		&askOne},
+	{ErrEmulated, "emulated", "block emulated",
+		"good for tests, and for rehearsals with --rehearsal; policies that require quantum entropy refuse such blocks", "",
+		&askOne},
+	{ErrHangs, "timed_out", "service timed out",
+		"check whether the token's file, or the network, hangs", "",
+		&backOff},
 }
+
+const newToken = "; a file in " + qrypt.EnvTokenFile + " is read again when it changes, " + qrypt.EnvToken + " needs a restart"
 
 // NoToken is the Reason of a failure for which no request was made.
 const NoToken = "no_token"
 
 // other is the row of what is in none, from a BlockSource with errors of its
 // own: it is treated as the network's failures are.
-var other = Row{Reason: "failed", retry: &backOff}
+var other = Row{Reason: "failed", Text: "request failed", Advice: "the log and the last error may say more", retry: &backOff}
+
+// Text is what people read for a Reason; empty where there is no such Reason.
+func Text(reason string) string { return rowWith(reason).Text }
+
+// Advice is what to do about failures of an endpoint with a Reason.
+func Advice(reason, endpoint string) string { return rowWith(reason).AdviceFor(endpoint) }
+
+// AdviceOn is what to do about an error of an endpoint.
+func AdviceOn(err error, endpoint string) string { return rowOf(err).AdviceFor(endpoint) }
+
+// AdviceFor is the row's advice for an endpoint.
+func (r *Row) AdviceFor(endpoint string) string {
+	host, qrypts := qrypt.Operator(endpoint)
+	if qrypts || r.Others == "" {
+		return r.Advice
+	}
+	return strings.ReplaceAll(r.Others, "HOST", host)
+}
+
+// rowWith is the first row with a Reason; an empty one where there is none.
+func rowWith(reason string) *Row {
+	for i := range Table {
+		if Table[i].Reason == reason {
+			return &Table[i]
+		}
+	}
+	if reason == other.Reason {
+		return &other
+	}
+	return &Row{}
+}
 
 func rowOf(err error) *Row {
 	for i := range Table {
