@@ -9,12 +9,28 @@ import (
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
+
+// pemTypes are the labels of RFC 7468.
+var pemTypes = map[Kind]string{
+	KindPrivate:     "PRIVATE KEY",
+	KindPublic:      "PUBLIC KEY",
+	KindCertificate: "CERTIFICATE",
+	KindRequest:     "CERTIFICATE REQUEST",
+}
+
+const encryptedType = "ENCRYPTED PRIVATE KEY"
+
+// PEM is DER in PEM (RFC 7468).
+func PEM(kind Kind, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: pemTypes[kind], Bytes: der})
+}
 
 // PrivateDER is a private key as PKCS #8, or OneAsymmetricKey (RFC 5958): the
 // classical ones as crypto/x509 writes them, the others as RFC 8410 (Ed448), RFC

@@ -3,7 +3,6 @@ package keyfile_test
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/asn1"
 	"encoding/pem"
 	"strings"
 	"testing"
@@ -55,33 +54,6 @@ func FuzzParse(f *testing.F) {
 			if second.Kind != keyfile.KindPublic || !bytes.Equal(second.SPKI, file.SPKI) {
 				t.Errorf("written as a public key it is another %v", second.Kind)
 			}
-		}
-	})
-}
-
-// FuzzEncrypted: no algorithm, length or ciphertext of an encrypted private key
-// makes Parse panic. The count is left alone, for the sake of time.
-func FuzzEncrypted(f *testing.F) {
-	pkcs8 := must(keyfile.PrivateDER(keyNamed(f, "ed25519")))(f)
-	block, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, rand.Reader))(f))
-	var e encryptedInfo
-	if _, err := asn1.Unmarshal(block.Bytes, &e); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(e.Algorithm.Params.KDF.Params.Salt, 2, e.Algorithm.Params.Cipher.IV, e.Ciphertext)
-	f.Fuzz(func(t *testing.T, salt []byte, arc int, iv, ciphertext []byte) {
-		e := e
-		e.Algorithm.Params.KDF.Params.Salt = salt
-		e.Algorithm.Params.KDF.Params.Iterations = 3
-		e.Algorithm.Params.Cipher.OID = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, arc & 0xff}
-		e.Algorithm.Params.Cipher.IV = iv
-		e.Ciphertext = ciphertext
-		data, err := asn1.Marshal(e)
-		if err != nil {
-			t.Skip("not to be written")
-		}
-		if file, err := keyfile.Parse(data, passphrase); (err == nil) == (file == nil) {
-			t.Error("both or neither of a file and an error")
 		}
 	})
 }

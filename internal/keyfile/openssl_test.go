@@ -60,10 +60,12 @@ func TestOpenSSL(t *testing.T) {
 					t.Errorf("the encryption has no %s:\n%s", want, parameters)
 				}
 			}
-			// What OpenSSL encrypts, as a user may, is read here.
-			theirs := run(t, pem, "openssl", "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", pass)
-			if f := must(keyfile.Parse(theirs, passphrase))(t); !bytes.Equal(f.SPKI, spki) {
-				t.Error("another public key from what openssl encrypted")
+			// What OpenSSL encrypts by default, and with other ciphers, is read here.
+			for _, flags := range [][]string{nil, {"-v2", "aes-128-cbc"}, {"-v2", "aes-192-cbc"}, {"-v2", "aes-256-cbc", "-iter", "9999"}} {
+				theirs := run(t, pem, "openssl", append([]string{"pkcs8", "-topk8", "-passout", pass}, flags...)...)
+				if f := must(keyfile.Parse(theirs, passphrase))(t); !bytes.Equal(f.SPKI, spki) {
+					t.Errorf("another public key from what openssl pkcs8 %v encrypted", flags)
+				}
 			}
 		}
 		if !hasPrefix(name, thatSign) {
