@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -132,4 +136,147 @@ func (c *console) wrap(text string, indent int) string {
 		at += n
 	}
 	return b.String()
+}
+
+// A cell is text and, if style is not nil, how to paint it. It is padded
+// before it is painted, so that colours do not count as width.
+type cell struct {
+	text  string
+	style func(string) string
+}
+
+// A table is rows under heads, its columns two spaces apart.
+type table struct {
+	heads []string
+	right []bool // columns of numbers
+	rows  [][]cell
+}
+
+func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
+
+func (t *table) write(w io.Writer, p palette) error {
+	widths := make([]int, len(t.heads))
+	for i, head := range t.heads {
+		widths[i] = utf8.RuneCountInString(head)
+		for _, row := range t.rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
+		}
+	}
+	heads := make([]cell, len(t.heads))
+	for i, head := range t.heads {
+		heads[i] = cell{head, p.bold}
+	}
+	var b strings.Builder
+	for _, row := range append([][]cell{heads}, t.rows...) {
+		for i, c := range row {
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			text := c.text
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
+			if t.right[i] {
+				text = pad + text
+			} else if i < len(row)-1 {
+				text += pad
+			}
+			if c.style != nil {
+				text = c.style(text)
+			}
+			b.WriteString(text)
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// A spinner shows on a terminal that something is going on, in one line that it
+// takes away in the end.
+type spinner struct {
+	w     io.Writer
+	signs []string
+
+	mu   sync.Mutex
+	text string
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+// newSpinner starts a spinner; on what is no terminal it shows nothing.
+func (c *console) newSpinner(w io.Writer, tty bool, text string) *spinner {
+	s := &spinner{w: w, signs: c.marks().spinner, text: text, stop: make(chan struct{})}
+	if tty && c.getenv("TERM") != "dumb" {
+		s.done.Go(s.run)
+	}
+	return s
+}
+
+func (s *spinner) say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = text
+}
+
+// end takes the line away. It may be called once.
+func (s *spinner) end() {
+	close(s.stop)
+	s.done.Wait()
+}
+
+func (s *spinner) run() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		s.mu.Lock()
+		text := s.text
+		s.mu.Unlock()
+		io.WriteString(s.w, "\r"+s.signs[i%len(s.signs)]+" "+text+"\x1b[K")
+		select {
+		case <-s.stop:
+			io.WriteString(s.w, "\r\x1b[K")
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// A noteHandler prints what packages log as this command prints its notes: one
+// line, without a time.
+type noteHandler struct {
+	w     io.Writer
+	attrs string
+}
+
+func (h noteHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
+
+func (h noteHandler) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	r.Attrs(func(a slog.Attr) bool {
+		writeAttr(&b, a)
+		return true
+	})
+	_, err := fmt.Fprintf(h.w, "qrand: %s%s%s\n", plain(r.Message), h.attrs, b.String())
+	return err
+}
+
+func (h noteHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	var b strings.Builder
+	for _, a := range attrs {
+		writeAttr(&b, a)
+	}
+	h.attrs += b.String()
+	return h
+}
+
+// WithGroup leaves groups out: nothing here logs in one.
+func (h noteHandler) WithGroup(string) slog.Handler { return h }
+
+func writeAttr(b *strings.Builder, a slog.Attr) {
+	value := a.Value.Resolve().String()
+	if strings.ContainsAny(value, " \t\n\"") {
+		value = fmt.Sprintf("%q", plain(value))
+	}
+	fmt.Fprintf(b, " %s=%s", a.Key, value)
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
@@ -102,6 +104,90 @@ func TestCheckGo(t *testing.T) {
 		got := r.checks[0]
 		if got.Status != ok || !strings.Contains(got.Detail, want) || !strings.Contains(got.Detail, "keygen") {
 			t.Errorf("GODEBUG=%s: %+v, want %q", godebug, got, want)
+		}
+	}
+}
+
+func jwt(header, claims string) string {
+	enc := base64.RawURLEncoding
+	return enc.EncodeToString([]byte(header)) + "." + enc.EncodeToString([]byte(claims)) + ".c2lnbmF0dXJl"
+}
+
+func TestDescribeToken(t *testing.T) {
+	now := time.Date(2030, 5, 1, 12, 0, 0, 0, time.UTC) // 1903867200
+	const head = `{"alg":"RS256","typ":"JWT"}`
+	for _, test := range []struct {
+		name, token string
+		want        status
+		text        string
+	}{
+		{"opaque", "abcdefghij", ok, "10 characters"},
+		{"empty", "", fail, "empty"},
+		{"with its scheme", "Bearer abc", fail, "Bearer"},
+		{"two words", "abc def", fail, "cannot be in an HTTP header"},
+		{"two lines", "abc\ndef", fail, "cannot be in an HTTP header"},
+		{"no ASCII", "abcé", fail, "cannot be in an HTTP header"},
+		{"a book", strings.Repeat("a", maxTokenLen+1), fail, "which no token has"},
+		{"quoted", `"abcdef"`, warn, "quotes"},
+		{"JWT, good for a year", jwt(head, `{"exp":1935403200}`), ok, "expires on 2031-05-01"},
+		{"JWT, good for an hour", jwt(head, `{"exp":1903870800}`), warn, "expires soon, on 2030-05-01 13:00 UTC"},
+		{"JWT, expired", jwt(head, `{"exp":1903867199}`), fail, "expired on 2030-05-01"},
+		{"JWT, expires now", jwt(head, `{"exp":1903867200}`), fail, "expired on 2030-05-01"},
+		{"JWT, with a fraction", jwt(head, `{"exp":1935403200.75}`), ok, "expires on 2031-05-01"},
+		{"JWT, for ever", jwt(head, `{"sub":"x"}`), ok, "without expiry"},
+		{"JWT, for longer than that", jwt(head, `{"exp":1e300}`), ok, "without expiry"},
+		{"no JWT: words with dots", "a.b.c", ok, "characters"},
+		{"no JWT: no algorithm", jwt(`{}`, `{"exp":1}`), ok, "characters"},
+		{"no JWT: exp is text", jwt(head, `{"exp":"soon"}`), ok, "characters"},
+		{"no JWT: two parts", strings.TrimSuffix(jwt(head, `{"exp":1}`), ".c2lnbmF0dXJl"), ok, "characters"},
+	} {
+		got, detail, advice := describeToken(test.token, nil, now)
+		if got != test.want || !strings.Contains(detail, test.text) {
+			t.Errorf("%s: %s, %q, want %s and %q", test.name, got, detail, test.want, test.text)
+		}
+		if (got == ok) != (advice == "") {
+			t.Errorf("%s: %s with advice %q", test.name, got, advice)
+		}
+		if test.want != ok || strings.HasPrefix(test.name, "no JWT") {
+			if detail == "10 characters" || strings.Contains(detail, "without expiry") {
+				t.Errorf("%s: %q", test.name, detail)
+			}
+		}
+		if len(test.token) > 5 && strings.Contains(detail+advice, test.token) {
+			t.Errorf("%s: the token is shown: %q", test.name, detail)
+		}
+	}
+}
+
+func TestTokenAdvice(t *testing.T) {
+	for _, test := range []struct {
+		endpoints []string
+		want      string
+	}{
+		{nil, "generate one at https://portal.qrypt.com"},
+		{[]string{qrypt.EndpointEUS, "https://API-WEU.QRYPT.COM:443"}, "generate one at https://portal.qrypt.com"},
+		{[]string{"https://relay.example:8443", "https://[::1]:1"}, "ask whoever runs relay.example:8443 and [::1]:1 for one"},
+		{[]string{"https://notqrypt.com"}, "ask whoever runs notqrypt.com for one"},
+		{[]string{"https://api.qrypt.com.example"}, "ask whoever runs api.qrypt.com.example for one"},
+		{[]string{"https://relay.example", qrypt.EndpointEUS}, "generate one at https://portal.qrypt.com, or ask whoever runs relay.example for one"},
+	} {
+		if got := tokenAdvice("one", test.endpoints); got != test.want {
+			t.Errorf("%q: %q, want %q", test.endpoints, got, test.want)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "''",
+		"/etc/ca.pem":                 "/etc/ca.pem",
+		"https://a:1,https://[::1]:2": "'https://a:1,https://[::1]:2'",
+		"/etc/my file":                "'/etc/my file'",
+		"it's":                        `'it'\''s'`,
+		"$(reboot)":                   "'$(reboot)'",
+	} {
+		if got := shellQuote(text); got != want {
+			t.Errorf("shellQuote(%q) = %s, want %s", text, got, want)
 		}
 	}
 }

@@ -1,199 +1,69 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"runtime"
 	"strings"
-	"time"
-
-	"example.com/qrand"
-	"example.com/qrand/qrypt"
 )
 
-// A setting is what the environment says, as far as it can be used.
-type setting struct {
-	dialect   qrypt.Dialect
-	endpoints []string
-	roots     *x509.CertPool  // nil: the system's
-	token     qrypt.TokenFunc // nil: there is none
-	noToken   bool            // and none is needed
-	broken    bool            // a fetch would not use what it was meant to
+// A variable is one of the environment's.
+type variable struct{ name, value string }
+
+// String is the variable as a shell reads it.
+func (v variable) String() string { return v.name + "=" + shellQuote(v.value) }
+
+// shellQuote quotes what a POSIX shell would not take as it is.
+func shellQuote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,@%+=[]") == "" && !strings.ContainsAny(s, "[]") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-func checkRandom(r *report) {
-	var b [32]byte
-	if _, err := rand.Reader.Read(b[:]); err != nil {
-		r.add(fail, "crypto/rand", "the operating system gives no random bytes: "+err.Error(), "fix this before anything else")
-		return
+// The first line of a file with variables, by which the next emulator or relay
+// knows that it may replace it.
+const (
+	envHead      = "# qrand emulate: EMULATED entropy, not quantum\n"
+	relayEnvHead = "# qrand relay --dev\n"
+)
+
+func envFile(head string, vars []variable) []byte {
+	b := []byte(head)
+	for _, v := range vars {
+		b = append(b, v.String()+"\n"...)
 	}
-	r.add(ok, "crypto/rand", "the operating system gives random bytes", "")
+	return b
 }
 
-// checkGo tells what Go's key generation does in this program. Another one may
-// have another GODEBUG built in.
-func checkGo(r *report) {
-	detail := runtime.Version() + ": here crypto/ecdsa makes keys from the reader it is passed, as before Go 1.26; package keygen does so everywhere"
-	if !qrand.CustomReaderHonored() {
-		detail = runtime.Version() + ": here crypto/ecdsa and others ignore the reader they are passed; make keys with package example.com/qrand/keygen, which does not"
-	}
-	r.add(ok, "go", detail, "")
+func begins(head string) func([]byte) bool {
+	return func(data []byte) bool { return bytes.HasPrefix(data, []byte(head)) }
 }
 
-func checkEnvironment(r *report, getenv func(string) string) (s setting) {
-	var set []string
-	for _, name := range []string{qrypt.EnvToken, qrypt.EnvTokenFile, qrypt.EnvEndpoints, qrypt.EnvDialect, qrypt.EnvCAFile} {
-		if getenv(name) != "" {
-			set = append(set, name)
-		}
-	}
-	if len(set) == 0 {
-		set = []string{"none of qrand's variables"}
-	}
-	r.add(ok, "environment", strings.Join(set, ", ")+" set", "")
+// caName is the subject of the emulator's certificates.
+const caName = "qrypttest emulator CA"
 
-	s.checkDialect(r, getenv(qrypt.EnvDialect))
-	s.checkEndpoints(r, getenv(qrypt.EnvEndpoints))
-	s.checkCA(r, getenv(qrypt.EnvCAFile))
-	s.noToken = s.dialect == qrypt.DialectOpenAPI && strings.TrimSpace(getenv(qrypt.EnvEndpoints)) != ""
-	return s
-}
-
-func (s *setting) checkDialect(r *report, name string) {
-	if name == "" {
-		r.add(ok, "dialect", s.dialect.String()+", the default", "")
-		return
-	}
-	d, err := qrypt.ParseDialect(name)
-	if err != nil {
-		s.broken = true
-		r.add(fail, "dialect", qrypt.EnvDialect+" names no dialect", "set it to quantum-entropy or open-api, or unset it")
-		return
-	}
-	s.dialect = d
-	r.add(ok, "dialect", d.String(), "")
-}
-
-// checkEndpoints tells of each endpoint what is wrong with it by making a
-// client for it alone. What does not parse is never repeated: it may be a token.
-func (s *setting) checkEndpoints(r *report, list string) {
-	endpoints, from := []string{qrypt.EndpointEUS, qrypt.EndpointWEU}, "Qrypt's own: "
-	if strings.TrimSpace(list) != "" {
-		endpoints, from = strings.Split(list, ","), ""
-	}
-	for i, endpoint := range endpoints {
-		client, err := qrypt.New(qrypt.Config{Endpoints: []string{strings.TrimSpace(endpoint)}, Token: qrypt.StaticToken("none")})
-		if err != nil {
-			text := err.Error()
-			if _, after, found := strings.Cut(text, "endpoint 1 of 1: "); found {
-				text = after
-			}
-			r.add(fail, "endpoints", fmt.Sprintf("%d of %d in %s: %s", i+1, len(endpoints), qrypt.EnvEndpoints, text), "")
-			continue
-		}
-		s.endpoints = append(s.endpoints, client.Endpoints()...)
-	}
-	if len(s.endpoints) > 0 {
-		r.add(ok, "endpoints", from+strings.Join(s.endpoints, ", "), "")
-	}
-}
-
-func (s *setting) checkCA(r *report, path string) {
-	if path == "" {
-		r.add(ok, "ca", "the system's", "")
-		return
-	}
-	const advice = "name a file with PEM certificates, or unset " + qrypt.EnvCAFile
-	data, err := os.ReadFile(path)
-	if err != nil {
-		s.broken = true
-		r.add(fail, "ca", qrypt.EnvCAFile+": "+err.Error(), advice)
-		return
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		s.broken = true
-		r.add(fail, "ca", path+" holds no PEM certificate", advice)
-		return
-	}
-	s.roots = pool
+func isOurCA(data []byte) bool {
 	certs := certificates(data)
-	detail := fmt.Sprintf("%s: %s, the only ones trusted", path, count(int64(len(certs)), "certificate"))
-	for _, cert := range certs {
-		if time.Now().After(cert.NotAfter) {
-			r.add(warn, "ca", fmt.Sprintf("%s: the certificate of %q expired on %s", path, cert.Subject.CommonName, day(cert.NotAfter)), "replace the file")
-			return
-		}
-	}
-	if len(certs) == 1 {
-		detail = fmt.Sprintf("%s: %q until %s, the only one trusted", path, certs[0].Subject.CommonName, day(certs[0].NotAfter))
-	}
-	r.add(ok, "ca", detail, "")
+	return len(certs) == 1 && certs[0].Subject.CommonName == caName
 }
 
-// certificates are those in PEM that parse.
-func certificates(data []byte) (certs []*x509.Certificate) {
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return certs
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			certs = append(certs, cert)
-		}
+// ours refuses a path where there is a file that no earlier run of the command
+// wrote, which the error calls whose.
+func ours(path, whose string, isOurs func([]byte) bool) error {
+	if path == "" {
+		return nil
 	}
-}
-
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
-
-// checkToken looks at the token's form; only the service knows if it is valid.
-func checkToken(ctx context.Context, r *report, getenv func(string) string, s *setting) {
-	value, path := getenv(qrypt.EnvToken), getenv(qrypt.EnvTokenFile)
-	var from string
-	var read qrypt.TokenFunc
+	data, err := os.ReadFile(path)
 	switch {
-	case value != "" && path != "":
-		s.broken = true
-		r.add(fail, "token", "both "+qrypt.EnvToken+" and "+qrypt.EnvTokenFile+" are set", "unset one")
-		return
-	case value != "":
-		from, read = qrypt.EnvToken, qrypt.StaticToken(strings.TrimSpace(value))
-	case path != "":
-		from, read = path, qrypt.TokenFromFile(path)
-		checkTokenFile(r, path)
-	case s.noToken:
-		r.add(ok, "token", "none, and "+s.dialect.String()+" devices need none", "")
-		return
-	default:
-		r.add(fail, "token", "there is none", tokenAdvice("one", s.endpoints)+", and set "+qrypt.EnvToken+", or "+qrypt.EnvTokenFile+" to a file that holds it")
-		return
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !isOurs(data):
+		return fmt.Errorf("%s is not %s file, it is left alone: name another", path, whose)
 	}
-	token, err := read(ctx)
-	if err != nil {
-		r.add(fail, "token", err.Error(), "put the token there, and let this user read it")
-		return
-	}
-	state, shape, advice := describeToken(token, s.endpoints, time.Now())
-	if _, isJWT := jwtExpiry(token); state != fail || isJWT {
-		s.token = read // also one that has expired by this host's clock, which may be wrong
-	}
-	r.add(state, "token", "from "+from+": "+shape, advice)
-}
-
-func checkTokenFile(r *report, path string) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil: // reading it says so
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		r.add(warn, "token-file", fmt.Sprintf("others than its owner may read %s (mode %04o)", path, info.Mode().Perm()), "chmod 600 "+shellQuote(path))
-	default:
-		r.add(ok, "token-file", "only its owner may read "+path, "")
-	}
+	return nil
 }

@@ -1,7 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"crypto/subtle"
 	"errors"
+	"fmt"
+	"math/big"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -65,4 +70,98 @@ func (w *waitFlag) Set(value string) error {
 	}
 	*w = waitFlag(d)
 	return nil
+}
+
+// maxSize leaves room to add to a size without overflow.
+const maxSize = 1 << 62
+
+// parseSize reads a number of bytes: 32, 4KiB, 1.5GiB, 10MB. It takes units
+// from humanize, and numbers exactly: humanize.ParseBytes goes through a
+// float64, which drops fractions of a byte and the last digits of large sizes.
+func parseSize(text string) (int64, error) {
+	text = strings.TrimSpace(text)
+	end := strings.IndexFunc(text, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+	if end < 0 {
+		end = len(text)
+	}
+	number, suffix := text[:end], strings.TrimSpace(text[end:])
+	if strings.HasPrefix(text, "-") {
+		return 0, errors.New("a size cannot be negative")
+	}
+	amount, ok := new(big.Rat).SetString(number)
+	if !ok || len(number) > 40 {
+		return 0, errors.New("not a size: write it like 32, 4KiB or 10MB")
+	}
+	unit, err := humanize.ParseBytes("1" + suffix)
+	// With what is not a letter, the suffix could add to the number.
+	if err != nil || strings.Trim(strings.ToLower(suffix), "abcdefghijklmnopqrstuvwxyz") != "" {
+		return 0, fmt.Errorf("no unit %q: use B, kB, MB, GB, KiB, MiB or GiB", suffix)
+	}
+	amount.Mul(amount, new(big.Rat).SetUint64(unit))
+	switch {
+	case !amount.IsInt():
+		return 0, errors.New("not a whole number of bytes")
+	case amount.Num().Cmp(big.NewInt(maxSize)) > 0:
+		return 0, errors.New("too large: at most 4EiB")
+	case amount.Sign() == 0:
+		return 0, errors.New("a size is at least one byte")
+	}
+	return amount.Num().Int64(), nil
+}
+
+// passphraseOptions are the flags about one. The passphrase itself is never a
+// flag: others can see the command line.
+type passphraseOptions struct {
+	ask  bool
+	file string
+}
+
+func (o *passphraseOptions) addTo(cmd *cobra.Command, what string) {
+	cmd.Flags().BoolVar(&o.ask, "passphrase", false, what+" with a passphrase, asked for on the terminal")
+	cmd.Flags().StringVar(&o.file, "passphrase-file", "", what+" with the first line of `FILE`")
+}
+
+func (o *passphraseOptions) wanted() bool { return o.ask || o.file != "" }
+
+func (o *passphraseOptions) check() error {
+	if o.ask && o.file != "" {
+		return errors.New("--passphrase and --passphrase-file: which?")
+	}
+	return nil
+}
+
+// read gets the passphrase, asking twice for a new one; nil if none is wanted.
+func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err error) {
+	switch {
+	case o.file != "":
+		data, err := os.ReadFile(o.file)
+		if err != nil {
+			return nil, fmt.Errorf("--passphrase-file: %w", err)
+		}
+		passphrase, _, _ = bytes.Cut(data, []byte("\n"))
+		passphrase = bytes.TrimSuffix(passphrase, []byte("\r"))
+		clear(data[len(passphrase):])
+	case o.ask:
+		if passphrase, err = c.askSecret("Passphrase: "); err != nil {
+			return nil, err
+		}
+		if isNew {
+			again, err := c.askSecret("The same again: ")
+			defer clear(again)
+			if err != nil {
+				clear(passphrase)
+				return nil, err
+			}
+			if subtle.ConstantTimeCompare(passphrase, again) != 1 {
+				clear(passphrase)
+				return nil, errors.New("the passphrases differ")
+			}
+		}
+	default:
+		return nil, nil
+	}
+	if len(passphrase) == 0 {
+		return nil, errors.New("the passphrase is empty")
+	}
+	return passphrase, nil
 }
