@@ -19,238 +19,265 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// stepLimit is for entering a storm or leaving it: refused by both endpoints as one
-// too many, a Source may wait 24 s for its turn. A variable for tests.
+// stepLimit bounds the wait for the begin or the end of an outage. After a 429
+// of both endpoints a Source may wait 24 s for its turn. Tests change it.
 var stepLimit = 40 * time.Second
 
 const (
-	pollEvery = 20 * time.Millisecond  // where no event may come
-	readFor   = 300 * time.Millisecond // in a storm, at least
+	pollEvery = 20 * time.Millisecond  // where there may be no event
+	readFor   = 300 * time.Millisecond // in each outage, at least
 )
 
-// A theatre is the demo's stage: the emulated service in two regions, and a
-// Source that a crowd reads from.
-type theatre struct {
+// A scenario is what the demo runs: the emulated service in two regions, and a
+// Source that goroutines read from.
+type scenario struct {
 	service *qrypttest.Server
 	src     *qrand.Source
-	crowd   *crowd
+	readers *readers
 	token   atomic.Pointer[string] // what the client sends now
-	changed chan struct{}          // the Source's state may be another
+	changed chan struct{}          // the Source's state may have changed
 
 	rows     []row
 	problems []string
-	marked   mark // where the last row ended
+	last     counters // when the last row ended
 }
 
 var regions = []string{"api-eus", "api-weu"}
 
-func newTheatre(logger *slog.Logger) (*theatre, error) {
+func newScenario(logger *slog.Logger) (*scenario, error) {
 	service, err := qrypttest.Listen(qrypttest.Config{Regions: regions})
 	if err != nil {
 		return nil, err
 	}
-	t := &theatre{service: service, changed: make(chan struct{}, 1)}
+	s := &scenario{service: service, changed: make(chan struct{}, 1)}
 	first := service.Token()
-	t.token.Store(&first)
+	s.token.Store(&first)
 
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(service.CAPEM())
-	transport := qrypt.NewHTTPClient()
-	transport.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
-	transport.Transport.(*http.Transport).Proxy = nil // the emulator is in this process
+	httpClient := qrypt.NewHTTPClient()
+	transport := httpClient.Transport.(*http.Transport)
+	transport.TLSClientConfig.RootCAs = roots
+	transport.Proxy = nil // the emulator is in this process
 	client, err := qrypt.New(qrypt.Config{
 		Endpoints:  service.Endpoints(),
-		Token:      func(context.Context) (string, error) { return *t.token.Load(), nil },
-		HTTPClient: transport,
+		Token:      func(context.Context) (string, error) { return *s.token.Load(), nil },
+		HTTPClient: httpClient,
 		Timeout:    5 * time.Second,
 	})
+	if err == nil {
+		s.src, err = qrand.New(qrand.Config{
+			Blocks:         client,
+			ReseedInterval: 200 * time.Millisecond,
+			ReseedBytes:    1 << 50, // the readers are fast: only the clock decides
+			BatchBlocks:    4,
+			Logger:         logger,
+			OnEvent: func(qrand.Event) {
+				select {
+				case s.changed <- struct{}{}:
+				default:
+				}
+			},
+		})
+	}
 	if err != nil {
 		service.Close()
 		return nil, err
 	}
-	t.src, err = qrand.New(qrand.Config{
-		Blocks:         client,
-		ReseedInterval: 200 * time.Millisecond,
-		ReseedBytes:    1 << 50, // the crowd reads fast: let the clock alone decide
-		BatchBlocks:    4,
-		Logger:         logger,
-		OnEvent: func(qrand.Event) {
-			select {
-			case t.changed <- struct{}{}:
-			default:
-			}
-		},
-	})
-	if err != nil {
-		service.Close()
-		return nil, err
-	}
-	t.marked.at = time.Now()
-	t.crowd = newCrowd(t.src, 2)
-	return t, nil
+	s.last.at = time.Now()
+	s.readers = startReaders(s.src, 2)
+	return s, nil
 }
 
 // close ends everything that runs. It may be called twice.
-func (t *theatre) close() {
-	t.crowd.stop()
-	t.src.Close()
-	t.service.Close()
+func (s *scenario) close() {
+	s.readers.stop()
+	s.src.Close()
+	s.service.Close()
 }
 
-// newToken makes the client send another token, which it returns: the service
-// does not know it yet.
-func (t *theatre) newToken() string {
-	token := rand.Text() + rand.Text()
-	t.token.Store(&token)
-	return token
+// start waits for the first block, and a read.
+func (s *scenario) start(ctx context.Context) {
+	s.waitStatus(ctx, func(st qrand.Status) bool { return st.State == qrand.Seeded })
+	s.waitReads(ctx, "start", 0)
+	s.addRow("start", "start", qrand.Seeded, "")
 }
 
-// opening waits for the first block, and a read.
-func (t *theatre) opening(ctx context.Context) {
-	t.until(ctx, "start", func(st qrand.Status) bool { return st.State == qrand.Seeded })
-	t.moreReads(ctx, "start", 0)
-	t.note("start", "start", qrand.Seeded, "")
-}
-
-// play runs a storm and the recovery from it, and says what is going on. It
-// returns how long it took the Source to notice, and to recover; -1 if it did not.
-func (t *theatre) play(ctx context.Context, s storm, say func(string)) (noticed, recovered time.Duration) {
-	say("the service begins to fail")
+// run runs an outage and the recovery from it, and reports what is going on. It
+// returns how long the Source took to notice, and to recover; -1 if it did not.
+func (s *scenario) run(ctx context.Context, o outage, report func(string)) (noticed, recovered time.Duration) {
+	report("the service begins to fail")
 	began := time.Now()
-	if err := s.begin(t); err != nil {
-		t.problem(s.name, "cannot begin: %v", err)
+	if err := o.begin(s); err != nil {
+		s.addProblem(o.name, "cannot begin: %v", err)
 		return -1, -1
 	}
-	t.until(ctx, s.name, func(st qrand.Status) bool {
-		return st.State == qrand.Degraded && st.Reason == s.reason
-	})
-	noticed = entered(t.src.Status(), qrand.Degraded, began)
-	say("degraded, and reads go on")
-	t.moreReads(ctx, s.name, readFor)
-	t.note(s.name, "storm", qrand.Degraded, s.reason)
+	s.waitStatus(ctx, func(st qrand.Status) bool { return st.State == qrand.Degraded && st.Reason == o.reason })
+	noticed = timeTo(qrand.Degraded, s.src.Status(), began)
+	report("degraded, and reads go on")
+	s.waitReads(ctx, o.name, readFor)
+	s.addRow(o.name, "storm", qrand.Degraded, o.reason)
 
-	say("the service is well again; the Source waits until it may ask" + s.patience)
+	report("the service is well again; the Source waits until it may ask" + o.patience)
 	began = time.Now()
-	if err := s.end(t); err != nil {
-		t.problem(s.name, "cannot end: %v", err)
+	if err := o.end(s); err != nil {
+		s.addProblem(o.name, "cannot end: %v", err)
 	}
-	t.until(ctx, s.name, func(st qrand.Status) bool { return st.State == qrand.Seeded })
-	recovered = entered(t.src.Status(), qrand.Seeded, began)
-	t.moreReads(ctx, s.name, 0)
-	t.note(s.name, "recovery", qrand.Seeded, "")
+	s.waitStatus(ctx, func(st qrand.Status) bool { return st.State == qrand.Seeded })
+	recovered = timeTo(qrand.Seeded, s.src.Status(), began)
+	s.waitReads(ctx, o.name, 0)
+	s.addRow(o.name, "recovery", qrand.Seeded, "")
 	return noticed, recovered
 }
 
-// entered is how long after began the Source entered the state; -1 if it did not.
-func entered(st qrand.Status, state qrand.State, began time.Time) time.Duration {
+// timeTo is how long after began the Source entered the state; -1 if it did not.
+func timeTo(state qrand.State, st qrand.Status, began time.Time) time.Duration {
 	if st.State != state || st.Since.Before(began) {
 		return -1
 	}
 	return st.Since.Sub(began)
 }
 
-// until makes the Source ask the service, again and again as far as it may,
-// until its Status is as wished. What it is not is the next row's business.
-func (t *theatre) until(ctx context.Context, name string, wished func(qrand.Status) bool) {
+// waitStatus makes the Source ask the service, as often as it may, until its
+// Status is as wished or the time is up: addRow finds what is wrong then.
+func (s *scenario) waitStatus(ctx context.Context, wished func(qrand.Status) bool) {
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
-	for !wished(t.src.Status()) && ctx.Err() == nil {
-		// Its error is a part of the show: Status tells it, too.
-		_ = t.src.Reseed(ctx)
-		t.pause(ctx, func() bool { return wished(t.src.Status()) })
-	}
-}
-
-// pause waits for a change of the Source, for a tenth of a second at most: a
-// Source that has been told to wait answers Reseed at once.
-func (t *theatre) pause(ctx context.Context, enough func() bool) {
-	ctx, cancel := context.WithTimeout(ctx, 5*pollEvery)
-	defer cancel()
-	for !enough() && ctx.Err() == nil {
-		select {
-		case <-t.changed:
-		case <-time.After(pollEvery):
-		case <-ctx.Done():
+	for !wished(s.src.Status()) && ctx.Err() == nil {
+		_ = s.src.Reseed(ctx) // Status has its error, too
+		// A Source that has been told to wait answers Reseed at once.
+		for next := time.Now().Add(5 * pollEvery); time.Now().Before(next) && !wished(s.src.Status()) && ctx.Err() == nil; {
+			select {
+			case <-s.changed:
+			case <-time.After(pollEvery):
+			case <-ctx.Done():
+			}
 		}
 	}
 }
 
-// moreReads waits until the crowd has read some more, and for so long.
-func (t *theatre) moreReads(ctx context.Context, name string, least time.Duration) {
-	before := t.crowd.reads.Load()
-	begin := time.Now()
+// waitReads waits until there was another read, and for at least so long.
+func (s *scenario) waitReads(ctx context.Context, name string, least time.Duration) {
+	before, began := s.readers.reads.Load(), time.Now()
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
-	for time.Since(begin) < least || t.crowd.reads.Load() == before {
+	for time.Since(began) < least || s.readers.reads.Load() == before {
 		select {
 		case <-time.After(pollEvery):
 		case <-ctx.Done():
 			if context.Cause(ctx) == context.DeadlineExceeded {
-				t.problem(name, "no read came through")
+				s.addProblem(name, "no read came through")
 			}
 			return
 		}
 	}
 }
 
-func (t *theatre) problem(name, format string, args ...any) {
-	t.problems = append(t.problems, name+": "+fmt.Sprintf(format, args...))
+func (s *scenario) addProblem(name, format string, args ...any) {
+	s.problems = append(s.problems, name+": "+fmt.Sprintf(format, args...))
 }
 
-// A storm is a way for the service to fail, for ever until it ends.
-type storm struct {
-	name   string // at most 13 characters: the table is to fit 80 columns
+// A row is a part of the demo, and what the Source's Status was at its end.
+type row struct {
+	Phase   string       `json:"phase"`
+	Part    string       `json:"part"` // start, storm or recovery
+	State   qrand.State  `json:"state"`
+	Reason  qrand.Reason `json:"reason"`
+	Reads   int64        `json:"reads"`
+	Failed  int64        `json:"failed_reads"`
+	Blocks  int64        `json:"blocks_used"`
+	Seconds float64      `json:"seconds"`
+
+	expected bool // state and reason are those of the outage table
+}
+
+type counters struct {
+	at                    time.Time
+	reads, failed, blocks int64
+}
+
+// addRow ends a row, and finds what is wrong with it.
+func (s *scenario) addRow(phase, part string, state qrand.State, reason qrand.Reason) {
+	st := s.src.Status()
+	now := counters{time.Now(), s.readers.reads.Load(), s.readers.failed.Load(), st.Blocks}
+	r := row{
+		Phase: phase, Part: part, State: st.State, Reason: st.Reason,
+		Reads:    now.reads - s.last.reads,
+		Failed:   now.failed - s.last.failed,
+		Blocks:   now.blocks - s.last.blocks,
+		Seconds:  float64(now.at.Sub(s.last.at).Milliseconds()) / 1000,
+		expected: st.State == state && st.Reason == reason,
+	}
+	s.rows, s.last = append(s.rows, r), now
+	if !r.expected {
+		s.addProblem(phase, "the state is %s, not %s", stateText(st.State, st.Reason), stateText(state, reason))
+	}
+	if r.Failed > 0 {
+		s.addProblem(phase, "%s failed, the first with: %s", count(r.Failed, "read"), *s.readers.firstFailure.Load())
+	}
+}
+
+func stateText(state qrand.State, reason qrand.Reason) string {
+	if reason == "" {
+		return state.String()
+	}
+	return fmt.Sprintf("%v, %s", state, reason)
+}
+
+// An outage is a way in which the service fails until the outage is ended.
+type outage struct {
+	name   string // at most 13 characters, so that the table fits 80 columns
 	reason qrand.Reason
-	begin  func(*theatre) error
-	end    func(*theatre) error
+	begin  func(*scenario) error
+	end    func(*scenario) error
 
 	patience string // why the recovery takes long, where it does
 }
 
-// storms are in the order that costs least: a rate limit slows the requests after
-// it, so it comes last.
-var storms = []storm{
-	{"503 no supply", qrand.NoSupply, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), calm, ""},
-	{"HTML garbage", qrand.Malformed, scripted(qrypttest.Fault{Kind: qrypttest.HTML}), calm, ""},
-	{"service gone", qrand.Unreachable, leave, comeBack, ""},
-	{"403 quota", qrand.QuotaReached, useUp, changeAccount, ""},
-	{"401 revoked", qrand.Unauthorized, revoke, rotate, ""},
-	{"429 too many", qrand.RateLimited, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Second}), calm,
+// outages are in the order that takes the least time. A rate limit slows the
+// requests after it, so it comes last.
+var outages = []outage{
+	{"503 no supply", qrand.NoSupply, failWith(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), stopFailing, ""},
+	{"HTML garbage", qrand.Malformed, failWith(qrypttest.Fault{Kind: qrypttest.HTML}), stopFailing, ""},
+	{"service gone", qrand.Unreachable, stopService, startService, ""},
+	{"403 quota", qrand.QuotaReached, useUpQuota, changeAccount, ""},
+	{"401 revoked", qrand.Unauthorized, revokeToken, replaceToken, ""},
+	{"429 too many", qrand.RateLimited, failWith(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Second}), stopFailing,
 		", up to 24 s, for others may share the limit"},
 }
 
-func scripted(f qrypttest.Fault) func(*theatre) error {
+func failWith(f qrypttest.Fault) func(*scenario) error {
 	f.Times = -1
-	return func(t *theatre) error {
-		t.service.Script(f)
+	return func(s *scenario) error {
+		s.service.Script(f)
 		return nil
 	}
 }
 
-func calm(t *theatre) error {
-	t.service.ClearScript()
+func stopFailing(s *scenario) error {
+	s.service.ClearScript()
 	return nil
 }
 
-func leave(t *theatre) error {
+func stopService(s *scenario) error {
 	for _, region := range regions {
-		t.service.Stop(region)
+		s.service.Stop(region)
 	}
 	return nil
 }
 
-func comeBack(t *theatre) error {
+func startService(s *scenario) error {
 	var all error
 	for _, region := range regions {
-		all = errors.Join(all, t.service.Start(region))
+		all = errors.Join(all, s.service.Start(region))
 	}
 	return all
 }
 
-// useUp refuses whoever has the first of the tokens, as a service does whose
-// allotment for that account is used up.
-func useUp(t *theatre) error {
-	t.service.SetFault(func(r qrypttest.Request) *qrypttest.Fault {
+// useUpQuota refuses requests with the first token, as a service does when the
+// allotment of that account is used up.
+func useUpQuota(s *scenario) error {
+	s.service.SetFault(func(r qrypttest.Request) *qrypttest.Fault {
 		if r.Token != 0 {
 			return nil
 		}
@@ -259,63 +286,71 @@ func useUp(t *theatre) error {
 	return nil
 }
 
-// changeAccount gives the client the token of another account, while that of
-// the first is refused as before.
-func changeAccount(t *theatre) error {
-	old := *t.token.Load()
-	t.service.SetTokens(old, t.newToken())
+// changeAccount gives the client the token of another account. The first
+// account's is refused as before.
+func changeAccount(s *scenario) error {
+	old := *s.token.Load()
+	s.service.SetTokens(old, s.newToken())
 	return nil
 }
 
-// revoke makes the service forget the client's token.
-func revoke(t *theatre) error {
-	t.service.SetFault(nil)
-	t.service.SetTokens()
+// revokeToken makes the service forget the client's token.
+func revokeToken(s *scenario) error {
+	s.service.SetFault(nil)
+	s.service.SetTokens()
 	return nil
 }
 
-// rotate gives client and service a new token.
-func rotate(t *theatre) error {
-	t.service.SetTokens(t.newToken())
+// replaceToken gives client and service a new token.
+func replaceToken(s *scenario) error {
+	s.service.SetTokens(s.newToken())
 	return nil
 }
 
-// readSizes are what the crowd reads. All are long enough that a good reader
-// fills none with zeros in anybody's lifetime.
+// newToken makes the client send another token, which it returns. The service
+// does not know it yet.
+func (s *scenario) newToken() string {
+	token := rand.Text() + rand.Text()
+	s.token.Store(&token)
+	return token
+}
+
+// readSizes are what the readers read. All are so long that a good source will
+// never fill one with zeros.
 var readSizes = []int{32, 16, 48, 1024, 33, 4096, 64, 70_001}
 
-// breath is what a reader takes now and then, so that the emulator gets its
-// share of a small machine.
-const breath = 200 * time.Microsecond
+// readerPause is for now and then, so that the emulator gets its share of a
+// small machine.
+const readerPause = 200 * time.Microsecond
 
-// A crowd is goroutines that read all the while, and check what they get.
-type crowd struct {
+// readers are goroutines that read all the time, and check what they get.
+type readers struct {
 	reads, failed atomic.Int64
-	first         atomic.Pointer[string] // what went wrong first
+	firstFailure  atomic.Pointer[string]
 	stopping      atomic.Bool
-	readers       sync.WaitGroup
+	running       sync.WaitGroup
 }
 
-func newCrowd(r io.Reader, size int) *crowd {
-	c := new(crowd)
-	for i := range size {
-		c.readers.Go(func() { c.run(r, i) })
+func startReaders(src io.Reader, n int) *readers {
+	r := new(readers)
+	for i := range n {
+		r.running.Go(func() { r.run(src, i) })
 	}
-	return c
+	return r
 }
 
 // stop ends the goroutines and waits for them.
-func (c *crowd) stop() {
-	c.stopping.Store(true)
-	c.readers.Wait()
+func (r *readers) stop() {
+	r.stopping.Store(true)
+	r.running.Wait()
 }
 
-func (c *crowd) run(r io.Reader, start int) {
+func (r *readers) run(src io.Reader, first int) {
 	var buf, zeros [70_001]byte
-	for i := start; !c.stopping.Load(); i++ {
+	for i := first; !r.stopping.Load(); i++ {
 		p := buf[:readSizes[i%len(readSizes)]]
 		clear(p)
-		n, err := r.Read(p)
+		n, err := src.Read(p)
 		var wrong string
 		switch {
 		case err != nil:
@@ -326,12 +361,12 @@ func (c *crowd) run(r io.Reader, start int) {
 			wrong = fmt.Sprintf("%d zeros", n)
 		}
 		if i%len(readSizes) == 0 {
-			time.Sleep(breath)
+			time.Sleep(readerPause)
 		}
-		c.reads.Add(1)
+		r.reads.Add(1)
 		if wrong != "" {
-			c.failed.Add(1)
-			c.first.CompareAndSwap(nil, &wrong)
+			r.failed.Add(1)
+			r.firstFailure.CompareAndSwap(nil, &wrong)
 		}
 	}
 	clear(buf[:])

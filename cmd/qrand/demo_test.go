@@ -45,9 +45,9 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func TestDemoJSON(t *testing.T) {
 	alone(t)
 	c, out, errs := screen(false, nil)
-	var played []storm
+	var played []outage
 	for _, i := range []int{0, 3, 4} {
-		played = append(played, storms[i])
+		played = append(played, outages[i])
 	}
 	logger := slog.New(noteHandler{w: errs})
 	if err := runDemo(t.Context(), c, played, logger, true, true); err != nil {
@@ -90,14 +90,15 @@ func TestDemoJSON(t *testing.T) {
 	}
 }
 
-// TestDemoFails plays a storm that is not what it is said to be.
+// TestDemoFails: an outage with another reason than announced is a failure. So is
+// one that does not begin, or does not end.
 func TestDemoFails(t *testing.T) {
 	alone(t)
 	defer func(limit time.Duration) { stepLimit = limit }(stepLimit)
 	stepLimit = 1500 * time.Millisecond
-	wrong := storm{"503", qrand.Unreachable, scripted(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), calm, ""}
+	wrong := outage{"503", qrand.Unreachable, failWith(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), stopFailing, ""}
 	c, out, _ := screen(false, map[string]string{})
-	err := runDemo(t.Context(), c, []storm{wrong}, discard(), false, false)
+	err := runDemo(t.Context(), c, []outage{wrong}, discard(), false, false)
 	if want := "503: the state is Degraded, service out of supply (503), not Degraded, service unreachable"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
 	}
@@ -105,23 +106,23 @@ func TestDemoFails(t *testing.T) {
 		t.Errorf("output:\n%s", out)
 	}
 
-	never := storm{"calm", qrand.NoSupply, calm, calm, ""}
-	if err := runDemo(t.Context(), c, []storm{never}, discard(), false, false); err == nil || !strings.Contains(err.Error(), "calm: the state is Seeded, not Degraded") {
-		t.Errorf("a storm that does not come: %v", err)
+	never := outage{"calm", qrand.NoSupply, stopFailing, stopFailing, ""}
+	if err := runDemo(t.Context(), c, []outage{never}, discard(), false, false); err == nil || !strings.Contains(err.Error(), "calm: the state is Seeded, not Degraded") {
+		t.Errorf("an outage that does not come: %v", err)
 	}
 	if !strings.Contains(out.String(), "FAIL calm           not noticed, not recovered\n") {
 		t.Errorf("output:\n%s", out)
 	}
-	stays := storm{"stays", qrand.NoSupply, wrong.begin, wrong.begin, ""}
-	if err := runDemo(t.Context(), c, []storm{stays}, discard(), false, false); err == nil {
-		t.Error("a storm that does not end is no failure")
+	stays := outage{"stays", qrand.NoSupply, wrong.begin, wrong.begin, ""}
+	if err := runDemo(t.Context(), c, []outage{stays}, discard(), false, false); err == nil {
+		t.Error("an outage that does not end is no failure")
 	}
 	if !strings.Contains(out.String(), "s, not recovered\n") {
 		t.Errorf("output:\n%s", out)
 	}
 }
 
-func TestEntered(t *testing.T) {
+func TestTimeTo(t *testing.T) {
 	began := time.Now()
 	for _, test := range []struct {
 		state qrand.State
@@ -131,7 +132,7 @@ func TestEntered(t *testing.T) {
 		{qrand.Seeded, time.Second, time.Second}, {qrand.Seeded, 0, 0},
 		{qrand.Seeded, -time.Second, -1}, {qrand.Degraded, time.Second, -1},
 	} {
-		if got := entered(qrand.Status{State: test.state, Since: began.Add(test.since)}, qrand.Seeded, began); got != test.want {
+		if got := timeTo(qrand.Seeded, qrand.Status{State: test.state, Since: began.Add(test.since)}, began); got != test.want {
 			t.Errorf("%v since %v: %v, want %v", test.state, test.since, got, test.want)
 		}
 	}
@@ -140,14 +141,14 @@ func TestEntered(t *testing.T) {
 func TestDemoIsInterrupted(t *testing.T) {
 	alone(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	blowing := storm{"hang", qrand.TimedOut, func(t *theatre) error {
-		t.service.Script(qrypttest.Fault{Kind: qrypttest.Hang, Times: -1})
+	endless := outage{"hang", qrand.TimedOut, func(s *scenario) error {
+		s.service.Script(qrypttest.Fault{Kind: qrypttest.Hang, Times: -1})
 		cancel()
 		return nil
-	}, calm, ""}
+	}, stopFailing, ""}
 	began := time.Now()
 	c, _, errs := screen(false, map[string]string{})
-	if err := runDemo(ctx, c, []storm{blowing}, discard(), false, false); !errors.Is(err, errInterrupted) {
+	if err := runDemo(ctx, c, []outage{endless}, discard(), false, false); !errors.Is(err, errInterrupted) {
 		t.Errorf("error %v", err)
 	}
 	if took := time.Since(began); took > 4*time.Second {
@@ -160,7 +161,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-func TestCrowd(t *testing.T) {
+func TestReaders(t *testing.T) {
 	fill := func(p []byte) (int, error) {
 		for i := range p {
 			p[i] = 1
@@ -177,13 +178,13 @@ func TestCrowd(t *testing.T) {
 		{"short", func(p []byte) (int, error) { n, _ := fill(p); return n - 1, nil }, "31 bytes of 32"},
 		{"zeros", func(p []byte) (int, error) { return len(p), nil }, "32 zeros"},
 	} {
-		c := newCrowd(test.read, 1)
+		c := startReaders(test.read, 1)
 		if !eventually(func() bool { return c.reads.Load() > 20 }) {
 			t.Fatalf("%s: no reads", test.name)
 		}
 		c.stop()
 		var first string
-		if text := c.first.Load(); text != nil {
+		if text := c.firstFailure.Load(); text != nil {
 			first = *text
 		}
 		if first != test.want {
