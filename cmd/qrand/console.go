@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
 )
 
@@ -190,6 +191,8 @@ func (t *table) write(w io.Writer, p palette) error {
 	return err
 }
 
+const spinnerPeriod = 100 * time.Millisecond
+
 // A spinner shows on a terminal that something is going on, in one line that it
 // takes away in the end.
 type spinner struct {
@@ -224,7 +227,7 @@ func (s *spinner) end() {
 }
 
 func (s *spinner) run() {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(spinnerPeriod)
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		s.mu.Lock()
@@ -279,4 +282,12 @@ func writeAttr(b *strings.Builder, a slog.Attr) {
 		value = fmt.Sprintf("%q", plain(value))
 	}
 	fmt.Fprintf(b, " %s=%s", a.Key, value)
+}
+
+// count writes a number of things.
+func count(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return humanize.Comma(n) + " " + thing
 }

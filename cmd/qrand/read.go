@@ -9,17 +9,16 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"example.com/qrand"
 )
 
 const (
-	pieceSize = 64 << 10 // of a read: output is streamed in these
-	bulkSize  = 1 << 20  // what is longer takes blocks by the batch
-	bulkBatch = 8
-	barSize   = 16 << 20 // what is shorter is done before a bar could be read
+	pieceSize    = 64 << 10 // of a read: output is streamed in these
+	bulkSize     = 1 << 20  // what is longer takes blocks by the batch
+	bulkBatch    = 8
+	progressSize = 16 << 20 // a shorter read ends before anybody could read how far it is
 )
 
 var mixes = map[string]qrand.Mix{"xor": qrand.MixXOR, "rekey": qrand.MixRekey, "refill": qrand.MixRefill}
@@ -133,9 +132,9 @@ func runRead(ctx context.Context, c *console, o readOptions) error {
 		c.note("no quantum entropy in these bytes, they are as good as crypto/rand: %s", why(src.Status(), o.wait))
 	}
 
-	bar := newProgress(c, o, src)
-	err = stream(ctx, io.MultiWriter(out, bar), src, o)
-	bar.end(err)
+	shown := newProgress(c, o, src)
+	err = stream(ctx, io.MultiWriter(out, shown), src, o)
+	shown.end(err)
 	if err != nil {
 		return err
 	}
@@ -181,36 +180,25 @@ func tellEnd(c *console, st qrand.Status, seeded bool) {
 	}
 }
 
-// A progress shows how far a long read is. It is written to as the output is;
-// hex and base64 make more of that than there are bytes.
+// A progress shows on a terminal how far a long read is. It is written to as the
+// output is: hex and base64 make more of that than there are bytes.
 type progress struct {
-	bar    *progressbar.ProgressBar // nil: nothing is shown
-	src    *qrand.Source
-	c      *console
-	began  time.Time
-	told   time.Time // when the blocks were last counted
-	length int64     // of the output
+	spin    *spinner // nil: nothing is shown
+	src     *qrand.Source
+	c       *console
+	began   time.Time
+	shown   time.Time
+	written int64
+	length  int64 // of the output
 }
 
-// newProgress shows a bar on a terminal, if the read is long enough and its
-// bytes do not go to the same terminal.
+// newProgress shows something only if the read is long enough, and its bytes do
+// not go to the same terminal.
 func newProgress(c *console, o readOptions, src *qrand.Source) *progress {
 	p := &progress{src: src, c: c, began: time.Now(), length: encodedLen(o.format.value, int64(o.size))}
-	if !c.errTTY || o.size < barSize || o.file == "" && c.outTTY {
-		return p
+	if c.errTTY && o.size >= progressSize && (o.file != "" || !c.outTTY) {
+		p.spin = c.newSpinner(c.err, true, p.text())
 	}
-	p.bar = progressbar.NewOptions64(p.length,
-		progressbar.OptionSetWriter(c.err),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionShowCount(),
-		progressbar.OptionUseIECUnits(true),
-		progressbar.OptionSetWidth(20),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "=", SaucerHead: ">", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}),
-		progressbar.OptionClearOnFinish(),
-	)
-	p.describe()
 	return p
 }
 
@@ -227,27 +215,32 @@ func encodedLen(format string, n int64) int64 {
 	return n
 }
 
-func (p *progress) describe() {
-	p.told = time.Now()
-	p.bar.Describe(count(p.src.Status().Blocks, "block"))
+func (p *progress) text() string {
+	took := time.Since(p.began)
+	rate := float64(p.written) / max(took.Seconds(), 0.001)
+	left := ""
+	if p.written > 0 && took > time.Second {
+		left = fmt.Sprintf(", %v left", time.Duration(float64(p.length-p.written)/rate*float64(time.Second)).Round(time.Second))
+	}
+	return fmt.Sprintf("%d%% of %s, %s/s%s, %s", int(100*float64(p.written)/float64(p.length)), humanize.IBytes(uint64(p.length)),
+		humanize.IBytes(uint64(rate)), left, count(p.src.Status().Blocks, "block"))
 }
 
 func (p *progress) Write(b []byte) (int, error) {
-	if p.bar != nil {
-		if time.Since(p.told) > 250*time.Millisecond {
-			p.describe()
-		}
-		_ = p.bar.Add(len(b)) // it fails where the terminal does, and matters as little
+	p.written += int64(len(b))
+	if p.spin != nil && time.Since(p.shown) > spinnerPeriod {
+		p.shown = time.Now()
+		p.spin.say(p.text())
 	}
 	return len(b), nil
 }
 
-// end takes the bar away, and leaves a line about a read that succeeded.
+// end takes the line away, and prints another one if the read succeeded.
 func (p *progress) end(err error) {
-	if p.bar == nil {
+	if p.spin == nil {
 		return
 	}
-	_ = p.bar.Clear()
+	p.spin.end()
 	if err != nil {
 		return
 	}
@@ -255,14 +248,6 @@ func (p *progress) end(err error) {
 	st := p.src.Status()
 	fmt.Fprintf(p.c.err, "%s in %v, %s/s, %s used\n", humanize.IBytes(uint64(st.Bytes)), took.Round(10*time.Millisecond),
 		humanize.IBytes(uint64(float64(st.Bytes)/took.Seconds())), count(st.Blocks, "block"))
-}
-
-// count writes a number of things.
-func count(n int64, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return humanize.Comma(n) + " " + thing
 }
 
 // An encoder writes bytes in a format, and in text formats ends the line.
