@@ -2,12 +2,12 @@ module example.com/qrand
 
 go 1.26.0
 
+// What the product needs.
 require (
 	filippo.io/keygen v1.0.0
 	github.com/cloudflare/circl v1.6.5
 	github.com/dustin/go-humanize v1.1.0
 	github.com/prometheus/client_golang v1.25.0
-	github.com/prometheus/client_model v0.6.3
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/crypto v0.58.0
@@ -16,6 +16,11 @@ require (
 	golang.org/x/term v0.47.0
 	golang.org/x/time v0.16.0
 	golang.org/x/tools v0.52.0
+)
+
+// What only tests need.
+require (
+	github.com/prometheus/client_model v0.6.3
 	pgregory.net/rapid v1.3.0
 )
 
