@@ -3,11 +3,11 @@ package provenance
 import (
 	"errors"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
+	"example.com/qrand/internal/version"
 )
 
 // A Recorder is an io.Reader that reads from a Source and notes what was true of
@@ -65,7 +65,7 @@ func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 		LastBlock:    before.LastBlock.UTC(),
 		LastReceived: before.LastReceived.UTC(),
 		Endpoint:     before.LastEndpoint,
-		Software:     software(),
+		Software:     version.Path + " " + version.Get(),
 		GoVersion:    runtime.Version(),
 	}
 	if r.after.State == qrand.Degraded || r.after.State == qrand.Closed {
@@ -79,20 +79,4 @@ func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 		record.Entropy = Emulated
 	}
 	return record, nil
-}
-
-// modulePath is this module's.
-const modulePath = "example.com/qrand"
-
-// software is this module with its version, in whatever program it is.
-func software() string {
-	version := "(devel)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, m := range append(info.Deps, &info.Main) {
-			if m.Path == modulePath && m.Version != "" {
-				version = m.Version
-			}
-		}
-	}
-	return modulePath + " " + version
 }

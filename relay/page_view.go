@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"example.com/qrand/internal/version"
 	"example.com/qrand/qrypt"
 )
 
@@ -52,7 +51,7 @@ func (r *Relay) view(now time.Time) *view {
 	v := &view{
 		Now:      now,
 		Began:    r.began,
-		Version:  version(),
+		Version:  version.Get(),
 		Style:    styleVersion,
 		Account:  r.Account(),
 		Limit:    int64(r.cfg.Stock) * qrypt.BlockSize,
@@ -180,19 +179,3 @@ func (v *view) Unaccounted() int64 {
 	a := v.Account
 	return a.Received - a.Stock - a.InFlight - a.HandedOut - a.Lost - a.Expired
 }
-
-const modulePath = "example.com/qrand"
-
-// version is that of this module, in whatever program it is.
-var version = sync.OnceValue(func() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
-	}
-	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == modulePath {
-			return cmp.Or(m.Version, "(devel)")
-		}
-	}
-	return "(unknown)"
-})

@@ -27,12 +27,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"example.com/qrand/internal/version"
 	"github.com/spf13/cobra"
 )
 
@@ -154,7 +154,7 @@ qrand demo and qrand emulate.`,
   qrand doctor                     # is everything set up?
   qrand read -n 32 --format hex    # 32 bytes for a person to look at
   qrand keygen ecdsa-p256 -o key   # a key, and where its entropy came from`,
-		Version:       version(),
+		Version:       version.Get(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          knownCommand,
@@ -180,14 +180,6 @@ qrand demo and qrand emulate.`,
 		root.AddCommand(cmd)
 	}
 	return root
-}
-
-// version is that of the module this binary was built from.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // knownCommand refuses what is no command, and says which was meant.
