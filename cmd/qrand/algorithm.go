@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -18,13 +19,13 @@ import (
 	"example.com/qrand/keygen"
 )
 
-// An algorithm is what qrand keygen can make keys for.
+// An algorithm is one that qrand keygen makes keys for.
 type algorithm struct {
 	name     string
 	use      string   // what its keys are for
-	standard string   // that defines the algorithm
-	bytes    int64    // of the Source in a key, unless a candidate is rejected
-	formats  []string // that have a form for its keys
+	standard string   // which defines the algorithm
+	bytes    int64    // that a key takes from the Source, if no candidate is rejected
+	formats  []string // in which its keys can be written
 	make     func(r io.Reader) (any, error)
 }
 
@@ -40,17 +41,17 @@ var (
 	noJWKnorSSH = []string{"pem", "der", "raw"}
 )
 
-// making adapts a function of package keygen.
+// making adapts a function of package keygen to algorithm.make.
 func making[K any](f func(io.Reader) (K, error)) func(io.Reader) (any, error) {
 	return func(r io.Reader) (any, error) { return f(r) }
 }
 
-// with is a function of package keygen for one curve, size or parameter set.
+// with does so for a function that takes a curve, a size or a parameter set.
 func with[P, K any](f func(P, io.Reader) (K, error), p P) func(io.Reader) (any, error) {
 	return func(r io.Reader) (any, error) { return f(p, r) }
 }
 
-// algorithms lists them all; of RSA, the usual sizes.
+// algorithms lists them all. For RSA, it lists the usual sizes.
 func algorithms() []algorithm {
 	all := []algorithm{
 		{"ed25519", forSigning, "RFC 8032", 32, allFormats, making(keygen.Ed25519)},
@@ -84,7 +85,8 @@ func rsa(bits int) algorithm {
 	return algorithm{fmt.Sprintf("rsa-%d", bits), forSigning, "FIPS 186-5", 64, []string{"pem", "der", "jwk", "ssh"}, with(keygen.RSA, bits)}
 }
 
-// findAlgorithm finds one by its name, in any case; rsa-N for any N.
+// findAlgorithm finds an algorithm by its name, in upper or lower case. For RSA, it
+// takes any size.
 func findAlgorithm(name string) (algorithm, error) {
 	name = strings.ToLower(name)
 	var near []string
@@ -104,7 +106,7 @@ func findAlgorithm(name string) (algorithm, error) {
 	}
 	switch {
 	case name == "":
-		return algorithm{}, fmt.Errorf("which algorithm? qrand keygen --list lists them")
+		return algorithm{}, errors.New("which algorithm? qrand keygen --list lists them")
 	case len(near) > 0:
 		return algorithm{}, fmt.Errorf("no algorithm %q, did you mean %s?", name, strings.Join(near, ", "))
 	}
@@ -114,7 +116,7 @@ func findAlgorithm(name string) (algorithm, error) {
 // squeeze makes ML_KEM768, ml-kem-768 and mlkem768 the same.
 func squeeze(name string) string { return strings.NewReplacer("-", "", "_", "", " ", "").Replace(name) }
 
-// A keyPair is a key that was made, with its public half.
+// A keyPair is a private key and its public key.
 type keyPair struct {
 	private, public any
 	spki            []byte
@@ -129,12 +131,12 @@ func newKeyPair(private any) (*keyPair, error) {
 	return &keyPair{private, public, spki}, err
 }
 
-// encode writes both halves in a format. The caller wipes the private one.
+// encode writes both keys in a format. The caller wipes the private one.
 func (k *keyPair) encode(format string, passphrase []byte, comment string) (private, public []byte, err error) {
 	switch format {
 	case "jwk":
 		private, err = keyfile.PrivateJWK(k.private)
-		defer clear(private) // the line is a copy
+		defer clear(private) // the line below is a copy
 		if err == nil {
 			public, err = keyfile.PublicJWK(k.public)
 		}
@@ -159,7 +161,7 @@ func (k *keyPair) encode(format string, passphrase []byte, comment string) (priv
 	}
 	defer clear(der)
 	if passphrase != nil {
-		// Salt and IV are no secrets, and no part of the key.
+		// Salt and IV are not secret, and not part of the key.
 		private, err = keyfile.EncryptedPEM(der, passphrase, rand.Reader)
 	} else {
 		private = keyfile.PEM(keyfile.KindPrivate, der)
@@ -167,10 +169,10 @@ func (k *keyPair) encode(format string, passphrase []byte, comment string) (priv
 	return private, keyfile.PEM(keyfile.KindPublic, k.spki), err
 }
 
-// seededMLKEM512 keeps the seed with the key, because circl does not, and files
-// hold nothing else.
+// seededMLKEM512 keeps the seed with the key: circl does not, and files contain
+// only the seed.
 func seededMLKEM512(r io.Reader) (any, error) {
-	seed := bytes.NewBuffer(make([]byte, 0, mlkem512.KeySeedSize)) // does not grow, which would leave copies
+	seed := bytes.NewBuffer(make([]byte, 0, mlkem512.KeySeedSize)) // never grows: growing would leave copies
 	defer func() { clear(seed.Bytes()) }()
 	key, err := keygen.CirclMLKEM512(io.TeeReader(r, seed))
 	if err != nil {

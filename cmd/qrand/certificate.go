@@ -36,10 +36,10 @@ func (o *certificateOptions) addTo(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.selfSigned, "self-signed", false, "also make a certificate that the key signs itself, in FILE.crt")
 	f.BoolVar(&o.csr, "csr", false, "also make a certificate request, in FILE.csr")
-	f.StringVar(&o.subject, "subject", "", "whose certificate it is: `NAME` like \"CN=Root CA,O=Example,C=DE\"")
-	f.StringSliceVar(&o.names, "san", nil, "further names in it: a host, an address, a mailbox or a URI (`NAME,...`)")
-	f.BoolVar(&o.ca, "ca", false, "the certificate is a CA's")
-	f.IntVar(&o.days, "days", defaultDays, "for how many `DAYS` the certificate is valid")
+	f.StringVar(&o.subject, "subject", "", "the owner of the certificate: `NAME` like \"CN=Root CA,O=Example,C=DE\"")
+	f.StringSliceVar(&o.names, "san", nil, "more names in it: a host, an address, a mailbox or a URI (`NAME,...`)")
+	f.BoolVar(&o.ca, "ca", false, "the certificate is for a CA")
+	f.IntVar(&o.days, "days", defaultDays, "the certificate is valid for so many `DAYS`")
 }
 
 func (o *certificateOptions) wanted() bool { return o.selfSigned || o.csr }
@@ -65,21 +65,21 @@ const maxDays = 40_000
 func (o *certificateOptions) check(a algorithm) error {
 	switch {
 	case o.selfSigned && o.csr:
-		return errors.New("--self-signed and --csr: which?")
+		return errors.New("--self-signed and --csr exclude each other: give one")
 	case !o.wanted() && (o.subject != "" || len(o.names) > 0 || o.ca || o.days != defaultDays):
 		return errors.New("--subject, --san, --ca and --days are about --self-signed or --csr")
 	case !o.wanted():
 		return nil
 	case a.use != forSigning:
-		return fmt.Errorf("a key for %s signs nothing, so %s keys have no --self-signed and no --csr: a CA's key has to sign for them", a.use, a.name)
+		return fmt.Errorf("a key for %s signs nothing, so --self-signed and --csr are not possible for %s keys: a CA has to sign for them", a.use, a.name)
 	case o.csr && o.days != defaultDays:
-		return errors.New("--days is about --self-signed: who signs a request says how long")
+		return errors.New("--days is about --self-signed: the CA that signs a request decides how long")
 	case o.days < 1 || o.days > maxDays:
 		return fmt.Errorf("--days is 1 to %d", maxDays)
 	case o.subject == "" && len(o.names) == 0:
-		return errors.New("whose certificate is it? Say --subject \"CN=...\", or --san HOST")
+		return errors.New("a certificate needs a name: give --subject \"CN=...\", or --san HOST")
 	case o.ca && o.subject == "":
-		return errors.New("a CA's certificate has a name: say --subject \"CN=...\"")
+		return errors.New("the certificate of a CA needs a name: give --subject \"CN=...\"")
 	}
 	if _, err := parseSubject(o.subject); err != nil {
 		return err
@@ -87,8 +87,8 @@ func (o *certificateOptions) check(a algorithm) error {
 	return o.addNames(new(x509.Certificate))
 }
 
-// make makes the certificate or the request, in DER, with what randomness r gives.
-func (o *certificateOptions) make(key *keyPair, r io.Reader) ([]byte, error) {
+// make makes the certificate or the request, in DER, with randomness from r.
+func (o *certificateOptions) make(key any, r io.Reader) ([]byte, error) {
 	subject, err := parseSubject(o.subject)
 	if err != nil {
 		return nil, err
@@ -107,11 +107,11 @@ func (o *certificateOptions) make(key *keyPair, r io.Reader) ([]byte, error) {
 			RawSubject: t.RawSubject, DNSNames: t.DNSNames, IPAddresses: t.IPAddresses, EmailAddresses: t.EmailAddresses, URIs: t.URIs,
 		}
 		if o.ca {
-			// What is asked for, which the signer may grant: basicConstraints with
-			// cA set (RFC 5280 section 4.2.1.9).
+			// The request asks for it, and the signer may grant it: basicConstraints
+			// with cA set (RFC 5280 section 4.2.1.9).
 			request.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}}
 		}
-		return keyfile.Request(key.private, request, r)
+		return keyfile.Request(key, request, r)
 	}
 	t.NotBefore = time.Now().UTC().Truncate(time.Second)
 	t.NotAfter = t.NotBefore.AddDate(0, 0, o.days)
@@ -120,11 +120,11 @@ func (o *certificateOptions) make(key *keyPair, r io.Reader) ([]byte, error) {
 	} else {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	}
-	return keyfile.SelfSigned(key.private, t, r)
+	return keyfile.SelfSigned(key, t, r)
 }
 
-// hostPattern is RFC 1123's section 2.1, with an asterisk for the first label (RFC
-// 9525 section 6.3). What is not ASCII is written in its xn-- form.
+// hostPattern follows RFC 1123 section 2.1, with an asterisk allowed as the first
+// label (RFC 9525 section 6.3). Other letters than ASCII need the xn-- form.
 var hostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 // addNames sorts the names into their kinds.
@@ -145,7 +145,7 @@ func (o *certificateOptions) addNames(t *x509.Certificate) error {
 	return nil
 }
 
-// attributes are those of X.520 that a name may have.
+// attributes are the attributes of X.520 that a name may have.
 var attributes = map[string]asn1.ObjectIdentifier{
 	"CN": {2, 5, 4, 3}, "SERIALNUMBER": {2, 5, 4, 5}, "C": {2, 5, 4, 6}, "L": {2, 5, 4, 7}, "ST": {2, 5, 4, 8},
 	"STREET": {2, 5, 4, 9}, "O": {2, 5, 4, 10}, "OU": {2, 5, 4, 11}, "POSTALCODE": {2, 5, 4, 17},
@@ -153,9 +153,9 @@ var attributes = map[string]asn1.ObjectIdentifier{
 
 var countryPattern = regexp.MustCompile("^[A-Za-z]{2}$")
 
-// parseSubject reads a distinguished name: attributes with commas between, in the
-// order in which the certificate has them, with a backslash before a comma or a
-// backslash that is meant. It returns the name in DER.
+// parseSubject reads a distinguished name, and returns it in DER. Commas separate
+// the attributes, which the certificate has in the same order. A backslash comes
+// before a comma or a backslash in a value.
 func parseSubject(text string) ([]byte, error) {
 	var name pkix.RDNSequence
 	parts, err := splitSubject(text)
@@ -175,14 +175,14 @@ func parseSubject(text string) ([]byte, error) {
 		case key == "C" && !countryPattern.MatchString(value):
 			return nil, fmt.Errorf("--subject: C=%s: a country has two letters", value)
 		case strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value):
-			return nil, fmt.Errorf("--subject: %s has characters that are none", key)
+			return nil, fmt.Errorf("--subject: %s has control characters, or is not UTF-8", key)
 		}
 		name = append(name, pkix.RelativeDistinguishedNameSET{{Type: id, Value: value}})
 	}
 	return asn1.Marshal(name)
 }
 
-// splitSubject splits at the commas; nothing has no parts.
+// splitSubject splits at the commas. An empty text has no parts.
 func splitSubject(text string) (parts []string, err error) {
 	var part strings.Builder
 	escaped := false
@@ -201,20 +201,10 @@ func splitSubject(text string) (parts []string, err error) {
 		}
 	}
 	if escaped {
-		return nil, errors.New("--subject ends in a backslash: write two if one is meant")
+		return nil, errors.New("--subject ends in a backslash: to mean a backslash, write two")
 	}
 	if text != "" {
 		parts = append(parts, part.String())
 	}
 	return parts, nil
-}
-
-func certificatePEM(kind string, der []byte) []byte {
-	switch {
-	case der == nil:
-		return nil
-	case kind == "request":
-		return keyfile.PEM(keyfile.KindRequest, der)
-	}
-	return keyfile.PEM(keyfile.KindCertificate, der)
 }

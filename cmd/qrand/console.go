@@ -18,19 +18,19 @@ import (
 	"golang.org/x/term"
 )
 
-// A console is where a command's output goes, and what may be done to it there.
-// Tests make one that only says it is a terminal.
+// A console is where a command's output goes, and what the output may look like
+// there. A test can make one that claims to be a terminal.
 type console struct {
 	out, err       io.Writer
 	outTTY, errTTY bool
-	width          int // of the terminal; zero: lines are as long as they are
+	width          int // of the terminal; zero: lines are not wrapped
 	getenv         func(string) string
 
-	// grace is what the command has to end in by itself, a time.Duration; less
-	// than the least that every command has: that.
+	// grace is how long the command may take to end by itself, a time.Duration,
+	// if that is longer than the constant grace.
 	grace atomic.Int64
 
-	// askSecret asks on the terminal for what is not to be shown.
+	// askSecret asks on the terminal for something that is not shown.
 	askSecret func(prompt string) ([]byte, error)
 }
 
@@ -58,7 +58,7 @@ func newConsole(out, err *os.File) *console {
 	return c
 }
 
-// note tells a person something beside the output, in one line.
+// note prints a line for a person on stderr.
 func (c *console) note(format string, args ...any) {
 	fmt.Fprintf(c.err, "%s %s\n", c.onErr().yellow("qrand:"), fmt.Sprintf(format, args...))
 }
@@ -98,7 +98,7 @@ var (
 	words = marks{"ok  ", "warn", "FAIL", "skip", "->", []string{"|", "/", "-", "\\"}}
 )
 
-// marks are signs where the locale has them. Windows has no locale in the
+// marks are signs if the locale has them. Windows has no locale in the
 // environment; its terminal sets a variable of its own.
 func (c *console) marks() marks {
 	locale := c.getenv("LANG")
@@ -114,19 +114,23 @@ func (c *console) marks() marks {
 	return words
 }
 
-// wrap breaks text at spaces to fit beside an indent, under which the further
-// lines go. Without a terminal it stays one line, for grep.
+// wrap breaks text at spaces, so that it fits beside an indent. The lines after
+// the first have the indent. Without a terminal it stays one line, for grep.
 func (c *console) wrap(text string, indent int) string {
 	if !c.outTTY || c.width <= 2*indent {
 		return text
 	}
+	return wrapWords(text, indent, c.width)
+}
+
+func wrapWords(text string, indent, width int) string {
 	var b strings.Builder
 	at := indent
 	for i, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case at+1+n > c.width:
+		case at+1+n > width:
 			b.WriteString("\n" + strings.Repeat(" ", indent))
 			at = indent
 		default:
@@ -139,6 +143,14 @@ func (c *console) wrap(text string, indent int) string {
 	return b.String()
 }
 
+// count writes a number of things.
+func count(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return humanize.Comma(n) + " " + thing
+}
+
 // A cell is text and, if style is not nil, how to paint it. It is padded
 // before it is painted, so that colours do not count as width.
 type cell struct {
@@ -146,7 +158,7 @@ type cell struct {
 	style func(string) string
 }
 
-// A table is rows under heads, its columns two spaces apart.
+// A table is rows under heads. Its columns are two spaces apart.
 type table struct {
 	heads []string
 	right []bool // columns of numbers
@@ -193,8 +205,8 @@ func (t *table) write(w io.Writer, p palette) error {
 
 const spinnerPeriod = 100 * time.Millisecond
 
-// A spinner shows on a terminal that something is going on, in one line that it
-// takes away in the end.
+// A spinner shows on a terminal, in one line, that something is going on. It
+// removes the line in the end.
 type spinner struct {
 	w     io.Writer
 	signs []string
@@ -205,7 +217,7 @@ type spinner struct {
 	done sync.WaitGroup
 }
 
-// newSpinner starts a spinner; on what is no terminal it shows nothing.
+// newSpinner starts a spinner. If w is no terminal, it shows nothing.
 func (c *console) newSpinner(w io.Writer, tty bool, text string) *spinner {
 	s := &spinner{w: w, signs: c.marks().spinner, text: text, stop: make(chan struct{})}
 	if tty && c.getenv("TERM") != "dumb" {
@@ -220,7 +232,7 @@ func (s *spinner) say(text string) {
 	s.text = text
 }
 
-// end takes the line away. It may be called once.
+// end removes the line. It may be called once.
 func (s *spinner) end() {
 	close(s.stop)
 	s.done.Wait()
@@ -243,51 +255,41 @@ func (s *spinner) run() {
 	}
 }
 
-// A noteHandler prints what packages log as this command prints its notes: one
+// A logHandler prints what packages log in the form of this command's notes: one
 // line, without a time.
-type noteHandler struct {
+type logHandler struct {
 	w     io.Writer
 	attrs string
 }
 
-func (h noteHandler) Enabled(_ context.Context, level slog.Level) bool {
+func (h logHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo
 }
 
-func (h noteHandler) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
+	attrs := h.attrs
 	r.Attrs(func(a slog.Attr) bool {
-		writeAttr(&b, a)
+		attrs += attrText(a)
 		return true
 	})
-	_, err := fmt.Fprintf(h.w, "qrand: %s%s%s\n", plain(r.Message), h.attrs, b.String())
+	_, err := fmt.Fprintf(h.w, "qrand: %s%s\n", plain(r.Message), attrs)
 	return err
 }
 
-func (h noteHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	var b strings.Builder
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for _, a := range attrs {
-		writeAttr(&b, a)
+		h.attrs += attrText(a)
 	}
-	h.attrs += b.String()
 	return h
 }
 
-// WithGroup leaves groups out: nothing here logs in one.
-func (h noteHandler) WithGroup(string) slog.Handler { return h }
+// WithGroup ignores groups: nothing here logs in one.
+func (h logHandler) WithGroup(string) slog.Handler { return h }
 
-func writeAttr(b *strings.Builder, a slog.Attr) {
+func attrText(a slog.Attr) string {
 	value := a.Value.Resolve().String()
 	if strings.ContainsAny(value, " \t\n\"") {
 		value = fmt.Sprintf("%q", plain(value))
 	}
-	fmt.Fprintf(b, " %s=%s", a.Key, value)
-}
-
-// count writes a number of things.
-func count(n int64, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return humanize.Comma(n) + " " + thing
+	return " " + a.Key + "=" + value
 }

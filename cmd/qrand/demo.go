@@ -42,7 +42,7 @@ failed and the Source reported each outage correctly.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger := slog.New(slog.DiscardHandler)
 			if verbose {
-				logger = slog.New(noteHandler{w: c.err})
+				logger = slog.New(logHandler{w: c.err})
 			}
 			return runDemo(cmd.Context(), c, outages, logger, asJSON, verbose)
 		},

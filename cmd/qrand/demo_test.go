@@ -49,7 +49,7 @@ func TestDemoJSON(t *testing.T) {
 	for _, i := range []int{0, 3, 4} {
 		played = append(played, outages[i])
 	}
-	logger := slog.New(noteHandler{w: errs})
+	logger := slog.New(logHandler{w: errs})
 	if err := runDemo(t.Context(), c, played, logger, true, true); err != nil {
 		t.Fatal(err)
 	}

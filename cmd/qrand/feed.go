@@ -22,7 +22,7 @@ type feedOptions struct {
 	rehearsal  bool
 }
 
-// shortestInterval is kernel.Config's.
+// shortestInterval is the shortest that kernel.Config takes.
 const shortestInterval = waitFlag(time.Second)
 
 func newFeedCommand(c *console) *cobra.Command {
@@ -31,21 +31,21 @@ func newFeedCommand(c *console) *cobra.Command {
 		Use:   "feed [flags]",
 		Short: "Feed the Linux kernel's random pool",
 		Long: `Mixes a block of 1,024 bytes into the Linux kernel's random pool every minute,
-until Ctrl-C: for what ignores custom readers, such as Go's own TLS, OpenSSL
-and every other program of this host. It says what was achieved whenever that
-changes: mixed, credited, reseeded or why not.
+until Ctrl-C. This is for programs that do not read from a Source: Go's own
+TLS, OpenSSL, and every other program of this host. It prints the result
+whenever that changes: mixed, credited, reseeded, or why not.
 
-To mix needs no privilege, and cannot make the pool worse, whoever knows the
-block. With CAP_SYS_ADMIN the kernel is told to reseed from the pool at once;
-without, it does so by itself, every minute since Linux 5.19.
+Mixing needs no privilege, and cannot make the pool worse, even if somebody
+knows the block. With CAP_SYS_ADMIN the kernel is told to reseed from the pool
+at once. Without it the kernel reseeds by itself, every minute since Linux 5.19.
 
---credit-bits tells the kernel that a block has so much entropy. It needs
-CAP_SYS_ADMIN, and is a promise that nobody else knows the block: you trust
-the service, and all that is between it and here, to keep it. Since Linux 5.19
-a credit matters only until the kernel's generator is initialized, and TLS
-waits for that before the first block can come, so leave it at 0 unless you
-know better. EMULATED entropy is never credited: where a credit is asked for, an
-emulator's blocks are refused, or with --rehearsal mixed without.
+--credit-bits tells the kernel how much entropy a block has. It needs
+CAP_SYS_ADMIN. It is a promise that nobody else knows the block: you trust the
+service, and everything between it and this host, to keep it secret. Since
+Linux 5.19 a credit matters only until the kernel's generator is initialized.
+TLS waits for that before the first block can come, so leave it at 0 unless
+you know better. EMULATED entropy is never credited. If a credit is asked for,
+the blocks of an emulator are refused, or with --rehearsal mixed without it.
 
 With --once the exit status is 1 if nothing was mixed. deploy/systemd has a
 unit that runs this with no privilege at all.`,
@@ -57,19 +57,19 @@ unit that runs this with no privilege at all.`,
 				return misused(cmd, "--credit-bits %d: a block has 0 to %d", o.creditBits, kernel.MaxCreditBits)
 			}
 			if o.interval < shortestInterval {
-				return misused(cmd, "--interval %v: it is at least %v", &o.interval, time.Second)
+				return misused(cmd, "--interval %v: it is at least %v", &o.interval, time.Duration(shortestInterval))
 			}
 			if o.once && cmd.Flags().Changed("interval") {
-				return misused(cmd, "--once and --interval: which?")
+				return misused(cmd, "--once and --interval exclude each other: give one")
 			}
 			if o.rehearsal && o.creditBits == 0 {
-				return misused(cmd, "--rehearsal is about --credit-bits: without a credit blocks of an emulator are mixed anyway")
+				return misused(cmd, "--rehearsal is about --credit-bits: without a credit, blocks of an emulator are mixed anyway")
 			}
 			return runFeed(cmd.Context(), c, o)
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.once, "once", false, "feed one block, say what was achieved, and end")
+	f.BoolVar(&o.once, "once", false, "feed one block, print the result, and end")
 	f.Var(&o.interval, "interval", "time from one block to the next")
 	f.IntVar(&o.creditBits, "credit-bits", 0, "`BITS` of entropy to credit a block with, up to 8192 (default 0)")
 	addRehearsal(cmd, &o.rehearsal)
@@ -82,7 +82,7 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 		CreditBits:    o.creditBits,
 		AllowEmulated: o.rehearsal,
 		Interval:      time.Duration(o.interval),
-		Logger:        slog.New(slog.DiscardHandler), // what it would log is said here
+		Logger:        slog.New(slog.DiscardHandler), // OnEvent reports the same
 		OnEvent:       t.event,
 	})
 	if errors.Is(err, qrypt.ErrNoToken) {
@@ -91,11 +91,11 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 		return err
 	}
 	defer feeder.Close()
-	tellRehearsal(c, o.rehearsal)
+	noteRehearsal(c, o.rehearsal)
 	if o.once {
 		_, err := feeder.Once(ctx)
 		if errors.Is(err, qrand.ErrEmulated) {
-			err = errors.New("nothing mixed: " + noCredit)
+			err = errors.New("nothing mixed: " + creditRefused)
 		}
 		return errors.Join(err, t.err)
 	}
@@ -103,32 +103,32 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return errors.Join(t.err, t.sumUp())
+	return errors.Join(t.err, t.printSum())
 }
 
-// noCredit is why a feed with a credit refuses emulated blocks.
-const noCredit = "--credit-bits asks for quantum entropy: " + emulatorRefused
+// creditRefused explains why a feed with a credit refuses emulated blocks.
+const creditRefused = "--credit-bits asks for quantum entropy: " + emulatorRefused
 
-// A feedTally tells what changes, and counts.
+// A feedTally prints results that differ from the last, and counts.
 type feedTally struct {
 	c                *console
-	once             bool // then execute says why it failed
+	once             bool // execute prints why it failed
 	began            time.Time
 	blocks, reseeded int64
 	emulated, failed int64
 	credited         int64 // bits
-	err              error // of the output
+	err              error // of the writes to stdout
 }
 
 func (t *feedTally) event(e kernel.Event) {
 	if e.Err != nil {
 		t.failed++
 		if e.Changed && !t.once {
-			why := plain(e.Err.Error())
+			reason := plain(e.Err.Error())
 			if errors.Is(e.Err, qrand.ErrEmulated) {
-				why = noCredit
+				reason = creditRefused
 			}
-			t.c.note("nothing mixed: %s; next try in %v", why, time.Until(e.Next).Round(time.Second))
+			t.c.note("nothing mixed: %s; next try in %v", reason, time.Until(e.Next).Round(time.Second))
 		}
 		return
 	}
@@ -145,8 +145,8 @@ func (t *feedTally) event(e kernel.Event) {
 	}
 }
 
-// sumUp tells what was achieved altogether.
-func (t *feedTally) sumUp() error {
+// printSum prints what was done in all.
+func (t *feedTally) printSum() error {
 	_, err := fmt.Fprintf(t.c.out, "%s mixed in %v (%d of them EMULATED), %d reseeds, %d bits credited, %s failed.\n",
 		count(t.blocks, "block"), time.Since(t.began).Round(time.Second), t.emulated, t.reseeded, t.credited, count(t.failed, "attempt"))
 	return err

@@ -160,7 +160,7 @@ func TestFeedTraced(t *testing.T) {
 		t.Log("not run as root with CAP_SYS_ADMIN: only what an ordinary user sees is tested")
 		reseeded, reseeds, credited = "not reseeded: not permitted (needs CAP_SYS_ADMIN)", feedNoReseed, false
 	}
-	const rehearsal = "qrand: this is a rehearsal: blocks of an emulator will do, which are not quantum entropy\n"
+	const rehearsal = "qrand: this is a rehearsal: it accepts blocks of an emulator, which are not quantum entropy\n"
 	const refused = "not reseeded: not permitted (needs CAP_SYS_ADMIN)"
 	type test struct {
 		name     string

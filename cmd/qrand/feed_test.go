@@ -16,9 +16,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// TestFeedTells: a line for each change, on stdout what was achieved, on stderr why
-// nothing was, and the sum at the end.
-func TestFeedTells(t *testing.T) {
+// TestFeedReports: each change is reported in a line, results on stdout and errors
+// on stderr, and the sum at the end.
+func TestFeedReports(t *testing.T) {
 	c, out, errs := screen(false, nil)
 	tally := feedTally{c: c, began: time.Now()}
 	mixed := kernel.Result{Mixed: 1024, Credited: 8, Reseeded: true}
@@ -32,7 +32,7 @@ func TestFeedTells(t *testing.T) {
 	} {
 		tally.event(e)
 	}
-	if err := tally.sumUp(); err != nil {
+	if err := tally.printSum(); err != nil {
 		t.Error(err)
 	}
 	want := `mixed 1024 bytes (credited 8 bits), reseeded
@@ -42,12 +42,12 @@ mixed 1024 bytes of EMULATED entropy (credited 0 bits), not reseeded: not permit
 	if out.String() != want {
 		t.Errorf("stdout is\n%s, want\n%s", out, want)
 	}
-	if want := "qrand: nothing mixed: no; next try in 1h0m0s\nqrand: nothing mixed: " + noCredit + "; next try in 1h0m0s\n"; errs.String() != want {
+	if want := "qrand: nothing mixed: no; next try in 1h0m0s\nqrand: nothing mixed: " + creditRefused + "; next try in 1h0m0s\n"; errs.String() != want {
 		t.Errorf("stderr is %q, want %q", errs, want)
 	}
 }
 
-// TestFeedRuns: it goes on until it is interrupted, which is no failure.
+// TestFeedRuns: the feed goes on until it is interrupted, which is no failure.
 func TestFeedRuns(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux's pool can be fed")
@@ -68,8 +68,8 @@ func TestFeedRuns(t *testing.T) {
 	}
 }
 
-// TestFeedUnit: systemd knows every setting of the unit, which runs a command line
-// that there is, without a privilege.
+// TestFeedUnit: systemd knows every setting of the unit. The unit runs an existing
+// command line, without a privilege.
 func TestFeedUnit(t *testing.T) {
 	unit := unitFile(t, "qrand-feed.service")
 	cmd, _ := unitCommand(t, unit)

@@ -12,52 +12,9 @@ import (
 	"syscall"
 )
 
-// An output is where the bytes of a read go: stdout, or a file that appears
-// under its name only when it is complete.
-type output struct {
-	io.Writer
-	temp  *tempFile // nil: stdout
-	path  string
-	force bool
-}
-
-func openOutput(c *console, path string, force bool) (*output, error) {
-	if path == "" {
-		return &output{Writer: c.out}, nil
-	}
-	temp, err := createBeside(path, force)
-	if err != nil {
-		return nil, offerForce(err)
-	}
-	return &output{Writer: temp, temp: temp, path: path, force: force}, nil
-}
-
-// discard removes what is not complete. After keep there is nothing.
-func (o *output) discard() {
-	if o.temp != nil {
-		o.temp.remove()
-	}
-}
-
-// keep gives a complete file its name.
-func (o *output) keep() error {
-	if o.temp == nil {
-		return nil
-	}
-	err := errors.Join(o.temp.Sync(), o.temp.Close())
-	if err == nil {
-		err = o.temp.place(o.path, o.force)
-	}
-	if err != nil {
-		return offerForce(err)
-	}
-	o.temp = nil
-	return nil
-}
-
 var errExists = errors.New("it exists")
 
-// offerForce adds what to do to an error of a command that has --force.
+// offerForce adds advice to an error of a command that has --force.
 func offerForce(err error) error {
 	if errors.Is(err, errExists) {
 		return fmt.Errorf("%w, --force replaces it", err)
@@ -65,10 +22,11 @@ func offerForce(err error) error {
 	return err
 }
 
-// A tempFile is taken away if the process is interrupted before it has its name.
+// A tempFile is removed if the process is interrupted before the file has its
+// name.
 type tempFile struct {
 	*os.File
-	done func() // nothing is to be taken away any more
+	done func() // the file need not be removed any more
 }
 
 // createBeside makes a temporary file, readable by its owner only, in the
@@ -92,55 +50,45 @@ func createBeside(path string, force bool) (*tempFile, error) {
 	return &tempFile{f, atExit.add(func() { os.Remove(f.Name()) })}, nil
 }
 
-// remove takes the file away.
 func (t *tempFile) remove() {
 	t.Close()
 	os.Remove(t.Name())
 	t.done()
 }
 
-// place gives the file, which is closed, its name.
-func (t *tempFile) place(path string, force bool) error {
-	err := place(t.Name(), path, force)
-	if err == nil {
-		t.done()
-	}
-	return err
-}
-
-// link is os.Link; a test puts a file system without hard links in its place.
+// link is os.Link. A test replaces it by that of a file system without hard links.
 var link = os.Link
 
-// place renames temp to path. Without force it does not replace a file that
-// came there in the meantime.
-func place(temp, path string, force bool) error {
+// place gives the file, which is closed, its name. Without force it does not
+// replace a file that came there in the meantime.
+func (t *tempFile) place(path string, force bool) error {
+	var err error
 	if force {
-		return os.Rename(temp, path)
-	}
-	err := link(temp, path)
-	if err == nil {
-		return os.Remove(temp)
-	}
-	if !errors.Is(err, fs.ErrExist) {
-		// The file system has no hard links: take the name with an empty file,
-		// which is then ours to replace.
+		err = os.Rename(t.Name(), path)
+	} else if err = link(t.Name(), path); err == nil {
+		err = os.Remove(t.Name())
+	} else if !errors.Is(err, fs.ErrExist) {
+		// The file system has no hard links. Take the name with an empty file,
+		// which we may then replace.
 		var taken *os.File
 		if taken, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
 			taken.Close() // nothing was written to it
-			if err = os.Rename(temp, path); err != nil {
-				os.Remove(path) // or an empty file would pass for the key
+			if err = os.Rename(t.Name(), path); err != nil {
+				os.Remove(path) // or somebody would take an empty file for the key
 			}
-			return err
 		}
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s: %w", path, errExists)
+	switch {
+	case err == nil:
+		t.done()
+	case !force && errors.Is(err, fs.ErrExist):
+		err = fmt.Errorf("%s: %w", path, errExists)
 	}
 	return err
 }
 
-// writeFile replaces path by a complete file at once: who waits for it never
-// sees half of it.
+// writeFile replaces path by a complete file at once. Another process never sees
+// half of it.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
 	temp, err := createBeside(path, true)
 	if err != nil {
@@ -157,8 +105,51 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	return err
 }
 
-// A bundle is files that belong together, such as a key and its record: they
-// get their names when all of them are complete, and none replaces another.
+// An output is where the bytes of a read go: stdout, or a file that appears
+// under its name only when it is complete.
+type output struct {
+	io.Writer
+	temp  *tempFile // nil: stdout
+	path  string
+	force bool
+}
+
+func openOutput(c *console, path string, force bool) (*output, error) {
+	if path == "" {
+		return &output{Writer: c.out}, nil
+	}
+	temp, err := createBeside(path, force)
+	if err != nil {
+		return nil, offerForce(err)
+	}
+	return &output{Writer: temp, temp: temp, path: path, force: force}, nil
+}
+
+// discard removes an incomplete file. After keep it does nothing.
+func (o *output) discard() {
+	if o.temp != nil {
+		o.temp.remove()
+	}
+}
+
+// keep gives a complete file its name.
+func (o *output) keep() error {
+	if o.temp == nil {
+		return nil
+	}
+	err := errors.Join(o.temp.Sync(), o.temp.Close())
+	if err == nil {
+		err = o.temp.place(o.path, o.force)
+	}
+	if err != nil {
+		return offerForce(err)
+	}
+	o.temp = nil
+	return nil
+}
+
+// A bundle is files that belong together, such as a key and its record. They
+// get their names when all of them are complete, and none replaces another file.
 type bundle struct {
 	files []bundled
 }
@@ -168,7 +159,7 @@ type bundled struct {
 	path string
 }
 
-// add writes a file that will be called path.
+// add writes a file whose name will be path.
 func (b *bundle) add(path string, data []byte, mode fs.FileMode) error {
 	temp, err := createBeside(path, false)
 	if err != nil {
@@ -179,8 +170,8 @@ func (b *bundle) add(path string, data []byte, mode fs.FileMode) error {
 	return errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 }
 
-// place names the files, in the order they were added. If one cannot be named,
-// or the process is interrupted, those that were are removed again.
+// place names the files in the order they were added. If one cannot be named,
+// or the process is interrupted, it removes those that were.
 func (b *bundle) place() error {
 	for i, f := range b.files {
 		if err := f.temp.place(f.path, false); err != nil {
@@ -204,7 +195,7 @@ func (b *bundle) place() error {
 	return err
 }
 
-// syncFolder makes the names in a folder outlive a power cut, where folders can be
+// syncFolder makes the names in a folder survive a power cut, where folders can be
 // synced.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
@@ -221,15 +212,15 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// discard removes what was not placed.
+// discard removes the files that were not placed.
 func (b *bundle) discard() {
 	for _, f := range b.files {
 		f.temp.remove()
 	}
 }
 
-// free reports an error if any of the paths is taken, or cannot be written.
-func free(paths ...string) error {
+// checkFree returns an error if one of the paths exists, or its folder does not.
+func checkFree(paths ...string) error {
 	for _, path := range paths {
 		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 			return fmt.Errorf("%s is not a regular file", path)

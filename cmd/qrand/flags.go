@@ -39,6 +39,21 @@ func addChoice(cmd *cobra.Command, c *choice, name, usage string) {
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(c.allowed, cobra.ShellCompDirectiveNoFileComp))
 }
 
+// A waitFlag is a flag whose value is a duration of zero or more.
+type waitFlag time.Duration
+
+func (w *waitFlag) String() string { return time.Duration(*w).String() }
+func (w *waitFlag) Type() string   { return "DURATION" }
+
+func (w *waitFlag) Set(value string) error {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 {
+		return errors.New("write it like 5s or 300ms")
+	}
+	*w = waitFlag(d)
+	return nil
+}
+
 // A sizeFlag is a flag whose value is a number of bytes.
 type sizeFlag int64
 
@@ -57,27 +72,12 @@ func (s *sizeFlag) Set(value string) error {
 	return err
 }
 
-// A waitFlag is a flag whose value is a time of zero or more.
-type waitFlag time.Duration
-
-func (w *waitFlag) String() string { return time.Duration(*w).String() }
-func (w *waitFlag) Type() string   { return "DURATION" }
-
-func (w *waitFlag) Set(value string) error {
-	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 {
-		return errors.New("write it like 5s or 300ms")
-	}
-	*w = waitFlag(d)
-	return nil
-}
-
 // maxSize leaves room to add to a size without overflow.
 const maxSize = 1 << 62
 
-// parseSize reads a number of bytes: 32, 4KiB, 1.5GiB, 10MB. It takes units
-// from humanize, and numbers exactly: humanize.ParseBytes goes through a
-// float64, which drops fractions of a byte and the last digits of large sizes.
+// parseSize reads a number of bytes: 32, 4KiB, 1.5GiB, 10MB. It takes only the
+// units from humanize. humanize.ParseBytes goes through a float64, and so drops
+// fractions of a byte and the last digits of large sizes.
 func parseSize(text string) (int64, error) {
 	text = strings.TrimSpace(text)
 	end := strings.IndexFunc(text, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
@@ -93,7 +93,7 @@ func parseSize(text string) (int64, error) {
 		return 0, errors.New("not a size: write it like 32, 4KiB or 10MB")
 	}
 	unit, err := humanize.ParseBytes("1" + suffix)
-	// With what is not a letter, the suffix could add to the number.
+	// A suffix that is not all letters could add digits to the number.
 	if err != nil || strings.Trim(strings.ToLower(suffix), "abcdefghijklmnopqrstuvwxyz") != "" {
 		return 0, fmt.Errorf("no unit %q: use B, kB, MB, GB, KiB, MiB or GiB", suffix)
 	}
@@ -109,8 +109,8 @@ func parseSize(text string) (int64, error) {
 	return amount.Num().Int64(), nil
 }
 
-// passphraseOptions are the flags about one. The passphrase itself is never a
-// flag: others can see the command line.
+// passphraseOptions are the flags about a passphrase. The passphrase itself is
+// never a flag, because others can see the command line.
 type passphraseOptions struct {
 	ask  bool
 	file string
@@ -125,12 +125,12 @@ func (o *passphraseOptions) wanted() bool { return o.ask || o.file != "" }
 
 func (o *passphraseOptions) check() error {
 	if o.ask && o.file != "" {
-		return errors.New("--passphrase and --passphrase-file: which?")
+		return errors.New("--passphrase and --passphrase-file exclude each other: give one")
 	}
 	return nil
 }
 
-// read gets the passphrase, asking twice for a new one; nil if none is wanted.
+// read gets the passphrase, nil if none is wanted. For a new one it asks twice.
 func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err error) {
 	switch {
 	case o.file != "":

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/provenance"
 )
 
@@ -27,55 +29,53 @@ type keygenOptions struct {
 
 	record         string // file; "": beside the key
 	fingerprintKey string // file
-	require        choice
-	rehearsal      bool
-	wait           waitFlag
 
-	secret passphraseOptions
-	cert   certificateOptions
+	entropy entropyOptions
+	secret  passphraseOptions
+	cert    certificateOptions
 }
 
 const maxCount = 100_000
 
 func newKeygenCommand(c *console) *cobra.Command {
-	o := keygenOptions{
-		format:  choice{"pem", allFormats},
-		require: choice{"", []string{"initial", "fresh"}},
-		wait:    waitFlag(30 * time.Second),
-	}
+	o := keygenOptions{format: choice{"pem", allFormats}, entropy: newEntropyOptions()}
 	var list bool
 	cmd := &cobra.Command{
 		Use:   "keygen ALGORITHM [flags]",
 		Short: "Make a key, and record where its entropy came from",
-		Long: `Makes a key of bytes from a Source: crypto/rand's, with quantum entropy from
-the service mixed in. qrand keygen --list lists the algorithms.
+		Long: `Makes a key from the bytes of a Source: bytes of crypto/rand, with quantum
+entropy from the service mixed in. qrand keygen --list lists the algorithms.
 
-With -o FILE there are three files, none of which may exist before: FILE with
-the private key, for its owner only; FILE.pub with the public key; and
-FILE.provenance.json, which records what was true of the Source when the key
-was made: whether a block of quantum entropy was in it, from where, how old it
-was, and which (by a keyed fingerprint). qrand verify checks it against the
-key. Without -o the private key is printed. If the service does not answer,
-the key comes all the same, as good as crypto/rand makes it; a note on stderr
-and the record say that there is no quantum entropy in it.
+With -o FILE there are three files. None of them may exist before.
 
-For a key ceremony, --require fresh asks the service for a block now, for each
-key one of its own, and makes no key without it, nor while the service fails.
---require initial wants any block. Neither takes the blocks of an emulator,
-unless --rehearsal says that this is a rehearsal: its keys are good for nothing
-else, and their records say "emulated". --fingerprint-key names a file with 32
-secret bytes or more, with which fingerprints in records of several ceremonies
-can be compared.
+  FILE                  the private key, for its owner only
+  FILE.pub              the public key
+  FILE.provenance.json  the record of provenance
+
+The record says what was true of the Source when the key was made: whether it
+contained a block of quantum entropy, from where, how old the block was, and
+which one (by a keyed fingerprint). qrand verify checks it against the key.
+Without -o the private key is printed. If the service does not answer, the key
+comes anyway, as good as crypto/rand makes it. A note on stderr and the record
+then say that it contains no quantum entropy.
+
+For a key ceremony, --require fresh asks the service for a new block for each
+key. It makes no key without the block, and none while the service fails.
+--require initial wants any block. Both refuse the blocks of an emulator,
+unless --rehearsal says that this is a rehearsal. The records of its keys say
+"emulated": use the keys for nothing else. --fingerprint-key names a file with
+32 secret bytes or more. Fingerprints that were made with the same file can be
+compared, also between ceremonies.
 
 Formats: pem and der are PKCS#8 (ML-KEM and ML-DSA as their seeds) and
-SubjectPublicKeyInfo; jwk is a JSON Web Key, ssh OpenSSH's own, raw the bytes
-that the algorithm's standard calls the key or its seed. --passphrase asks for
-one to encrypt a pem or ssh key with.
+SubjectPublicKeyInfo. jwk is a JSON Web Key, ssh the format of OpenSSH. raw is
+the bytes that the algorithm's standard calls the key or its seed.
+--passphrase encrypts a pem or ssh key.
 
 --self-signed also makes a certificate, in FILE.crt, and --csr a certificate
-request, in FILE.csr. Their serial numbers come from the Source, and what
-randomness a signature takes, where Go reads it from there: the record says
-how many bytes that was.`,
+request, in FILE.csr. Their serial numbers come from the Source. So does the
+randomness of a signature, where Go reads it from there. The record says how
+many bytes that was.`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"
@@ -113,9 +113,8 @@ how many bytes that was.`,
 	addChoice(cmd, &o.format, "format", "how to write keys")
 	f.IntVar(&o.count, "count", 1, "make `N` keys, numbered before the extension of FILE")
 	f.StringVar(&o.comment, "comment", "", "the comment of ssh keys")
-	addChoice(cmd, &o.require, "require", "make no key without quantum entropy")
-	addRehearsal(cmd, &o.rehearsal)
-	f.Var(&o.wait, "wait", "how long to wait for the first block")
+	o.entropy.addRequire(cmd, "make no key without quantum entropy")
+	o.entropy.addWait(cmd)
 	f.StringVar(&o.record, "provenance", "", "write the record to this `FILE` instead")
 	f.StringVar(&o.fingerprintKey, "fingerprint-key", "", "key the fingerprints of blocks with the content of `FILE`")
 	o.secret.addTo(cmd, "encrypt the private key")
@@ -123,8 +122,8 @@ how many bytes that was.`,
 	return cmd
 }
 
-// check finds what is wrong with the options before anything is asked of the
-// service.
+// check finds what is wrong with the options, before the service is asked for
+// anything.
 func (o *keygenOptions) check(c *console) error {
 	switch format := o.format.value; {
 	case !slices.Contains(o.algorithm.formats, format):
@@ -136,17 +135,18 @@ func (o *keygenOptions) check(c *console) error {
 	case o.file == "" && o.count > 1 && format != "pem" && format != "jwk":
 		return fmt.Errorf("%s keys cannot be told apart in one stream: use -o FILE", format)
 	case o.file == "" && o.count > 1 && o.record != "":
-		return errors.New("--provenance is about one key, or files: use -o FILE")
-	case o.rehearsal && o.require.value == "":
-		return errors.New(rehearsalAlone)
+		return errors.New("--provenance without -o is for one key only: use -o FILE")
 	case o.comment != "" && format != "ssh":
 		return errors.New("--comment is about --format ssh")
 	case o.comment != strings.Join(strings.Fields(o.comment), " "):
-		return errors.New("--comment is words with single spaces between")
+		return errors.New("--comment: write words with single spaces between them")
 	case o.secret.wanted() && format != "pem" && format != "ssh":
 		return fmt.Errorf("%s keys cannot be encrypted: use --format pem or ssh", format)
 	case o.file == "" && o.cert.wanted() && format != "pem":
-		return fmt.Errorf("a %s key and a certificate do not go into one stream: use -o FILE", format)
+		return fmt.Errorf("a %s key and a certificate cannot be told apart in one stream: use -o FILE", format)
+	}
+	if err := o.entropy.check(); err != nil {
+		return err
 	}
 	if err := o.secret.check(); err != nil {
 		return err
@@ -187,7 +187,8 @@ func (n names) all() []string {
 	return slices.DeleteFunc([]string{n.private, n.public, n.record, n.certificate}, func(path string) bool { return path == "" })
 }
 
-// numbered puts a number before the extension, with zeros so that names sort.
+// numbered puts a number before the extension, with leading zeros so that names
+// sort.
 func (o *keygenOptions) numbered(path string, i int) string {
 	if o.count == 1 {
 		return path
@@ -198,13 +199,20 @@ func (o *keygenOptions) numbered(path string, i int) string {
 }
 
 func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
-	cfg := qrand.Config{Policy: policies[o.require.value], AllowEmulated: o.rehearsal, BatchBlocks: 1}
-	var err error
-	if cfg.FingerprintKey, err = readFingerprintKey(o.fingerprintKey); err != nil {
-		return err
+	cfg := qrand.Config{Policy: o.entropy.policy(), AllowEmulated: o.entropy.rehearsal, BatchBlocks: 1}
+	if o.fingerprintKey != "" {
+		secret, err := os.ReadFile(o.fingerprintKey)
+		if err != nil {
+			return fmt.Errorf("--fingerprint-key: %w", err)
+		}
+		cfg.FingerprintKey, err = qrand.NewFingerprintKey(secret)
+		clear(secret)
+		if err != nil {
+			return fmt.Errorf("--fingerprint-key: %s: %s; qrand read -n 32 -o FILE makes one", o.fingerprintKey, plain(err.Error()))
+		}
 	}
 	for i := range o.count {
-		if err := free(o.names(i).all()...); err != nil {
+		if err := checkFree(o.names(i).all()...); err != nil {
 			return err
 		}
 	}
@@ -219,22 +227,16 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	}
 	defer src.Close()
 
-	tellRehearsal(c, o.rehearsal)
-	spin := c.newSpinner(c.err, c.errTTY, "waiting for a block of entropy")
-	seeded := waitSeeded(ctx, src, time.Duration(o.wait)) == nil
-	spin.end()
-	switch {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case !seeded && o.require.value != "":
-		return fmt.Errorf("no key: no quantum entropy, which --require %s asks for: %s", o.require.value, why(src.Status(), o.wait))
-	case !seeded:
-		c.note("no quantum entropy in what follows, it is as good as crypto/rand: %s", why(src.Status(), o.wait))
+	seeded, err := o.entropy.seed(ctx, c, src, "what follows, it is")
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("no key: %w", err)
+	} else if err != nil {
+		return err
 	}
 	for i := range o.count {
 		var err error
-		if i > 0 && o.require.value == "fresh" {
-			err = reseed(ctx, src, o.wait)
+		if i > 0 && o.entropy.require.value == "fresh" {
+			err = o.entropy.reseed(ctx, src)
 		}
 		if err == nil {
 			err = o.makeKey(ctx, c, src, passphrase, i)
@@ -245,35 +247,36 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 			return err
 		}
 	}
-	tellKeys(c, src.Status(), seeded, o.file != "" || o.record != "")
-	return nil
-}
-
-// reseed asks for a block of the next key's own.
-func reseed(ctx context.Context, src *qrand.Source, wait waitFlag) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait))
-	defer cancel()
-	if err := src.Reseed(ctx); err != nil {
-		return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s", explain(err))
-	}
-	return nil
-}
-
-// tellKeys notes what a person must know about keys that were made.
-func tellKeys(c *console, st qrand.Status, seeded, recorded bool) {
+	st := src.Status()
 	if !seeded && st.Blocks > 0 {
-		c.note("a block came in the end: the records say which keys have it in them")
+		c.note("a block came in the end: the records say which keys contain its entropy")
 	}
-	tellDegraded(c, st)
+	noteDegraded(c, st)
 	if st.Emulated {
-		c.note("the entropy in what was made is EMULATED, not quantum: use it for nothing but tests")
+		c.note("the entropy in what was made is EMULATED, not quantum: use it only for tests")
 	}
-	if !recorded {
+	if o.file == "" && o.record == "" {
 		c.note("no record of provenance was written: -o FILE writes one beside the key")
 	}
+	return nil
 }
 
-// makeKey makes the key of number i and writes what belongs to it.
+// reseed asks for a block for the next key alone.
+func (o *entropyOptions) reseed(ctx context.Context, src *qrand.Source) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.wait))
+	defer cancel()
+	err := src.Reseed(ctx)
+	if err == nil {
+		return nil
+	}
+	reason := plain(err.Error())
+	if errors.Is(err, qrand.ErrEmulated) {
+		reason = emulatorRefused
+	}
+	return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s", reason)
+}
+
+// makeKey makes key number i, and writes its files.
 func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Source, passphrase []byte, i int) error {
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -297,14 +300,14 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	var cert []byte
 	if o.cert.wanted() {
 		rec := provenance.NewRecorder(src)
-		if cert, err = o.cert.make(key, rec); err != nil {
+		if cert, err = o.cert.make(key.private, rec); err != nil {
 			return err
 		}
 		record.Certificate = &provenance.Certificate{Kind: o.cert.kind(), SHA256: provenance.Digest(cert), Bytes: rec.Bytes()}
 	}
-	// The last look before anything is written: a ceremony has no key that was
-	// made while the service failed.
-	if o.require.value == "fresh" {
+	// The last check before anything is written: a ceremony makes no key while the
+	// service fails.
+	if o.entropy.require.value == "fresh" {
 		if st := src.Status(); record.State != qrand.Seeded || st.State != qrand.Seeded {
 			return fmt.Errorf("no key: the service fails, which --require fresh does not allow: %s", cmp.Or(plain(st.LastError), record.Reason.String(), st.State.String()))
 		}
@@ -314,10 +317,17 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if err != nil {
 		return err
 	}
-	if o.format.value != "der" {
-		cert = certificatePEM(o.cert.kind(), cert)
+	switch {
+	case cert == nil || o.format.value == "der":
+	case o.cert.csr:
+		cert = keyfile.PEM(keyfile.KindRequest, cert)
+	default:
+		cert = keyfile.PEM(keyfile.KindCertificate, cert)
 	}
-	recorded := encodeRecord(record)
+	recorded, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -330,10 +340,10 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 		data []byte
 		mode os.FileMode
 	}{
-		{names.record, recorded, 0o644},
+		{names.record, append(recorded, '\n'), 0o644},
 		{names.public, public, 0o644},
 		{names.certificate, cert, 0o644},
-		{names.private, private, 0o600}, // last: who sees it, sees the rest
+		{names.private, private, 0o600}, // last: when it is there, the others are
 	} {
 		if f.path != "" {
 			if err := b.add(f.path, f.data, f.mode); err != nil {
@@ -344,7 +354,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	if names.private == "" { // before its record, so that there is none of a key that nobody has
+	if names.private == "" { // before the record, so that no key that was lost has one
 		for _, text := range [][]byte{private, cert} {
 			if _, err := c.out.Write(text); err != nil {
 				return fmt.Errorf("writing the key: %w", err)
@@ -357,22 +367,6 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	}
 	_, err = fmt.Fprintf(c.out, "%s: %s, public key SHA-256 %s, entropy %s\n", names.private, record.Algorithm, record.PublicKey, record.Entropy)
 	return err
-}
-
-// readFingerprintKey reads the key in a file; without one it is the zero key.
-func readFingerprintKey(path string) (key qrand.FingerprintKey, err error) {
-	if path == "" {
-		return key, nil
-	}
-	secret, err := os.ReadFile(path)
-	if err != nil {
-		return key, fmt.Errorf("--fingerprint-key: %w", err)
-	}
-	defer clear(secret)
-	if key, err = qrand.NewFingerprintKey(secret); err != nil {
-		return key, fmt.Errorf("--fingerprint-key: %s: %s; qrand read -n 32 -o FILE makes one", path, plain(err.Error()))
-	}
-	return key, nil
 }
 
 func listAlgorithms(c *console) error {

@@ -285,7 +285,7 @@ func TestCeremony(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := keygenOptions{algorithm: a, file: filepath.Join(dir, "key"), count: 2, require: choice{value: "fresh"}, format: choice{value: "pem"}}
+	o := keygenOptions{algorithm: a, file: filepath.Join(dir, "key"), count: 2, entropy: entropyOptions{require: choice{value: "fresh"}}, format: choice{value: "pem"}}
 	c, _, _ := screen(false, nil)
 	if err := o.makeKey(t.Context(), c, src, nil, 0); err != nil {
 		t.Fatal(err)
@@ -316,7 +316,7 @@ func TestCeremonySawOutage(t *testing.T) {
 		}
 		return key, err
 	}}
-	o := keygenOptions{algorithm: slow, file: filepath.Join(t.TempDir(), "key"), count: 1, require: choice{value: "fresh"}, format: choice{value: "pem"}}
+	o := keygenOptions{algorithm: slow, file: filepath.Join(t.TempDir(), "key"), count: 1, entropy: entropyOptions{require: choice{value: "fresh"}}, format: choice{value: "pem"}}
 	c, _, _ := screen(false, nil)
 	if err := o.makeKey(t.Context(), c, src, nil, 0); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
 		t.Errorf("makeKey returned %v", err)
@@ -370,11 +370,11 @@ func TestCheckRecord(t *testing.T) {
 		{dir + "/key.crt", func(*provenance.Record) {}, ""},
 		{dir + "/key", func(r *provenance.Record) { r.Bytes *= 2 }, ""}, // a rejected candidate
 		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdh-p256" }, ""},
-		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdsa-p384" }, "it is a key for ecdsa-p256, and the record says ecdsa-p384"},
+		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdsa-p384" }, "it is a key for ecdsa-p256, but the record says ecdsa-p384"},
 		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "enigma" }, "unknown here"},
 		{dir + "/key", func(r *provenance.Record) { r.Bytes = 16 }, "16 bytes went into the key"},
 		{dir + "/key", func(r *provenance.Record) { r.Bytes = 33 }, "33 bytes went into the key"},
-		{dir + "/key.crt", func(r *provenance.Record) { r.Certificate = nil }, "knows of no certificate"},
+		{dir + "/key.crt", func(r *provenance.Record) { r.Certificate = nil }, "names no certificate"},
 		{dir + "/key.crt", func(r *provenance.Record) { r.Certificate.SHA256 = r.PublicKey }, "not the one made with it"},
 		{other + "/key.csr", func(*provenance.Record) {}, "another key's"},
 	} {
@@ -512,7 +512,12 @@ func TestNoHardLinksNoRename(t *testing.T) {
 	defer func(was func(string, string) error) { link = was }(link)
 	link = func(string, string) error { return errors.ErrUnsupported }
 	dir := t.TempDir()
-	if err := place(filepath.Join(dir, "nothing"), filepath.Join(dir, "key"), false); !errors.Is(err, fs.ErrNotExist) {
+	temp, err := createBeside(filepath.Join(dir, "key"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	temp.remove()
+	if err := temp.place(filepath.Join(dir, "key"), false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("place: %v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
@@ -523,7 +528,7 @@ func TestNoHardLinksNoRename(t *testing.T) {
 // TestInterrupted: what is half done is undone if the process must end, also files
 // that have their names while others of the bundle have not.
 func TestInterrupted(t *testing.T) {
-	defer func() { atExit = chores{} }()
+	defer func() { atExit = cleanup{} }()
 	dir := t.TempDir()
 	var b bundle
 	for _, name := range []string{"a", "b"} {
@@ -535,8 +540,8 @@ func TestInterrupted(t *testing.T) {
 	links := 0
 	link = func(from, to string) error {
 		if links++; links == 2 {
-			atExit.do()
-			atExit.mu.Unlock() // which the end of the process needs not
+			atExit.run()
+			atExit.mu.Unlock() // the end of the process does not need it
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 				t.Errorf("left behind: %v, %v", entries, err)
 			}
@@ -547,8 +552,8 @@ func TestInterrupted(t *testing.T) {
 		t.Error("placed what was taken away")
 	}
 	b.discard()
-	if len(atExit.left) > 0 {
-		t.Errorf("%d chores are left", len(atExit.left))
+	if len(atExit.tasks) > 0 {
+		t.Errorf("%d tasks are left", len(atExit.tasks))
 	}
 }
 
@@ -704,7 +709,7 @@ func TestParseSubject(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "X=y": "no attribute", "C=Germany": "two letters", "C=ü": "two letters",
-		`CN=a\`: "ends in a backslash", "CN=a\x00b": "characters that are none",
+		`CN=a\`: "ends in a backslash", "CN=a\x00b": "control characters",
 	} {
 		if _, err := parseSubject(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)

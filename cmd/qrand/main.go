@@ -1,18 +1,18 @@
-// Command qrand shows what package example.com/qrand does, and lets a shell use
-// it: random bytes with quantum entropy from Qrypt's Entropy-as-a-Service in
-// them, never weaker than crypto/rand.
+// Command qrand shows what package example.com/qrand does, and makes it usable
+// from a shell: random bytes that contain quantum entropy from Qrypt's
+// Entropy-as-a-Service, and are never weaker than crypto/rand.
 //
-//	qrand demo      the whole story in half a minute, on an emulated service
+//	qrand demo      six outages in half a minute, on an emulated service
 //	qrand read      random bytes, as openssl rand prints them
 //	qrand keygen    a key, and a record of where its entropy came from
-//	qrand verify    whether a record is a key's, and what it says
+//	qrand verify    whether a record belongs to a key, and what it says
 //	qrand relay     one account for many programs
-//	qrand feed      blocks into the Linux kernel's pool, for all that reads it
+//	qrand feed      blocks into the Linux kernel's pool, for all programs
 //	qrand doctor    what works here and what does not, with advice
 //	qrand emulate   the emulated service, for the tests of other programs
 //
-// It is no way to hand keys to a program that can import the package: bytes
-// that pass through a pipe or a file are in more places than they need be.
+// Do not use it to hand keys to a program that can import the package: bytes that
+// pass through a pipe or a file are in more places than they need to be.
 //
 // The access token comes from QRYPT_TOKEN or QRYPT_TOKEN_FILE, never from a
 // flag. The exit status is 0 if all is well, 1 after a failure, 2 if the
@@ -32,8 +32,9 @@ import (
 	"syscall"
 	"time"
 
-	"example.com/qrand/internal/version"
 	"github.com/spf13/cobra"
+
+	"example.com/qrand/internal/version"
 )
 
 const (
@@ -44,14 +45,14 @@ const (
 
 func main() { os.Exit(run(os.Args[1:], newConsole(os.Stdout, os.Stderr))) }
 
-// grace is what a command has to end in by itself after the first Ctrl-C. It
-// may be blocked in a write to a pipe that nobody reads.
+// grace is how long a command may take to end by itself after the first Ctrl-C.
+// It may be blocked in a write to a pipe that nobody reads.
 const grace = time.Second
 
-// run is the process: the signals, then the command line.
+// run handles the signals, and executes the command line.
 func run(args []string, c *console) int {
-	// A broken pipe is then an error of the write, which execute keeps quiet
-	// about, and temporary files are removed.
+	// A broken pipe is then an error of the write. execute does not print it, and
+	// temporary files are removed.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -67,17 +68,58 @@ func run(args []string, c *console) int {
 	case s := <-status:
 		return s
 	case <-time.After(max(grace, time.Duration(c.grace.Load()))):
-		atExit.do()
+		atExit.run()
 		c.complain(errInterrupted)
 		return exitFailure
 	}
 }
 
-var errInterrupted = errors.New("interrupted")
+// A cleanup is a list of what has to be done if the process must end without
+// running deferred calls: remove temporary files, and make the terminal show what
+// is typed.
+type cleanup struct {
+	mu    sync.Mutex
+	next  int
+	tasks map[int]func()
+}
 
-// execute runs one command line, and says what went wrong in one line.
+var atExit cleanup
+
+// add adds a task, and returns a function that removes it from the list.
+func (c *cleanup) add(task func()) (remove func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tasks == nil {
+		c.tasks = map[int]func(){}
+	}
+	id := c.next
+	c.next++
+	c.tasks[id] = task
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.tasks, id)
+	}
+}
+
+// run runs all tasks. It keeps the lock, so that nothing new begins.
+func (c *cleanup) run() {
+	c.mu.Lock()
+	for _, task := range c.tasks {
+		task()
+	}
+}
+
+var (
+	errInterrupted = errors.New("interrupted")
+
+	// errReported is a failure that the command's output already describes.
+	errReported = errors.New("reported")
+)
+
+// execute runs one command line. If it fails, it prints why in one line.
 func execute(ctx context.Context, args []string, c *console) int {
-	slog.SetDefault(slog.New(noteHandler{w: c.err}))
+	slog.SetDefault(slog.New(logHandler{w: c.err}))
 	root := newRoot(c)
 	root.SetArgs(args)
 	root.SetOut(c.out)
@@ -91,7 +133,7 @@ func execute(ctx context.Context, args []string, c *console) int {
 		c.complain(err)
 		return exitUsage
 	case errors.Is(err, errReported), errors.Is(err, syscall.EPIPE):
-		// It was said already, or nobody is left to hear of it.
+		// It was printed already, or nobody reads the output any more.
 	case ctx.Err() != nil:
 		c.complain(errInterrupted)
 	default:
@@ -100,11 +142,8 @@ func execute(ctx context.Context, args []string, c *console) int {
 	return exitFailure
 }
 
-// errReported is a failure that the command's output already tells of.
-var errReported = errors.New("reported")
-
-// A usageError is a command line that cannot be run. What is wrong with it is
-// said in one line, with where to look, not in a page.
+// A usageError is a command line that cannot be run. Its text is one line that
+// says where the help is.
 type usageError struct {
 	path string // of the command: "qrand read"
 	err  error
@@ -120,37 +159,18 @@ func misused(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}
 }
 
-// complain prints an error in one line.
-func (c *console) complain(err error) {
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	io.WriteString(c.err, c.onErr().red("qrand:")+" "+plain(text)+"\n")
-}
-
-// plain takes away the names of packages that errors begin with.
-func plain(text string) string {
-	for {
-		was := text
-		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: ", "relay: ", "kernel: "} {
-			text = strings.TrimPrefix(text, name)
-		}
-		if text == was {
-			return text
-		}
-	}
-}
-
 func newRoot(c *console) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "qrand",
 		Short: "Random bytes with quantum entropy in them, never weaker than crypto/rand",
 		Long: `Random bytes with quantum entropy from Qrypt's Entropy-as-a-Service in
-them, never weaker than crypto/rand, whatever becomes of the service.
+them. They are never weaker than crypto/rand, even if the service fails.
 
 The access token comes from QRYPT_TOKEN, or from the file that
 QRYPT_TOKEN_FILE names. QRYPT_ENDPOINTS, QRYPT_DIALECT and QRYPT_CA_FILE say
-where the service is, if it is not Qrypt's own. No account is needed for
+where the service is, if you do not use Qrypt's own. No account is needed for
 qrand demo and qrand emulate.`,
-		Example: `  qrand demo                       # see it ride out six kinds of outage
+		Example: `  qrand demo                       # see six kinds of outage
   qrand doctor                     # is everything set up?
   qrand read -n 32 --format hex    # 32 bytes for a person to look at
   qrand keygen ecdsa-p256 -o key   # a key, and where its entropy came from`,
@@ -182,40 +202,8 @@ qrand demo and qrand emulate.`,
 	return root
 }
 
-// knownCommand refuses what is no command, and says which was meant.
-func knownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var meant string
-	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-		meant = ", did you mean " + strings.Join(like, " or ") + "?"
-	}
-	return misused(cmd, "no command %q%s", args[0], meant)
-}
-
-// oneArgument refuses a second argument: what a command makes of none, it says.
-func oneArgument(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return misused(cmd, "unexpected argument %q", args[1])
-	}
-	return nil
-}
-
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if cmd.Name() == "read" {
-		if _, err := parseSize(args[0]); err == nil {
-			return misused(cmd, "unexpected argument %q: for that many bytes, write -n %s", args[0], args[0])
-		}
-	}
-	return misused(cmd, "unexpected argument %q", args[0])
-}
-
-// newHelpCommand is cobra's, but for its exit status when there is no such
-// command.
+// newHelpCommand differs from cobra's own in the exit status for a command that
+// does not exist.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
@@ -243,38 +231,54 @@ func newHelpCommand() *cobra.Command {
 	}
 }
 
-// chores are what has to be done if the process must end in the middle of
-// something, where no deferred call is run: take half-written files away, let the
-// terminal show what is typed.
-type chores struct {
-	mu   sync.Mutex
-	next int
-	left map[int]func()
+// knownCommand refuses an unknown command, and suggests similar ones.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var meant string
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		meant = ", did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return misused(cmd, "no command %q%s", args[0], meant)
 }
 
-var atExit chores
-
-// add adds a chore. When the returned function is called it is no longer needed.
-func (c *chores) add(chore func()) (done func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.left == nil {
-		c.left = map[int]func(){}
+// oneArgument refuses a second argument. The command itself says what it needs
+// if there is none.
+func oneArgument(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return misused(cmd, "unexpected argument %q", args[1])
 	}
-	id := c.next
-	c.next++
-	c.left[id] = chore
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.left, id)
-	}
+	return nil
 }
 
-// do does them all. The lock is kept, so that nothing new is begun.
-func (c *chores) do() {
-	c.mu.Lock()
-	for _, chore := range c.left {
-		chore()
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.Name() == "read" {
+		if _, err := parseSize(args[0]); err == nil {
+			return misused(cmd, "unexpected argument %q: for that many bytes, write -n %s", args[0], args[0])
+		}
+	}
+	return misused(cmd, "unexpected argument %q", args[0])
+}
+
+// complain prints an error in one line.
+func (c *console) complain(err error) {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	io.WriteString(c.err, c.onErr().red("qrand:")+" "+plain(text)+"\n")
+}
+
+// plain removes the package names at the beginning of an error's text.
+func plain(text string) string {
+	for {
+		was := text
+		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: ", "relay: ", "kernel: "} {
+			text = strings.TrimPrefix(text, name)
+		}
+		if text == was {
+			return text
+		}
 	}
 }

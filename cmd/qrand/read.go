@@ -15,50 +15,45 @@ import (
 )
 
 const (
-	pieceSize    = 64 << 10 // of a read: output is streamed in these
-	bulkSize     = 1 << 20  // what is longer takes blocks by the batch
+	pieceSize    = 64 << 10 // output is streamed in pieces of this size
+	bulkSize     = 1 << 20  // a longer read asks for more blocks at a time
 	bulkBatch    = 8
-	progressSize = 16 << 20 // a shorter read ends before anybody could read how far it is
+	progressSize = 16 << 20 // a shorter read ends before anybody could see its progress
 )
-
-var mixes = map[string]qrand.Mix{"xor": qrand.MixXOR, "rekey": qrand.MixRekey, "refill": qrand.MixRefill}
 
 // readOptions are the flags of qrand read.
 type readOptions struct {
-	size    sizeFlag
-	format  choice
-	file    string
-	force   bool
-	require choice
-	mix     choice
-	wait    waitFlag
+	size   sizeFlag
+	format choice
+	file   string
+	force  bool
+	mix    choice
 
-	rehearsal bool
+	entropy entropyOptions
 }
 
 func newReadCommand(c *console) *cobra.Command {
 	o := readOptions{
 		size:    32,
 		format:  choice{"raw", []string{"raw", "hex", "base64"}},
-		require: choice{"", []string{"initial", "fresh"}},
 		mix:     choice{"xor", []string{"xor", "rekey", "refill"}},
-		wait:    waitFlag(30 * time.Second),
+		entropy: newEntropyOptions(),
 	}
 	cmd := &cobra.Command{
 		Use:   "read [flags]",
 		Short: "Print random bytes",
-		Long: `Prints random bytes, like openssl rand: crypto/rand's, with quantum entropy
-from the service mixed in. If the service does not answer, the bytes come
-all the same, as good as crypto/rand's, and a note on stderr says that there
-is no quantum entropy in them, and why; with --require nothing comes then.
+		Long: `Prints random bytes, like openssl rand. They come from crypto/rand, with
+quantum entropy from the service mixed in. If the service does not answer, the
+bytes come anyway, as good as crypto/rand. A note on stderr then says that they
+contain no quantum entropy, and why. With --require no bytes come in that case.
 
-The service is asked for one block of 1,024 bytes, or for more as a read of
-more than 1 MiB goes on. Raw bytes are not printed to a terminal.
+A read asks the service for one block of 1,024 bytes. A read of more than 1 MiB
+asks for more while it goes on. Raw bytes are not printed to a terminal.
 
---require initial wants a block before the first byte; --require fresh also
-stops if later the last block is over ten minutes old. Neither takes the blocks
-of an emulator without --rehearsal. --mix says where crypto/rand enters: xor
-over every byte, rekey once for each 64 KiB (faster), refill once for each
+--require initial wants a block before the first byte. --require fresh also
+stops if later the last block is more than ten minutes old. Both refuse the
+blocks of an emulator without --rehearsal. --mix says where crypto/rand enters:
+xor over every byte, rekey once for each 64 KiB (faster), refill once for each
 4,064 bytes of a buffer.`,
 		Example: `  qrand read -n 32 --format hex
   qrand read -n 32 -o seed.bin --require initial
@@ -68,10 +63,10 @@ over every byte, rekey once for each 64 KiB (faster), refill once for each
 				return misused(cmd, "raw bytes would garble the terminal: use --format hex, or -o FILE")
 			}
 			if o.file == "" && o.force {
-				return misused(cmd, "--force is about -o, which is not there")
+				return misused(cmd, "--force is about -o, which is not given")
 			}
-			if o.rehearsal && o.require.value == "" {
-				return misused(cmd, rehearsalAlone)
+			if err := o.entropy.check(); err != nil {
+				return misused(cmd, "%w", err)
 			}
 			return runRead(cmd.Context(), c, o)
 		},
@@ -81,26 +76,10 @@ over every byte, rekey once for each 64 KiB (faster), refill once for each
 	addChoice(cmd, &o.format, "format", "how to print them")
 	f.StringVarP(&o.file, "output", "o", "", "write to a new `FILE`, for its owner only")
 	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
-	addChoice(cmd, &o.require, "require", "fail without quantum entropy")
-	addRehearsal(cmd, &o.rehearsal)
+	o.entropy.addRequire(cmd, "fail without quantum entropy")
 	addChoice(cmd, &o.mix, "mix", "where crypto/rand enters")
-	f.Var(&o.wait, "wait", "how long to wait for the first block")
+	o.entropy.addWait(cmd)
 	return cmd
-}
-
-// config is the Source's, for the options.
-func (o *readOptions) config() qrand.Config {
-	cfg := qrand.Config{
-		Mix:         mixes[o.mix.value],
-		Policy:      policies[o.require.value],
-		BatchBlocks: 1, // a stock would be lost when the program ends
-
-		AllowEmulated: o.rehearsal,
-	}
-	if o.size > bulkSize {
-		cfg.BatchBlocks = bulkBatch
-	}
-	return cfg
 }
 
 func runRead(ctx context.Context, c *console, o readOptions) error {
@@ -109,29 +88,25 @@ func runRead(ctx context.Context, c *console, o readOptions) error {
 		return err
 	}
 	defer out.discard()
-	src, err := newSource(o.config())
+	cfg := qrand.Config{
+		Mix:           map[string]qrand.Mix{"xor": qrand.MixXOR, "rekey": qrand.MixRekey, "refill": qrand.MixRefill}[o.mix.value],
+		Policy:        o.entropy.policy(),
+		BatchBlocks:   1, // a stock would be lost when the program ends
+		AllowEmulated: o.entropy.rehearsal,
+	}
+	if o.size > bulkSize {
+		cfg.BatchBlocks = bulkBatch
+	}
+	src, err := newSource(cfg)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
 
-	tellRehearsal(c, o.rehearsal)
-	// A spinner would spoil the line of what is piped from here to the terminal
-	// later, but it takes itself away before the first byte.
-	spin := c.newSpinner(c.err, c.errTTY, "waiting for a block of entropy")
-	err = waitSeeded(ctx, src, time.Duration(o.wait))
-	spin.end()
-	seeded := err == nil
-	if ctx.Err() != nil {
-		return errInterrupted
+	seeded, err := o.entropy.seed(ctx, c, src, "these bytes, they are")
+	if err != nil {
+		return err
 	}
-	if !seeded && o.require.value != "" {
-		return fmt.Errorf("no quantum entropy, which --require %s asks for: %s", o.require.value, why(src.Status(), o.wait))
-	}
-	if !seeded {
-		c.note("no quantum entropy in these bytes, they are as good as crypto/rand: %s", why(src.Status(), o.wait))
-	}
-
 	shown := newProgress(c, o, src)
 	err = stream(ctx, io.MultiWriter(out, shown), src, o)
 	shown.end(err)
@@ -141,7 +116,14 @@ func runRead(ctx context.Context, c *console, o readOptions) error {
 	if err := out.keep(); err != nil {
 		return err
 	}
-	tellEnd(c, src.Status(), seeded)
+	st := src.Status()
+	if !seeded && st.Blocks > 0 {
+		c.note("the first block came after %s: the bytes from there on contain its entropy", humanize.IBytes(uint64(st.BytesBeforeBlock)))
+	}
+	noteDegraded(c, st)
+	if st.Emulated {
+		c.note("the entropy in these bytes is EMULATED, not quantum")
+	}
 	return nil
 }
 
@@ -163,25 +145,53 @@ func stream(ctx context.Context, w io.Writer, src io.Reader, o readOptions) erro
 		}
 		left -= int64(len(p))
 	}
-	if err := enc.Close(); err != nil {
+	if err := enc.close(); err != nil {
 		return fmt.Errorf("writing the bytes: %w", err)
 	}
 	return nil
 }
 
-// tellEnd notes what a person must know about the bytes that went out.
-func tellEnd(c *console, st qrand.Status, seeded bool) {
-	if !seeded && st.Blocks > 0 {
-		c.note("the first block came after %s: the bytes from there on have its entropy", humanize.IBytes(uint64(st.BytesBeforeBlock)))
-	}
-	tellDegraded(c, st)
-	if st.Emulated {
-		c.note("the entropy in these bytes is EMULATED, not quantum")
-	}
+// An encoder writes bytes in a format. In text formats, close ends the line.
+type encoder struct {
+	io.Writer
+	close func() error
 }
 
-// A progress shows on a terminal how far a long read is. It is written to as the
-// output is: hex and base64 make more of that than there are bytes.
+func newEncoder(format string, w io.Writer) encoder {
+	newline := func() error {
+		_, err := w.Write([]byte("\n"))
+		return err
+	}
+	switch format {
+	case "hex":
+		return encoder{hex.NewEncoder(w), newline}
+	case "base64":
+		enc := base64.NewEncoder(base64.StdEncoding, w)
+		return encoder{enc, func() error {
+			if err := enc.Close(); err != nil {
+				return err
+			}
+			return newline()
+		}}
+	}
+	return encoder{w, func() error { return nil }}
+}
+
+// encodedLen is the length of n bytes in a format, for any n that somebody could
+// wait for.
+func encodedLen(format string, n int64) int64 {
+	n = min(n, maxSize/2)
+	switch format {
+	case "hex":
+		return 2*n + 1
+	case "base64":
+		return (n+2)/3*4 + 1
+	}
+	return n
+}
+
+// A progress shows on a terminal how far a long read is. The encoded bytes are
+// also written to it: in hex and base64 there are more of them.
 type progress struct {
 	spin    *spinner // nil: nothing is shown
 	src     *qrand.Source
@@ -202,25 +212,13 @@ func newProgress(c *console, o readOptions, src *qrand.Source) *progress {
 	return p
 }
 
-// encodedLen is how long the output of n bytes is, for any n that somebody
-// could wait for.
-func encodedLen(format string, n int64) int64 {
-	n = min(n, maxSize/2)
-	switch format {
-	case "hex":
-		return 2*n + 1
-	case "base64":
-		return (n+2)/3*4 + 1
-	}
-	return n
-}
-
 func (p *progress) text() string {
 	took := time.Since(p.began)
 	rate := float64(p.written) / max(took.Seconds(), 0.001)
 	left := ""
 	if p.written > 0 && took > time.Second {
-		left = fmt.Sprintf(", %v left", time.Duration(float64(p.length-p.written)/rate*float64(time.Second)).Round(time.Second))
+		seconds := min(float64(p.length-p.written)/rate, 1e9) // more do not fit in a Duration
+		left = fmt.Sprintf(", %v left", time.Duration(seconds)*time.Second)
 	}
 	return fmt.Sprintf("%d%% of %s, %s/s%s, %s", int(100*float64(p.written)/float64(p.length)), humanize.IBytes(uint64(p.length)),
 		humanize.IBytes(uint64(rate)), left, count(p.src.Status().Blocks, "block"))
@@ -235,7 +233,7 @@ func (p *progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// end takes the line away, and prints another one if the read succeeded.
+// end removes the progress. If the read succeeded, it prints a line about it.
 func (p *progress) end(err error) {
 	if p.spin == nil {
 		return
@@ -248,32 +246,4 @@ func (p *progress) end(err error) {
 	st := p.src.Status()
 	fmt.Fprintf(p.c.err, "%s in %v, %s/s, %s used\n", humanize.IBytes(uint64(st.Bytes)), took.Round(10*time.Millisecond),
 		humanize.IBytes(uint64(float64(st.Bytes)/took.Seconds())), count(st.Blocks, "block"))
-}
-
-// An encoder writes bytes in a format, and in text formats ends the line.
-type encoder struct {
-	io.Writer
-	close func() error
-}
-
-func (e encoder) Close() error { return e.close() }
-
-func newEncoder(format string, w io.Writer) encoder {
-	newline := func() error {
-		_, err := w.Write([]byte("\n"))
-		return err
-	}
-	switch format {
-	case "hex":
-		return encoder{hex.NewEncoder(w), newline}
-	case "base64":
-		enc := base64.NewEncoder(base64.StdEncoding, w)
-		return encoder{enc, func() error {
-			if err := enc.Close(); err != nil {
-				return err
-			}
-			return newline()
-		}}
-	}
-	return encoder{w, func() error { return nil }}
 }

@@ -13,38 +13,55 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// policies are what --require may say.
-var policies = map[string]qrand.Policy{"": qrand.Augment, "initial": qrand.RequireInitial, "fresh": qrand.RequireFresh}
-
-// addRehearsal adds the flag that lets a requirement be met by an emulator.
-func addRehearsal(cmd *cobra.Command, rehearsal *bool) {
-	cmd.Flags().BoolVar(rehearsal, "rehearsal", false, "blocks of an emulator will do: a rehearsal, not quantum entropy")
+// entropyOptions are the flags about the quantum entropy in what a command makes.
+type entropyOptions struct {
+	require   choice
+	rehearsal bool
+	wait      waitFlag
 }
 
-// rehearsalAlone is what is wrong with --rehearsal by itself.
-const rehearsalAlone = "--rehearsal is about --require, which is not there: without it blocks of an emulator are taken anyway"
+func newEntropyOptions() entropyOptions {
+	return entropyOptions{require: choice{"", []string{"initial", "fresh"}}, wait: waitFlag(30 * time.Second)}
+}
 
-// tellRehearsal notes, before anything is made, what it is going to be good for.
-func tellRehearsal(c *console, rehearsal bool) {
+func (o *entropyOptions) addRequire(cmd *cobra.Command, usage string) {
+	addChoice(cmd, &o.require, "require", usage)
+	addRehearsal(cmd, &o.rehearsal)
+}
+
+func (o *entropyOptions) addWait(cmd *cobra.Command) {
+	cmd.Flags().Var(&o.wait, "wait", "how long to wait for the first block")
+}
+
+func (o *entropyOptions) check() error {
+	if o.rehearsal && o.require.value == "" {
+		return errors.New("--rehearsal is about --require, which is not given: without it, blocks of an emulator are accepted anyway")
+	}
+	return nil
+}
+
+func (o *entropyOptions) policy() qrand.Policy {
+	return map[string]qrand.Policy{"": qrand.Augment, "initial": qrand.RequireInitial, "fresh": qrand.RequireFresh}[o.require.value]
+}
+
+// addRehearsal adds the flag that lets an emulator meet a requirement.
+func addRehearsal(cmd *cobra.Command, rehearsal *bool) {
+	cmd.Flags().BoolVar(rehearsal, "rehearsal", false, "accept blocks of an emulator: a rehearsal, not quantum entropy")
+}
+
+// noteRehearsal says, before anything is made, that it is for a rehearsal only.
+func noteRehearsal(c *console, rehearsal bool) {
 	if rehearsal {
-		c.note("this is a rehearsal: blocks of an emulator will do, which are not quantum entropy")
+		c.note("this is a rehearsal: it accepts blocks of an emulator, which are not quantum entropy")
 	}
 }
 
-// emulatorRefused is what to know about qrand.ErrEmulated.
+// emulatorRefused explains qrand.ErrEmulated.
 const emulatorRefused = "the endpoint is an emulator, or has its blocks from one, and they are not quantum entropy: " +
 	"is " + qrypt.EnvEndpoints + " right? To rehearse with an emulator, add --rehearsal"
 
-// explain is the text of an error of a requirement.
-func explain(err error) string {
-	if errors.Is(err, qrand.ErrEmulated) {
-		return emulatorRefused
-	}
-	return plain(err.Error())
-}
-
-// newSource makes a Source on the service that the environment names. What it
-// would log, a command says itself.
+// newSource makes a Source on the service that the environment names. The Source
+// logs nothing, because the commands report what happens.
 func newSource(cfg qrand.Config) (*qrand.Source, error) {
 	client, err := qrypt.FromEnv()
 	if errors.Is(err, qrypt.ErrNoToken) {
@@ -57,9 +74,29 @@ func newSource(cfg qrand.Config) (*qrand.Source, error) {
 	return qrand.New(cfg)
 }
 
-// waitSeeded waits for the first block, but no longer than it can come: a quota
-// that is used up will not be renewed in the next five seconds, and an emulator will
-// not become the service.
+// seed waits for the first block. Without one it fails if quantum entropy is
+// required, and notes it otherwise; made describes what will be without it.
+func (o *entropyOptions) seed(ctx context.Context, c *console, src *qrand.Source, made string) (seeded bool, err error) {
+	noteRehearsal(c, o.rehearsal)
+	// In a pipe to a program on the same terminal, a spinner could spoil that
+	// program's output. But it removes itself before the first byte.
+	spin := c.newSpinner(c.err, c.errTTY, "waiting for a block of entropy")
+	seeded = waitSeeded(ctx, src, time.Duration(o.wait)) == nil
+	spin.end()
+	switch {
+	case ctx.Err() != nil:
+		return false, errInterrupted
+	case !seeded && o.require.value != "":
+		return false, fmt.Errorf("no quantum entropy, which --require %s asks for: %s", o.require.value, o.whyNoBlock(src.Status()))
+	case !seeded:
+		c.note("no quantum entropy in %s as good as crypto/rand: %s", made, o.whyNoBlock(src.Status()))
+	}
+	return seeded, nil
+}
+
+// waitSeeded waits for the first block, and stops early if none can come in time:
+// if no endpoint may be asked before the deadline, if there is no token, or if all
+// endpoints are emulators, which are refused.
 func waitSeeded(ctx context.Context, src *qrand.Source, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
@@ -74,24 +111,18 @@ func waitSeeded(ctx context.Context, src *qrand.Source, wait time.Duration) erro
 			return err
 		case <-poll.C:
 			st := src.Status()
-			if st.State == qrand.Degraded && (st.NextRequest.After(deadline) || st.Reason == qrand.NoToken || onlyEmulators(st)) {
+			onlyEmulators := st.Failures[qrand.Emulated] > 0 && len(st.Failures) == 1
+			if st.State == qrand.Degraded && (st.NextRequest.After(deadline) || st.Reason == qrand.NoToken || onlyEmulators) {
 				cancel()
 			}
 		}
 	}
 }
 
-// onlyEmulators reports whether nothing came but blocks of emulators, which are
-// refused.
-func onlyEmulators(st qrand.Status) bool {
-	return st.Failures[qrand.Emulated] > 0 && len(st.Failures) == 1
-}
-
-// why says for what reason there is no block.
-func why(st qrand.Status, wait waitFlag) string {
+func (o *entropyOptions) whyNoBlock(st qrand.Status) string {
 	switch {
 	case st.LastError == "":
-		return fmt.Sprintf("the service did not answer within %v", time.Duration(wait))
+		return fmt.Sprintf("the service did not answer within %v", time.Duration(o.wait))
 	case st.Reason == qrand.Emulated:
 		return emulatorRefused
 	case st.Failures[qrand.Emulated] > 0:
@@ -100,8 +131,8 @@ func why(st qrand.Status, wait waitFlag) string {
 	return plain(st.LastError)
 }
 
-// tellDegraded notes that the service failed after a block had come.
-func tellDegraded(c *console, st qrand.Status) {
+// noteDegraded says that the service failed after a block had come.
+func noteDegraded(c *console, st qrand.Status) {
 	if st.Blocks > 0 && st.State == qrand.Degraded {
 		c.note("degraded at the end, the last block is %v old: %s",
 			st.Time.Sub(st.LastBlock).Round(time.Second), plain(st.LastError))

@@ -19,16 +19,8 @@ import (
 	"example.com/qrand/provenance"
 )
 
-// recordSuffix is what the record of a key's provenance is called, after the key.
+// The record of a key's provenance has the name of the key and this suffix.
 const recordSuffix = ".provenance.json"
-
-func encodeRecord(r provenance.Record) []byte {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		panic(err) // it has nothing in it that cannot be JSON
-	}
-	return append(data, '\n')
-}
 
 // verifyOptions are the flags of qrand verify.
 type verifyOptions struct {
@@ -43,17 +35,17 @@ func newVerifyCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE [flags]",
 		Short: "Check a record of provenance against its key",
-		Long: `Checks that a record of provenance is that of the key in FILE, and prints
-what it says. FILE is the key, its public key, its certificate or its
-request, as qrand keygen writes them; the record is beside it, or --provenance
-says where. Of a private key the public one is computed anew.
+		Long: `Checks that a record of provenance belongs to the key in FILE, and prints what
+it says. FILE is the key, its public key, its certificate or its request, as
+qrand keygen writes them. The record is beside it, or where --provenance says.
+For a private key, the public key is computed again.
 
-A record is the word of the program that wrote it, and of the service: it is
+A record says what the program that wrote it, and the service, claim. It is
 not signed. Keep records where nobody can change them, or sign them.
 
-The exit status is 0 if the record is the key's, 1 if not. With --quantum it
-is 0 only if the record also says that quantum entropy, not emulated, was in
-the key.`,
+The exit status is 0 if the record belongs to the key, 1 if not. With --quantum
+it is 0 only if the record also says that quantum entropy, not emulated, was
+in the key.`,
 		Example: `  qrand verify root.pem.pub
   qrand verify root.pem --passphrase --quantum
   qrand verify kem.pem.pub --json | jq .record.fingerprints`,
@@ -147,8 +139,8 @@ func findRecord(path string) (string, error) {
 	return "", fmt.Errorf("there is no %s: name the record with --provenance", strings.Join(tried, " and no "))
 }
 
-// readKey finds the public key of a file, and returns the file's content, too. A
-// raw key tells nothing of itself, so the record has to say which algorithm's it is.
+// readKey finds the public key of a file, and returns the content of the file,
+// too. A raw key does not say its algorithm, so it is taken from the record.
 func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfile.File, data []byte, err error) {
 	if data, err = readBounded(path); err != nil {
 		return nil, nil, err
@@ -181,9 +173,9 @@ func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfil
 	return key, data, nil
 }
 
-// readBounded reads a file that is no larger than any key or record.
+// readBounded reads a file, unless it is larger than any key or record.
 func readBounded(path string) ([]byte, error) {
-	info, err := os.Stat(path) // before it is opened: a pipe would keep us waiting
+	info, err := os.Stat(path) // before opening it, which for a pipe could block
 	if err != nil {
 		return nil, err
 	}
@@ -197,15 +189,15 @@ func readBounded(path string) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, keyfile.MaxSize+1))
 	if err == nil && len(data) > keyfile.MaxSize {
-		return nil, fmt.Errorf("%s has more than %d bytes, which no key and no record has", path, keyfile.MaxSize)
+		return nil, fmt.Errorf("%s has more than %d bytes: no key and no record is that large", path, keyfile.MaxSize)
 	}
 	return data, err
 }
 
-// maxCandidates is how many candidates package keygen tries at the most.
+// maxCandidates is the most candidates that package keygen tries.
 const maxCandidates = 100
 
-// checkRecord compares a record with a key, whose file holds data: the public
+// checkRecord compares a record with a key in a file with this data: the public
 // key, the algorithm, how many bytes such keys take, and the certificate.
 func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
 	if err := r.Check(key.SPKI); err != nil {
@@ -213,14 +205,14 @@ func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
 	}
 	a, err := findAlgorithm(r.Algorithm)
 	if err != nil {
-		return fmt.Errorf("the record names an algorithm unknown here: %w", err)
+		return fmt.Errorf("the record names an algorithm that is unknown here: %w", err)
 	}
 	found := keyfile.Name(key.Public)
-	if a.name != found && strings.Replace(a.name, "ecdh-", "ecdsa-", 1) != found { // a file does not tell these apart
-		return fmt.Errorf("it is a key for %s, and the record says %s", found, a.name)
+	if a.name != found && strings.Replace(a.name, "ecdh-", "ecdsa-", 1) != found { // files do not tell them apart
+		return fmt.Errorf("it is a key for %s, but the record says %s", found, a.name)
 	}
 	if r.Bytes < a.bytes || r.Bytes%a.bytes != 0 || r.Bytes > maxCandidates*a.bytes {
-		return fmt.Errorf("the record says that %d bytes went into the key, and %s keys take %d", r.Bytes, a.name, a.bytes)
+		return fmt.Errorf("the record says that %d bytes went into the key, but %s keys take %d", r.Bytes, a.name, a.bytes)
 	}
 	if key.Kind != keyfile.KindCertificate && key.Kind != keyfile.KindRequest {
 		return nil
@@ -231,9 +223,9 @@ func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
 	}
 	switch sum := provenance.Digest(der); {
 	case r.Certificate == nil:
-		return fmt.Errorf("the key is the record's, but the record knows of no %v", key.Kind)
+		return fmt.Errorf("the record belongs to the key, but it names no %v", key.Kind)
 	case r.Certificate.SHA256 != sum:
-		return fmt.Errorf("the key is the record's, but this %v is not the one made with it: its SHA-256 is %s, the record's %s", key.Kind, sum, r.Certificate.SHA256)
+		return fmt.Errorf("the record belongs to the key, but this %v is not the one made with it: its SHA-256 is %s, the record has %s", key.Kind, sum, r.Certificate.SHA256)
 	}
 	return nil
 }
@@ -278,6 +270,6 @@ func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record
 	if r.Certificate != nil {
 		add(r.Certificate.Kind, "SHA-256 %s; %s of the Source in serial number and signature", r.Certificate.SHA256, count(r.Certificate.Bytes, "byte"))
 	}
-	_, err := fmt.Fprintf(c.out, "%s %s: the record is that of this %v\n\n%s\n", p.green(m.ok), path, kind, strings.Join(lines, "\n"))
+	_, err := fmt.Fprintf(c.out, "%s %s: the record belongs to this %v\n\n%s\n", p.green(m.ok), path, kind, strings.Join(lines, "\n"))
 	return err
 }
