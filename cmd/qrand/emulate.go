@@ -20,6 +20,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
+// emulatorCA is the subject of the emulator's certificates.
+const emulatorCA = "qrypttest emulator CA"
+
 // emulateOptions are the flags of qrand emulate.
 type emulateOptions struct {
 	listen       []string
@@ -37,26 +40,32 @@ type emulateOptions struct {
 
 func newEmulateCommand(c *console) *cobra.Command {
 	var o emulateOptions
+	var kinds []string
+	for k := qrypttest.OK; k <= qrypttest.ExpiredCertificate; k++ {
+		if k != qrypttest.Status {
+			kinds = append(kinds, k.String())
+		}
+	}
 	cmd := &cobra.Command{
 		Use:   "emulate [flags]",
-		Short: "Run the service's emulator, for tests of any client",
+		Short: "Run an emulator of the service, for tests of any client",
 		Long: `Runs an emulator of the entropy service until Ctrl-C: real HTTPS with a
 certificate of its own, token, rate limit, quota, and faults on demand. It
 prints what to paste in another shell to use it, and logs each request on
 stderr. Its entropy is EMULATED, not quantum, and every answer says so.
 
-A token may make --rate requests in any 10 s. One that is too many is refused
-with 429 and counts, too. A service may count otherwise: with --fixed-window,
-counting begins anew at every multiple of 10 s; with --free-refusals, requests
-that are too many do not count, which changes nothing in a fixed window.
-Retry-After says how long it takes until a request is let in, if none is made
-before; --no-retry-after leaves it out, except where --fault asks for it.
+A token may make --rate requests in any 10 s. Further requests are refused with
+429, and count, too. A service may count in other ways. With --fixed-window,
+counting starts again at every multiple of 10 s. With --free-refusals, refused
+requests do not count, which changes nothing in a fixed window. Retry-After
+says after what time a request is accepted, if none is made before.
+--no-retry-after leaves it out, except where --fault asks for it.
 
---fault takes a script, or @FILE: statements that end with a semicolon or the
-line, each of them a kind of fault and, if wanted, retry-after=5s,
-retry-after-date=5s, latency=300ms and how many requests it holds for: x3, or
-x* for ever. The kinds are a status such as 503, and
-` + faultKinds() + `.`,
+--fault takes a script, or @FILE. Its statements end with a semicolon or the
+line. A statement is a kind of fault, followed by any of retry-after=5s,
+retry-after-date=5s, latency=300ms, and the number of requests: x3, or x* for
+all that follow. The kinds are a status such as 503, and
+` + wrapWords(strings.Join(kinds, ", "), 0, 76) + `.`,
 		Example: `  qrand emulate
   qrand emulate --listen 127.0.0.1:8443 --listen 127.0.0.1:8444
   qrand emulate --fault '429 retry-after=5s x3; ok x2; hang; 503 x*'`,
@@ -69,7 +78,7 @@ x* for ever. The kinds are a status such as 503, and
 				return misused(cmd, "--fault: %s", plain(err.Error()))
 			}
 			if cmd.Flags().Changed("token") && o.token == "" {
-				return misused(cmd, "--token is empty: leave it out, and one is generated")
+				return misused(cmd, "--token is empty: leave it out to have one generated")
 			}
 			for _, address := range o.listen {
 				if _, _, err := net.SplitHostPort(address); err != nil {
@@ -90,43 +99,16 @@ func (o *emulateOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.listen, "listen", nil, "`ADDRESS` to listen on, once for each region (default 127.0.0.1:0)")
 	f.StringVar(&o.token, "token", "", "accept this `TOKEN` (ps shows it: for tests only)")
-	f.StringVar(&o.fault, "fault", "", "what goes wrong: a `SCRIPT`, or @FILE with one")
+	f.StringVar(&o.fault, "fault", "", "the faults: a `SCRIPT`, or @FILE with one")
 	f.StringVar(&o.caFile, "ca-file", "qrand-emulator-ca.pem", "write the CA's certificate to this `FILE`")
-	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE`; it is there while the emulator is")
+	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE` while the emulator runs")
 	f.IntVar(&o.rate, "rate", 0, "`N` requests in 10 s for each token; below 0: no limit (default 30)")
-	f.BoolVar(&o.fixedWindow, "fixed-window", false, "count anew from every multiple of 10 s on, not in any 10 s")
-	f.BoolVar(&o.freeRefusals, "free-refusals", false, "do not count requests that are one too many")
-	f.BoolVar(&o.noRetryAfter, "no-retry-after", false, "send no Retry-After to requests that are one too many")
+	f.BoolVar(&o.fixedWindow, "fixed-window", false, "start to count again at every multiple of 10 s")
+	f.BoolVar(&o.freeRefusals, "free-refusals", false, "do not count requests that are refused with 429")
+	f.BoolVar(&o.noRetryAfter, "no-retry-after", false, "send no Retry-After with 429")
 	f.IntVar(&o.quota, "quota", 0, "`N` blocks for each token (default no limit)")
 	f.BoolVar(&o.requireToken, "require-token", false, "refuse open-api requests without a token")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not log requests")
-}
-
-// faultKinds lists the kinds of fault in lines of a help text.
-func faultKinds() string {
-	var b strings.Builder
-	at := 0
-	for k := qrypttest.OK; k <= qrypttest.ExpiredCertificate; k++ {
-		if k == qrypttest.Status {
-			continue
-		}
-		word := k.String()
-		if k != qrypttest.ExpiredCertificate {
-			word += ","
-		}
-		switch {
-		case at == 0:
-		case at+1+len(word) > 76:
-			b.WriteByte('\n')
-			at = 0
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += len(word)
-	}
-	return b.String()
 }
 
 func readScript(text string) ([]qrypttest.Fault, error) {
@@ -171,8 +153,9 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 	if err != nil {
 		return err
 	}
-	// The files are looked at before anything is started.
-	if err := errors.Join(ours(caFile, "an emulator's", isOurCA), ours(o.envFile, "an emulator's", begins(envHead))); err != nil {
+	// The files are checked before anything is started.
+	const owner = "an emulator's"
+	if err := errors.Join(checkReplaceable(caFile, owner, isCANamed(emulatorCA)), checkReplaceable(o.envFile, owner, beginsWith(emulatorEnvHead))); err != nil {
 		return err
 	}
 	cfg := o.config()
@@ -198,45 +181,33 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 		return err
 	}
 	if o.envFile != "" {
-		if err := writeFile(o.envFile, envFile(envHead, vars), 0o600); err != nil {
+		if err := writeEnvFile(o.envFile, emulatorEnvHead, vars); err != nil {
 			return err
 		}
 		defer os.Remove(o.envFile)
 	}
 
-	log := newRequestLog(c, service)
+	log := &requestLog{c: c, service: service, arrived: make(chan struct{}, 1), early: map[int64]bool{}}
 	if !o.quiet {
 		log.follow(ctx)
 	}
 	<-ctx.Done()
 	service.Close()
 	if !o.quiet {
-		log.finish()
+		log.ended.Wait()
+		log.flush(true)
 	}
-	return sumUp(c, service, time.Since(began))
+	return printRequests(c, service, time.Since(began))
 }
 
 // introduce says what this is, and what to paste where.
 func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars []variable) error {
-	p := c.onOut()
 	var b strings.Builder
-	fmt.Fprintln(&b, p.yellow("All entropy from this service is EMULATED, not quantum."))
-	fmt.Fprintln(&b)
+	fmt.Fprintf(&b, "%s\n\n", c.onOut().yellow("All entropy from this service is EMULATED, not quantum."))
 	for i, endpoint := range service.Endpoints() {
 		fmt.Fprintf(&b, "  %-9s %s\n", cfg.Regions[i], endpoint)
 	}
-	fmt.Fprintf(&b, "\nPaste this in another shell:\n\n")
-	named := false
-	for _, v := range vars {
-		fmt.Fprintf(&b, "  export %s\n", v)
-		named = named || v.name == qrypt.EnvToken
-	}
-	if !named {
-		fmt.Fprintf(&b, "  export %s=  # your token\n", qrypt.EnvToken)
-	}
-	fmt.Fprintf(&b, "\nThen, for example:\n\n  qrand read --format hex\n")
-	fmt.Fprintf(&b, "  curl --cacert \"$%s\" -H \"Authorization: Bearer $%s\" \\\n    '%s/api/v1/quantum-entropy?size=1'\n\nCtrl-C ends it.\n\n",
-		qrypt.EnvCAFile, qrypt.EnvToken, service.URL)
+	fmt.Fprintf(&b, "\n%sCtrl-C ends it.\n\n", pasteText(vars, "your token", service.URL))
 	_, err := io.WriteString(c.out, b.String())
 	for i, address := range cfg.Listen {
 		if host, _, _ := net.SplitHostPort(address); host != "localhost" && !net.ParseIP(host).IsLoopback() {
@@ -246,8 +217,8 @@ func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars
 	return err
 }
 
-// sumUp tells what was asked and answered.
-func sumUp(c *console, service *qrypttest.Server, took time.Duration) error {
+// printRequests prints how many requests there were, and their answers.
+func printRequests(c *console, service *qrypttest.Server, took time.Duration) error {
 	answers, requests := service.Answers(), int64(0)
 	var parts []string
 	for _, code := range slices.Sorted(maps.Keys(answers)) {
@@ -267,25 +238,21 @@ func sumUp(c *console, service *qrypttest.Server, took time.Duration) error {
 }
 
 const (
-	logSoon  = 20 * time.Millisecond // after a request, until it is answered
-	logLate  = time.Second           // for requests that no hook tells of
-	logGrace = 2 * time.Second       // beyond its latency, for a request to be answered
+	logSoon  = 20 * time.Millisecond // between polls while a request is not answered
+	logLate  = time.Second           // between polls otherwise: not every request calls the hook
+	logGrace = 2 * time.Second       // to answer a request, in addition to its latency
 )
 
 // A requestLog prints each request when it is answered, or when it is clear
-// that it will not be. The emulator has no event for that, so it is asked: soon
-// after its hook was, else rarely.
+// that it will not be. The emulator has no event for that, so the log polls: often
+// after the emulator called its hook, otherwise rarely.
 type requestLog struct {
 	c       *console
 	service *qrypttest.Server
 	arrived chan struct{}
 	ended   sync.WaitGroup
-	printed int64          // all requests up to this number are
+	printed int64          // all requests up to this number are printed,
 	early   map[int64]bool // and these after it
-}
-
-func newRequestLog(c *console, service *qrypttest.Server) *requestLog {
-	return &requestLog{c: c, service: service, arrived: make(chan struct{}, 1), early: map[int64]bool{}}
 }
 
 // follow prints until ctx is done.
@@ -313,13 +280,7 @@ func (l *requestLog) follow(ctx context.Context) {
 	})
 }
 
-// finish prints what is left, when the service is closed.
-func (l *requestLog) finish() {
-	l.ended.Wait()
-	l.flush(true)
-}
-
-// flush prints what can be printed, and reports whether nothing is left.
+// flush prints what can be printed, or all, and reports whether nothing is left.
 func (l *requestLog) flush(all bool) bool {
 	requests := l.service.RequestsSince(l.printed)
 	waiting := 0
@@ -345,7 +306,8 @@ func (l *requestLog) flush(all bool) bool {
 	return waiting == 0
 }
 
-// silent says of a kind that nothing tells when it is over.
+// silent reports whether the emulator does not tell when a fault of this kind is
+// over.
 func silent(k qrypttest.Kind) bool {
 	switch k {
 	case qrypttest.Hang, qrypttest.Drip, qrypttest.Reset, qrypttest.ShortBody, qrypttest.Oversize, qrypttest.ExpiredCertificate:
@@ -354,7 +316,7 @@ func silent(k qrypttest.Kind) bool {
 	return false
 }
 
-// requestLine is a request in a line, its columns under those of the last.
+// requestLine is a request in one line, with columns.
 func requestLine(r *qrypttest.Request) string {
 	status := "---"
 	if r.Status != 0 {
@@ -369,7 +331,7 @@ func requestLine(r *qrypttest.Request) string {
 		line += fmt.Sprintf(" %-10s", count(int64(r.Blocks), "block"))
 	}
 	fault := r.Fault
-	fault.Times = 0 // of which this is one
+	fault.Times = 0 // this is one of them
 	if fault != (qrypttest.Fault{}) {
 		line += "  " + fault.String()
 	}

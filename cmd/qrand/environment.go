@@ -7,52 +7,61 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"example.com/qrand/qrypt"
 )
 
-// A variable is one of the environment's.
+// A variable of the environment, with which programs find an emulator or a relay.
 type variable struct{ name, value string }
 
-// String is the variable as a shell reads it.
+// String is the variable in the syntax of a shell.
 func (v variable) String() string { return v.name + "=" + shellQuote(v.value) }
 
-// shellQuote quotes what a POSIX shell would not take as it is.
+// shellQuote quotes what a POSIX shell would change.
 func shellQuote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,@%+=[]") == "" && !strings.ContainsAny(s, "[]") {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:,@%+=") == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// The first line of a file with variables, by which the next emulator or relay
-// knows that it may replace it.
+// pasteText tells what to paste in another shell, and an example for url.
+// If the variables have no token, noToken says where to get one.
+func pasteText(vars []variable, noToken, url string) string {
+	var b strings.Builder
+	b.WriteString("Paste this in another shell:\n\n")
+	hasToken := false
+	for _, v := range vars {
+		fmt.Fprintf(&b, "  export %s\n", v)
+		hasToken = hasToken || v.name == qrypt.EnvToken
+	}
+	if !hasToken {
+		fmt.Fprintf(&b, "  export %s=  # %s\n", qrypt.EnvToken, noToken)
+	}
+	fmt.Fprintf(&b, "\nThen, for example:\n\n  qrand read --format hex\n")
+	fmt.Fprintf(&b, "  curl --cacert \"$%s\" -H \"Authorization: Bearer $%s\" \\\n    '%s/api/v1/quantum-entropy?size=1'\n\n", qrypt.EnvCAFile, qrypt.EnvToken, url)
+	return b.String()
+}
+
+// The first line of a file of variables. It tells the next emulator or relay that
+// the file may be replaced.
 const (
-	envHead      = "# qrand emulate: EMULATED entropy, not quantum\n"
-	relayEnvHead = "# qrand relay --dev\n"
+	emulatorEnvHead = "# qrand emulate: EMULATED entropy, not quantum\n"
+	relayEnvHead    = "# qrand relay --dev\n"
 )
 
-func envFile(head string, vars []variable) []byte {
+// writeEnvFile writes the variables to a file, for its owner only.
+func writeEnvFile(path, head string, vars []variable) error {
 	b := []byte(head)
 	for _, v := range vars {
 		b = append(b, v.String()+"\n"...)
 	}
-	return b
+	return writeFile(path, b, 0o600)
 }
 
-func begins(head string) func([]byte) bool {
-	return func(data []byte) bool { return bytes.HasPrefix(data, []byte(head)) }
-}
-
-// caName is the subject of the emulator's certificates.
-const caName = "qrypttest emulator CA"
-
-func isOurCA(data []byte) bool {
-	certs := certificates(data)
-	return len(certs) == 1 && certs[0].Subject.CommonName == caName
-}
-
-// ours refuses a path where there is a file that no earlier run of the command
-// wrote, which the error calls whose.
-func ours(path, whose string, isOurs func([]byte) bool) error {
+// checkReplaceable refuses a path with a file that the command did not write.
+// owner is whose file it would have to be, for the error. No path is fine.
+func checkReplaceable(path, owner string, isOurs func([]byte) bool) error {
 	if path == "" {
 		return nil
 	}
@@ -63,7 +72,19 @@ func ours(path, whose string, isOurs func([]byte) bool) error {
 	case err != nil:
 		return err
 	case !isOurs(data):
-		return fmt.Errorf("%s is not %s file, it is left alone: name another", path, whose)
+		return fmt.Errorf("%s is not %s file, it is left alone: name another", path, owner)
 	}
 	return nil
+}
+
+func beginsWith(head string) func([]byte) bool {
+	return func(data []byte) bool { return bytes.HasPrefix(data, []byte(head)) }
+}
+
+// isCANamed recognizes a file with one certificate, of a CA with this name.
+func isCANamed(name string) func([]byte) bool {
+	return func(data []byte) bool {
+		certs := certificates(data)
+		return len(certs) == 1 && certs[0].Subject.CommonName == name
+	}
 }

@@ -44,7 +44,7 @@ type relayOptions struct {
 	quiet             bool
 }
 
-// relayGrace is how long a relay may take to end the requests under way.
+// relayGrace is how long a relay may take to answer the requests that it has.
 const relayGrace = 20 * time.Second
 
 func newRelayCommand(c *console) *cobra.Command {
@@ -53,17 +53,19 @@ func newRelayCommand(c *console) *cobra.Command {
 		Use:   "relay [flags]",
 		Short: "Share one account among many programs",
 		Long: `Serves the entropy of one account to many programs, each with a token of its
-own, over HTTPS and in Qrypt's own API: what was written for Qrypt's service
-works with a relay by changing host, CA and token. Blocks are handed out as
-they came, each byte once; when there are none left, the answer is 503.
+own, over HTTPS and with Qrypt's own API. A program that was written for
+Qrypt's service works with a relay when you change host, CA and token. The
+relay hands out blocks as it received them, each byte once. When none are left,
+it answers 503.
 
 The account's token and address come from QRYPT_TOKEN and so on, as for all
-commands. Who may ask is in a file that qrand relay token writes; changes are
-taken over while the relay runs. At / there is a page with its state, and at
-/metrics what Prometheus reads: from this host, or with an operator's token.
+commands. qrand relay token writes the file of clients that may ask; the relay
+applies changes of it while it runs. At / there is a page with the state, at
+/metrics there are metrics for Prometheus: from this host, or with the token of
+an operator.
 
---dev makes a certificate and, if there is no file of clients, a token for
-this run, and prints what to paste in another shell.`,
+--dev makes a certificate for this run and, if there is no file of clients, a
+token. It prints what to paste in another shell.`,
 		Example: `  qrand relay --dev
   qrand relay token new web-1 --quota 10MiB/24h
   qrand relay --listen :443 --cert relay.crt --key relay.key`,
@@ -77,21 +79,21 @@ this run, and prints what to paste in another shell.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8443", "`ADDRESS` to listen on")
-	f.StringVar(&o.certFile, "cert", "", "the server's certificate and its chain, a PEM `FILE`; read again when it changes")
-	f.StringVar(&o.keyFile, "key", "", "the certificate's key, a PEM `FILE`")
+	f.StringVar(&o.certFile, "cert", "", "the certificate of the server and its chain, a PEM `FILE`; read again when it changes")
+	f.StringVar(&o.keyFile, "key", "", "the key of the certificate, a PEM `FILE`")
 	f.BoolVar(&o.dev, "dev", false, "make a certificate for this run, and a token if there are no clients")
-	f.StringVar(&o.caFile, "ca-file", "qrand-relay-ca.pem", "with --dev, write the CA's certificate to this `FILE`")
+	f.StringVar(&o.caFile, "ca-file", "qrand-relay-ca.pem", "with --dev, write the certificate of the CA to this `FILE`")
 	f.StringVar(&o.envFile, "env-file", "", "with --dev, also write the variables to this `FILE` while it runs")
 	f.BoolVar(&o.plain, "plain", false, "plain HTTP, on a loopback address only")
 	f.StringVar(&o.clientCA, "client-ca", "", "accept client certificates of the CAs in this PEM `FILE`")
-	f.StringVar(&o.clients, "clients", "", "the clients' `FILE` (default $"+envRelayClients+", or "+defaultRelayClients+")")
-	f.StringVar(&o.usage, "usage-file", "", "where to keep what clients have used: a `FILE` (default the clients' file with .usage)")
+	f.StringVar(&o.clients, "clients", "", "the `FILE` of clients (default $"+envRelayClients+", or "+defaultRelayClients+")")
+	f.StringVar(&o.usage, "usage-file", "", "keep what clients have used in this `FILE` (default the file of clients with .usage)")
 	f.IntVar(&o.stock, "stock", 0, "keep `N` blocks of 1,024 bytes ready (default 4096)")
 	f.IntVar(&o.batch, "batch", 0, "ask the service for `N` blocks at a time (default 512, or half of the stock)")
-	f.DurationVar(&o.maxAge, "max-age", 0, "wipe blocks that nobody wanted for this `DURATION` (default never)")
+	f.DurationVar(&o.maxAge, "max-age", 0, "wipe blocks that nobody asked for within this `DURATION` (default never)")
 	f.IntVar(&o.maxConns, "max-conns", 0, "`N` connections at a time (default 16384)")
 	f.IntVar(&o.perHost, "max-conns-per-host", 0, "`N` connections of one address; raise it behind a load balancer (default 1024)")
-	f.BoolVar(&o.operatorToken, "operator-token-always", false, "ask for an operator's token from this host too: set it behind a proxy on this host")
+	f.BoolVar(&o.operatorToken, "operator-token-always", false, "ask for the token of an operator from this host, too: set it behind a proxy on this host")
 	f.StringVar(&o.logFormat, "log-format", "text", "log in this `FORMAT`: text or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not log requests")
 	cmd.AddCommand(newRelayTokenCommand(c))
@@ -107,9 +109,9 @@ func (o *relayOptions) check(cmd *cobra.Command) error {
 	}
 	switch {
 	case ways == 0:
-		return misused(cmd, "with which certificate? Say --cert and --key, or --dev to try it")
+		return misused(cmd, "a relay needs a certificate: give --cert and --key, or --dev to try it")
 	case ways > 1:
-		return misused(cmd, "--dev, --plain, --cert with --key: which?")
+		return misused(cmd, "--dev, --plain, and --cert with --key exclude each other: give one")
 	case (o.certFile == "") != (o.keyFile == ""):
 		return misused(cmd, "--cert and --key belong together")
 	case o.plain && o.clientCA != "":
@@ -129,13 +131,18 @@ func (o *relayOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// runRelay sets up what the flags say, in an order in which nothing is written
-// and no entropy is taken before all else is known to work.
+// runRelay checks and sets up all that the flags ask for, before it writes anything
+// or takes entropy from the service.
 func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	c.grace.Store(int64(relayGrace))
-	logger := o.logger(c)
+	// Each line has a time: the log of a relay is read later.
+	logger := slog.New(slog.NewTextHandler(c.err, nil))
+	if o.logFormat == "json" {
+		logger = slog.New(slog.NewJSONHandler(c.err, nil))
+	}
 	if o.dev {
-		if err := errors.Join(ours(o.caFile, devFiles, isDevCA), ours(o.envFile, devFiles, begins(relayEnvHead))); err != nil {
+		const owner = "a relay's --dev"
+		if err := errors.Join(checkReplaceable(o.caFile, owner, isCANamed(devCAName)), checkReplaceable(o.envFile, owner, beginsWith(relayEnvHead))); err != nil {
 			return err
 		}
 	}
@@ -145,12 +152,11 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	} else if err != nil {
 		return err
 	}
-	path := cmp.Or(o.clients, relayClientsFile(c))
-	token, cleanup, err := o.devClients(&path)
+	list, token, remove, err := o.devClients(cmp.Or(o.clients, relayClientsFile(c)))
 	if err != nil {
 		return err
 	}
-	defer cleanup()
+	defer remove()
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -161,10 +167,10 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	}
 	defer listener.Close()
 	at := listener.Addr().(*net.TCPAddr)
-	if o.plain && !at.IP.IsLoopback() { // relay.Serve would say so, too, but when entropy has been taken for it
+	if o.plain && !at.IP.IsLoopback() { // relay.Serve refuses it, too, but only after the relay took entropy
 		return fmt.Errorf("--plain would show tokens and entropy to the network of %s: listen on a loopback address, or use --cert and --key", o.listen)
 	}
-	clients, err := relay.OpenClientsWithUsage(path, o.usage)
+	clients, err := relay.OpenClientsWithUsage(list, o.usage)
 	if err != nil {
 		return err
 	}
@@ -193,42 +199,36 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	err = errors.Join(err, r.Close())
 	account := r.Account()
 	line := []any{"received", account.Received, "handed_out", account.HandedOut, "lost", account.Lost, "expired", expired, "wiped", account.Expired - expired}
-	if account.InFlight > 0 { // in answers of connections that were closed
+	if account.InFlight > 0 { // in answers to connections that were closed
 		line = append(line, "in_flight", account.InFlight)
 	}
 	logger.Info("relay: stopped", line...)
 	return err
 }
 
-// logger writes to stderr, each line with a time: a relay's log is read later.
-func (o *relayOptions) logger(c *console) *slog.Logger {
-	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(c.err, nil))
-	}
-	return slog.New(slog.NewTextHandler(c.err, nil))
-}
-
-// devClients makes a list with one token for this run, where --dev has none.
-func (o *relayOptions) devClients(path *string) (token string, cleanup func(), err error) {
-	cleanup = func() {}
-	if _, err := os.Stat(*path); !o.dev || o.clients != "" || !errors.Is(err, fs.ErrNotExist) {
-		return "", cleanup, nil
+// devClients makes a list of clients with one token for this run, if --dev is given
+// and there is no list at path. It returns the path of the list that is used.
+func (o *relayOptions) devClients(path string) (list, token string, remove func(), err error) {
+	if _, err := os.Stat(path); !o.dev || o.clients != "" || !errors.Is(err, fs.ErrNotExist) {
+		return path, "", func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "qrand-relay")
 	if err != nil {
-		return "", cleanup, err
+		return "", "", nil, err
 	}
-	remove := func() { os.RemoveAll(dir) }
-	done := atExit.add(remove)
-	cleanup = func() { done(); remove() }
-	*path = filepath.Join(dir, "clients.json")
-	if token, err = relay.AddClient(*path, relay.Client{Name: "dev", Created: time.Now(), Rate: -1}); err != nil {
-		cleanup()
+	done := atExit.add(func() { os.RemoveAll(dir) })
+	remove = func() {
+		done()
+		os.RemoveAll(dir)
 	}
-	return token, cleanup, err
+	list = filepath.Join(dir, "clients.json")
+	if token, err = relay.AddClient(list, relay.Client{Name: "dev", Created: time.Now(), Rate: -1}); err != nil {
+		remove()
+	}
+	return list, token, remove, err
 }
 
-// tls is nil for plain HTTP.
+// tls returns nil for plain HTTP.
 func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *sync.WaitGroup) (*tls.Config, error) {
 	if o.plain {
 		return nil, nil
@@ -271,7 +271,7 @@ func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *s
 	return config, nil
 }
 
-// introduce says what to paste in another shell, where the token is this run's.
+// introduce says where the relay is, and with --dev what to paste in another shell.
 func (o *relayOptions) introduce(c *console, at *net.TCPAddr, token string) error {
 	scheme := "https"
 	if o.plain {
@@ -289,24 +289,16 @@ func (o *relayOptions) introduce(c *console, at *net.TCPAddr, token string) erro
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "\nPaste this in another shell:\n\n")
 		vars := []variable{{qrypt.EnvEndpoints, url}, {qrypt.EnvCAFile, caFile}}
 		if token != "" {
 			vars = append(vars, variable{qrypt.EnvToken, token})
 		}
-		for _, v := range vars {
-			fmt.Fprintf(&b, "  export %s\n", v)
-		}
-		if token == "" {
-			fmt.Fprintf(&b, "  export %s=  # a token of qrand relay token new\n", qrypt.EnvToken)
-		}
 		if o.envFile != "" {
-			if err := writeFile(o.envFile, envFile(relayEnvHead, vars), 0o600); err != nil {
+			if err := writeEnvFile(o.envFile, relayEnvHead, vars); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintf(&b, "\nThen, for example:\n\n  qrand read --format hex\n")
-		fmt.Fprintf(&b, "  curl --cacert \"$%s\" -H \"Authorization: Bearer $%s\" \\\n    '%s/api/v1/quantum-entropy?size=1'\n\n", qrypt.EnvCAFile, qrypt.EnvToken, url)
+		b.WriteString("\n" + pasteText(vars, "a token of qrand relay token new", url))
 	}
 	fmt.Fprintf(&b, "Ctrl-C ends it.\n\n")
 	_, err := c.out.Write([]byte(b.String()))
@@ -316,16 +308,9 @@ func (o *relayOptions) introduce(c *console, at *net.TCPAddr, token string) erro
 // devCAName is the subject of the CA of qrand relay --dev.
 const devCAName = "qrand relay --dev CA"
 
-// devFiles are whose files qrand relay --dev may replace.
-const devFiles = "a relay's --dev"
-
-func isDevCA(data []byte) bool {
-	certs := certificates(data)
-	return len(certs) == 1 && certs[0].Subject.CommonName == devCAName
-}
-
-// devCertificate makes a CA and a server's certificate for this host, and for
-// the name that it listens on. Both hold for a month; the CA's key is forgotten.
+// devCertificate makes a CA, and a server certificate for this host and for the
+// name that it listens on. Both are valid for a month. The key of the CA is not
+// kept.
 func devCertificate(host string) (ca []byte, leaf tls.Certificate, err error) {
 	from, to := time.Now().Add(-time.Hour), time.Now().AddDate(0, 1, 0)
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -15,7 +15,7 @@ import (
 	"example.com/qrand/relay"
 )
 
-// Where the list of a relay's clients is, unless --clients says.
+// The file of a relay's clients, unless --clients names one.
 const (
 	envRelayClients     = "QRAND_RELAY_CLIENTS"
 	defaultRelayClients = "qrand-relay-clients.json"
@@ -28,16 +28,16 @@ func relayClientsFile(c *console) string {
 	return defaultRelayClients
 }
 
-// newRelayTokenCommand makes the commands that change the list of a relay's
-// clients. They are not the root's own, which gives those their defaults.
+// newRelayTokenCommand makes the commands for a relay's list of clients. The root
+// gives defaults only to its own commands, so this gives them to these.
 func newRelayTokenCommand(c *console) *cobra.Command {
 	file := relayClientsFile(c)
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Say who may ask a relay, and for how much",
-		Long: `Makes, lists and revokes the tokens with which clients ask a relay. They are
-in the file that --clients names, else QRAND_RELAY_CLIENTS, which holds only
-the SHA-256 of each. A relay that runs takes changes over in a few seconds.`,
+		Short: "Manage the clients of a relay: who may ask, for how much",
+		Long: `Makes, lists and revokes the tokens with which clients ask a relay. The clients
+are in the file that --clients names, or QRAND_RELAY_CLIENTS. The file has only
+the SHA-256 of each token. A running relay applies changes in a few seconds.`,
 		Example: `  TOKEN=$(qrand relay token new web-1 --expires 90d --quota 10MiB/24h)
   qrand relay token list
   qrand relay token revoke web-1`,
@@ -59,19 +59,20 @@ func newRelayTokenNewCommand(c *console, file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new NAME [flags]",
 		Short: "Make a token for a new client",
-		Long: `Adds a client to the list, which is made if need be, and prints its token and
-nothing else. The token is shown this once: the list has only its SHA-256.
+		Long: `Adds a client to the list, and prints its token and nothing else. If there is no
+list, the command makes it. The token is shown this once: the list has only its
+SHA-256.
 
-A quota is a number of bytes of entropy and the period for which it is, as in
-10MiB/24h. Periods are counted from 1970-01-01 00:00 UTC on, whenever a client
-first asks: one of 24h begins at midnight UTC, as do those that divide a day.
+A quota is a number of bytes of entropy in a period, as in 10MiB/24h. Periods
+are counted from 1970-01-01 00:00 UTC, not from the client's first request. A
+period of 24h begins at midnight UTC, and so does one that divides a day.
 
 With --certificate the client has no token. It shows a certificate that the
-relay's TLS verifies, and whose DNS name (or common name, if it has none) is
-the one given.
+relay verifies by TLS. Its DNS name (or common name, if it has no DNS name) must
+be the one given.
 
-With --operator it gets no entropy, but may see the relay's metrics and its
-status page.`,
+With --operator the client gets no entropy, but may see the relay's metrics and
+its status page.`,
 		Example: `  TOKEN=$(qrand relay token new web-1)
   qrand relay token new web-2 --rate 10 --quota 10MiB/24h --expires 90d
   qrand relay token new db --certificate db.internal.example
@@ -80,7 +81,7 @@ status page.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) == 0 {
-				return misused(cmd, "whose token is it? Give the client a name")
+				return misused(cmd, "a client needs a name: qrand relay token new NAME")
 			}
 			client.Name = args[0]
 			changed := cmd.Flags().Changed
@@ -88,7 +89,7 @@ status page.`,
 				return misused(cmd, "--certificate names no certificate: leave it out, and the client gets a token")
 			}
 			if changed("rate") && client.Rate != -1 && client.Rate < 1 {
-				return misused(cmd, "--rate %d: how many requests in 10 s? -1 is no limit", client.Rate)
+				return misused(cmd, "--rate %d: give the number of requests in 10 s, 1 or more, or -1 for no limit", client.Rate)
 			}
 			if changed("expires") {
 				if client.Expires, err = parseExpiry(expires, time.Now()); err != nil {
@@ -107,11 +108,11 @@ status page.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&expires, "expires", "", "refuse it from this `TIME` on, a date or 90d from now (default never)")
+	f.StringVar(&expires, "expires", "", "refuse it from this `TIME` on: a date, or 90d for 90 days from now (default never)")
 	f.IntVar(&client.Rate, "rate", 0, "`N` requests in 10 s; -1: no limit (default 30)")
 	f.StringVar(&quota, "quota", "", "`SIZE/PERIOD` of entropy at most (default no limit)")
-	f.StringVar(&client.Certificate, "certificate", "", "no token: it shows a certificate for this `NAME`")
-	f.BoolVar(&client.Operator, "operator", false, "for the operator's pages, not for entropy")
+	f.StringVar(&client.Certificate, "certificate", "", "no token: the client shows a certificate for this `NAME`")
+	f.BoolVar(&client.Operator, "operator", false, "for the metrics and the status page, not for entropy")
 	return cmd
 }
 
@@ -125,7 +126,7 @@ func newRelayToken(c *console, file string, client relay.Client) error {
 		return nil
 	}
 	if _, err := io.WriteString(c.out, token+"\n"); err != nil {
-		// A token that nobody has seen is of no use, and in the way of the next try.
+		// Nobody has seen the token, and its name would be in the way of the next try.
 		return errors.Join(err, relay.RevokeClient(file, client.Name))
 	}
 	c.note("%s is in %s; its token is not shown again", client.Name, file)
@@ -138,8 +139,9 @@ func newRelayTokenListCommand(c *console, file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [flags]",
 		Short: "List the clients",
-		Long: `Lists who may ask the relay, and what each has used when the relay last noted
-it, which it does every few seconds. USED is of the quota's present period.`,
+		Long: `Lists the clients that may ask the relay, and what each has used. The relay
+writes that down every few seconds. USED is what the client has used in the
+current period of its quota.`,
 		Example: `  qrand relay token list
   qrand relay token list --json | jq -r '.clients[] | select(.last_used == null) | .name'`,
 		Args:              noArguments,
@@ -156,7 +158,7 @@ it, which it does every few seconds. USED is of the quota's present period.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
-	cmd.Flags().StringVar(&usage, "usage-file", "", "what they have used is in this `FILE` (default beside the list)")
+	cmd.Flags().StringVar(&usage, "usage-file", "", "what clients have used is in this `FILE` (default beside the list)")
 	return cmd
 }
 
@@ -164,9 +166,9 @@ func newRelayTokenRevokeCommand(c *console, file *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Revoke a client's token, or its certificate",
-		Long: `Takes a client from the list. A relay that runs refuses it a few seconds
-later. What it has used stays on record: a new client of the same name has what
-is left of the quota.`,
+		Long: `Removes a client from the list. A running relay refuses it a few seconds later.
+What the client has used stays on record: a new client with the same name has
+what is left of the quota.`,
 		Example: `  qrand relay token revoke web-1`,
 		Args:    oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
@@ -180,7 +182,7 @@ is left of the quota.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return misused(cmd, "whose token? Name a client: qrand relay token list lists them")
+				return misused(cmd, "which client? qrand relay token list lists them")
 			}
 			err := relay.RevokeClient(*file, args[0])
 			if errors.Is(err, relay.ErrNoClient) {
@@ -194,7 +196,7 @@ is left of the quota.`,
 	}
 }
 
-// parseExpiry reads a date, a time, or how long from now.
+// parseExpiry reads a date, a time, or a number of days from now.
 func parseExpiry(text string, now time.Time) (t time.Time, err error) {
 	if number, isDays := strings.CutSuffix(text, "d"); isDays {
 		days, err := strconv.Atoi(number)
@@ -212,12 +214,12 @@ func parseExpiry(text string, now time.Time) (t time.Time, err error) {
 		return t, fmt.Errorf("%q: write it like 90d, 2027-01-31 or 2027-01-31T12:00:00Z", text)
 	}
 	if !t.After(now) {
-		return t, fmt.Errorf("%q is past", text)
+		return t, fmt.Errorf("%q is in the past", text)
 	}
 	return t, nil
 }
 
-// parseQuota reads 10MiB/24h.
+// parseQuota reads a quota such as 10MiB/24h.
 func parseQuota(text string) (q relay.Quota, err error) {
 	size, period, _ := strings.Cut(text, "/")
 	q.Period, err = time.ParseDuration(period)
