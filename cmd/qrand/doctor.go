@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// doctorLimit bounds the whole examination.
+// doctorLimit bounds the time of all checks together.
 const doctorLimit = time.Minute
 
-// A status is how a check ended.
+// A status is the result of a check.
 type status string
 
 const (
@@ -24,7 +24,7 @@ const (
 	skip status = "skip"
 )
 
-// A check is one line of the doctor's report.
+// A check is one line of the report.
 type check struct {
 	Name   string `json:"name"`
 	Status status `json:"status"`
@@ -32,11 +32,11 @@ type check struct {
 	Advice string `json:"advice"`
 }
 
-// A report collects the checks, and prints each one as it comes.
+// A report collects the checks, and shows each one as it comes.
 type report struct {
 	checks []check
-	tell   func(check)
-	about  string // the endpoint that checks are about now, or ""
+	show   func(check)
+	about  string // the endpoint that the next checks are about, or ""
 }
 
 func (r *report) add(s status, name, detail, advice string) {
@@ -45,7 +45,7 @@ func (r *report) add(s status, name, detail, advice string) {
 	}
 	c := check{name, s, detail, advice}
 	r.checks = append(r.checks, c)
-	r.tell(c)
+	r.show(c)
 }
 
 func (r *report) count(s status) (n int) {
@@ -62,11 +62,10 @@ func newDoctorCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [flags]",
 		Short: "Find out what works and what does not",
-		Long: `Looks at the environment, the token and each endpoint (name, connection,
-certificate, clock), fetches a block of entropy from each, and says what it
-found and what to do. A fetch costs a block of the account's allotment for
-each endpoint; --no-fetch saves it. Neither the token nor any entropy is
-shown.
+		Long: `Checks the environment, the token and each endpoint (name, connection,
+certificate, clock), and fetches a block of entropy from each endpoint. It
+prints what it found and what to do. Each fetch costs a block of the account's
+allotment; --no-fetch saves it. Neither the token nor any entropy is shown.
 
 The exit status is 0 if all is well or there are only warnings, 1 if something
 is wrong.`,
@@ -78,7 +77,7 @@ is wrong.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
-	cmd.Flags().BoolVar(&noFetch, "no-fetch", false, "fetch no block: costs nothing, finds less")
+	cmd.Flags().BoolVar(&noFetch, "no-fetch", false, "fetch no block: this costs nothing, and finds less")
 	return cmd
 }
 
@@ -86,11 +85,19 @@ func runDoctor(ctx context.Context, c *console, asJSON, fetch bool) error {
 	limited, cancel := context.WithTimeout(ctx, doctorLimit)
 	defer cancel()
 	p := printer{c: c}
-	r := &report{tell: p.line}
+	r := &report{show: p.line}
 	if asJSON {
-		r.tell = func(check) {}
+		r.show = func(check) {}
 	}
-	examine(limited, c, r, fetch)
+	checkRandom(r)
+	checkGo(r)
+	s := checkEnvironment(r, c.getenv)
+	s.checkToken(limited, r, c.getenv)
+	var clock clock
+	for _, endpoint := range s.endpoints {
+		s.checkEndpoint(limited, r, endpoint, &clock, fetch)
+	}
+	clock.check(r, fetch)
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -113,28 +120,15 @@ func runDoctor(ctx context.Context, c *console, asJSON, fetch bool) error {
 	return nil
 }
 
-// examine makes all checks, from the host's own to the service's.
-func examine(ctx context.Context, c *console, r *report, fetch bool) {
-	checkRandom(r)
-	checkGo(r)
-	s := checkEnvironment(r, c.getenv)
-	checkToken(ctx, r, c.getenv, &s)
-	var clock clock
-	for _, e := range s.endpoints {
-		checkEndpoint(ctx, r, e, &s, &clock, fetch)
-	}
-	clock.check(r, fetch)
-}
-
-// A printer writes a report for a person, as it comes.
+// A printer prints checks for a person, as they come.
 type printer struct {
 	c     *console
 	about string // the heading
 	err   error
 }
 
-// nameWidth is that of the column of names; what is about an endpoint is under
-// a heading instead.
+// nameWidth is the width of the column of names. An endpoint is in the heading above
+// its checks.
 const nameWidth = 11
 
 func (p *printer) line(ch check) {

@@ -20,15 +20,15 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// The limits of the steps to an endpoint: two endpoints that answer nothing
-// stay within the doctor's.
+// The limits of the steps to an endpoint. Two endpoints that answer nothing stay
+// within doctorLimit.
 const (
 	stepTimeout  = 5 * time.Second
 	fetchTimeout = 12 * time.Second
 )
 
-// checkEndpoint goes step by step as far as it gets, then fetches a block.
-func checkEndpoint(ctx context.Context, r *report, endpoint string, s *setting, clock *clock, fetch bool) {
+// checkEndpoint makes the steps to an endpoint until one fails, then fetches a block.
+func (s *settings) checkEndpoint(ctx context.Context, r *report, endpoint string, clock *clock, fetch bool) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return // it parsed before
@@ -48,27 +48,28 @@ func checkEndpoint(ctx context.Context, r *report, endpoint string, s *setting, 
 	case s.token == nil && !s.noToken:
 		r.add(skip, "fetch", "there is no token that could be sent", "")
 	case s.broken:
-		r.add(skip, "fetch", "the environment is not as it was meant to be", "")
+		r.add(skip, "fetch", "a setting in the environment cannot be used", "")
 	default:
-		checkFetch(ctx, r, endpoint, s, clock)
+		s.checkFetch(ctx, r, endpoint, clock)
 	}
 }
 
-// checkProxy tells of the proxy that requests go through, if any, without what
-// it is told about who asks.
+// checkProxy names the proxy that requests go through, if any, without the user and
+// password for it.
 func checkProxy(r *report, u *url.URL) (host string) {
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
 	switch {
 	case err != nil:
-		r.add(fail, "proxy", "the environment's proxy is no URL", "correct HTTPS_PROXY, or unset it")
+		r.add(fail, "proxy", "the proxy in the environment is no URL", "correct HTTPS_PROXY, or unset it")
 	case proxy != nil:
-		r.add(ok, "proxy", "through "+proxy.Host+", so names and connections are its business", "")
+		r.add(ok, "proxy", "through "+proxy.Host+", so it looks up names and connects, not this host", "")
 		return proxy.Host
 	}
 	return ""
 }
 
-// reach looks the name up, connects and shakes hands, and reports how far it got.
+// reach looks up the name, connects, and makes the TLS handshake. It returns false if
+// a step failed.
 func reach(ctx context.Context, r *report, u *url.URL, roots *x509.CertPool) bool {
 	host, port := u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	began := time.Now()
@@ -79,7 +80,7 @@ func reach(ctx context.Context, r *report, u *url.URL, roots *x509.CertPool) boo
 	} else {
 		addresses, err := net.DefaultResolver.LookupHost(step, host)
 		if err != nil {
-			r.add(fail, "dns", "the name is not found: "+reason(err), "check its spelling, and this host's DNS")
+			r.add(fail, "dns", "the name is not found: "+reason(err), "check its spelling, and the DNS of this host")
 			r.add(skip, "tcp", "there is no address", "")
 			r.add(skip, "tls", "there is no address", "")
 			return false
@@ -92,14 +93,14 @@ func reach(ctx context.Context, r *report, u *url.URL, roots *x509.CertPool) boo
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(step, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		r.add(fail, "tcp", "no connection: "+reason(err), "is the address right, and does a firewall or a proxy stand between?")
+		r.add(fail, "tcp", "no connection: "+reason(err), "check the address, and whether a firewall or a proxy is in between")
 		r.add(skip, "tls", "there is no connection", "")
 		return false
 	}
 	defer conn.Close()
 	r.add(ok, "tcp", fmt.Sprintf("connected to %s in %s", conn.RemoteAddr(), since(began)), "")
 	if u.Scheme == "http" {
-		r.add(warn, "tls", "none: plain http, which only a loopback address may have", "for anything but a test, use https")
+		r.add(warn, "tls", "none: plain http, which is allowed for loopback addresses only", "use https, except for tests")
 		return true
 	}
 
@@ -133,20 +134,20 @@ func tlsAdvice(err error) string {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &expired) && expired.Reason == x509.Expired:
-		return "is this host's clock right? If so, the service must renew its certificate"
+		return "check the clock of this host: if it is right, the service must renew its certificate"
 	case errors.As(err, &verify):
 		issuer := ""
 		if len(verify.UnverifiedCertificates) > 0 {
 			issuer = fmt.Sprintf(", by %q,", verify.UnverifiedCertificates[0].Issuer.CommonName)
 		}
-		return fmt.Sprintf("the certificate%s is not of a CA trusted here: a private CA goes in %s", issuer, qrypt.EnvCAFile)
+		return fmt.Sprintf("the certificate%s is not from a CA that is trusted here: put a private CA into %s", issuer, qrypt.EnvCAFile)
 	case errors.As(err, &record):
-		return "something that does not speak TLS answers there: is the port right?"
+		return "something that does not speak TLS answers there: check the port"
 	}
-	return "is it the service that answers there? A proxy that opens TLS needs its CA in " + qrypt.EnvCAFile
+	return "check whether the service answers there: a proxy that opens TLS needs its CA in " + qrypt.EnvCAFile
 }
 
-// reason is an error without the addresses that net puts before it.
+// reason is the text of an error without the addresses that package net puts before it.
 func reason(err error) string {
 	var op *net.OpError
 	var lookup *net.DNSError
@@ -167,8 +168,8 @@ func since(t time.Time) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// checkFetch fetches one block, as a Source would, and looks at it.
-func checkFetch(ctx context.Context, r *report, endpoint string, s *setting, clock *clock) {
+// checkFetch fetches one block, as a Source would, and checks it.
+func (s *settings) checkFetch(ctx context.Context, r *report, endpoint string, clock *clock) {
 	transport := qrypt.NewHTTPClient()
 	transport.Transport.(*http.Transport).TLSClientConfig.RootCAs = s.roots
 	transport.Transport = &clockReader{next: transport.Transport, clock: clock}
@@ -203,14 +204,14 @@ func checkFetch(ctx context.Context, r *report, endpoint string, s *setting, clo
 	}
 }
 
-// freshFor is the MaxAge of a Source that says nothing else.
+// freshFor is the default MaxAge of a Source.
 const freshFor = 10 * time.Minute
 
-// maxSkew is how far apart the clocks may be: more spoils certificates and
-// tokens, whose times are looked at.
+// maxSkew is how far apart the clocks may be. A larger difference can make
+// certificates and tokens seem expired.
 const maxSkew = time.Minute
 
-// A clock is the service's, as its answers show it.
+// A clock compares the clock of the service, as its answers show it, with ours.
 type clock struct {
 	mu   sync.Mutex
 	seen bool
@@ -230,13 +231,13 @@ func (c *clock) check(r *report, fetch bool) {
 		if c.skew < 0 {
 			way = "behind"
 		}
-		r.add(warn, "clock", fmt.Sprintf("%v %s the service's", c.skew.Abs().Round(time.Second), way), "set this host's clock, by NTP for example")
+		r.add(warn, "clock", fmt.Sprintf("%v %s the clock of the service", c.skew.Abs().Round(time.Second), way), "set the clock of this host, by NTP for example")
 	default:
-		r.add(ok, "clock", "within a minute of the service's", "")
+		r.add(ok, "clock", "within a minute of the clock of the service", "")
 	}
 }
 
-// A clockReader remembers the Date of answers that pass through it.
+// A clockReader reads the Date of the answers that pass through it.
 type clockReader struct {
 	next  http.RoundTripper
 	clock *clock

@@ -18,14 +18,14 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// A setting is what the environment says, as far as it can be used.
-type setting struct {
+// settings are what the environment says, as far as it can be used.
+type settings struct {
 	dialect   qrypt.Dialect
 	endpoints []string
 	roots     *x509.CertPool  // nil: the system's
 	token     qrypt.TokenFunc // nil: there is none
-	noToken   bool            // and none is needed
-	broken    bool            // a fetch would not use what it was meant to
+	noToken   bool            // none is needed
+	broken    bool            // something is set that cannot be used, so a fetch would prove nothing
 }
 
 func checkRandom(r *report) {
@@ -37,17 +37,17 @@ func checkRandom(r *report) {
 	r.add(ok, "crypto/rand", "the operating system gives random bytes", "")
 }
 
-// checkGo tells what Go's key generation does in this program. Another one may
-// have another GODEBUG built in.
+// checkGo tells what Go's key generation does in this program. Another program may
+// be built with another GODEBUG.
 func checkGo(r *report) {
-	detail := runtime.Version() + ": here crypto/ecdsa makes keys from the reader it is passed, as before Go 1.26; package keygen does so everywhere"
+	detail := runtime.Version() + ": here crypto/ecdsa makes keys from the reader it is passed, as before Go 1.26; package keygen always does"
 	if !qrand.CustomReaderHonored() {
 		detail = runtime.Version() + ": here crypto/ecdsa and others ignore the reader they are passed; make keys with package example.com/qrand/keygen, which does not"
 	}
 	r.add(ok, "go", detail, "")
 }
 
-func checkEnvironment(r *report, getenv func(string) string) (s setting) {
+func checkEnvironment(r *report, getenv func(string) string) (s settings) {
 	var set []string
 	for _, name := range []string{qrypt.EnvToken, qrypt.EnvTokenFile, qrypt.EnvEndpoints, qrypt.EnvDialect, qrypt.EnvCAFile} {
 		if getenv(name) != "" {
@@ -66,7 +66,7 @@ func checkEnvironment(r *report, getenv func(string) string) (s setting) {
 	return s
 }
 
-func (s *setting) checkDialect(r *report, name string) {
+func (s *settings) checkDialect(r *report, name string) {
 	if name == "" {
 		r.add(ok, "dialect", s.dialect.String()+", the default", "")
 		return
@@ -81,9 +81,9 @@ func (s *setting) checkDialect(r *report, name string) {
 	r.add(ok, "dialect", d.String(), "")
 }
 
-// checkEndpoints tells of each endpoint what is wrong with it by making a
-// client for it alone. What does not parse is never repeated: it may be a token.
-func (s *setting) checkEndpoints(r *report, list string) {
+// checkEndpoints finds what is wrong with each endpoint by making a client for it
+// alone. It never prints text that is no URL, because that may be a token.
+func (s *settings) checkEndpoints(r *report, list string) {
 	endpoints, from := []string{qrypt.EndpointEUS, qrypt.EndpointWEU}, "Qrypt's own: "
 	if strings.TrimSpace(list) != "" {
 		endpoints, from = strings.Split(list, ","), ""
@@ -105,9 +105,9 @@ func (s *setting) checkEndpoints(r *report, list string) {
 	}
 }
 
-func (s *setting) checkCA(r *report, path string) {
+func (s *settings) checkCA(r *report, path string) {
 	if path == "" {
-		r.add(ok, "ca", "the system's", "")
+		r.add(ok, "ca", "the CAs of this system", "")
 		return
 	}
 	const advice = "name a file with PEM certificates, or unset " + qrypt.EnvCAFile
@@ -125,7 +125,6 @@ func (s *setting) checkCA(r *report, path string) {
 	}
 	s.roots = pool
 	certs := certificates(data)
-	detail := fmt.Sprintf("%s: %s, the only ones trusted", path, count(int64(len(certs)), "certificate"))
 	for _, cert := range certs {
 		if time.Now().After(cert.NotAfter) {
 			r.add(warn, "ca", fmt.Sprintf("%s: the certificate of %q expired on %s", path, cert.Subject.CommonName, day(cert.NotAfter)), "replace the file")
@@ -133,12 +132,13 @@ func (s *setting) checkCA(r *report, path string) {
 		}
 	}
 	if len(certs) == 1 {
-		detail = fmt.Sprintf("%s: %q until %s, the only one trusted", path, certs[0].Subject.CommonName, day(certs[0].NotAfter))
+		r.add(ok, "ca", fmt.Sprintf("%s: %q until %s, the only one trusted", path, certs[0].Subject.CommonName, day(certs[0].NotAfter)), "")
+		return
 	}
-	r.add(ok, "ca", detail, "")
+	r.add(ok, "ca", fmt.Sprintf("%s: %s, the only ones trusted", path, count(int64(len(certs)), "certificate")), "")
 }
 
-// certificates are those in PEM that parse.
+// certificates returns the certificates in PEM that can be parsed.
 func certificates(data []byte) (certs []*x509.Certificate) {
 	for {
 		var block *pem.Block
@@ -156,8 +156,8 @@ func certificates(data []byte) (certs []*x509.Certificate) {
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// checkToken looks at the token's form; only the service knows if it is valid.
-func checkToken(ctx context.Context, r *report, getenv func(string) string, s *setting) {
+// checkToken checks the form of the token. Only the service knows if it is valid.
+func (s *settings) checkToken(ctx context.Context, r *report, getenv func(string) string) {
 	value, path := getenv(qrypt.EnvToken), getenv(qrypt.EnvTokenFile)
 	var from string
 	var read qrypt.TokenFunc
@@ -170,7 +170,13 @@ func checkToken(ctx context.Context, r *report, getenv func(string) string, s *s
 		from, read = qrypt.EnvToken, qrypt.StaticToken(strings.TrimSpace(value))
 	case path != "":
 		from, read = path, qrypt.TokenFromFile(path)
-		checkTokenFile(r, path)
+		if info, err := os.Stat(path); err == nil { // an error is reported when the token is read
+			if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+				r.add(warn, "token-file", fmt.Sprintf("others than its owner may read %s (mode %04o)", path, info.Mode().Perm()), "chmod 600 "+shellQuote(path))
+			} else {
+				r.add(ok, "token-file", "only its owner may read "+path, "")
+			}
+		}
 	case s.noToken:
 		r.add(ok, "token", "none, and "+s.dialect.String()+" devices need none", "")
 		return
@@ -185,39 +191,28 @@ func checkToken(ctx context.Context, r *report, getenv func(string) string, s *s
 	}
 	state, shape, advice := describeToken(token, s.endpoints, time.Now())
 	if _, isJWT := jwtExpiry(token); state != fail || isJWT {
-		s.token = read // also one that has expired by this host's clock, which may be wrong
+		s.token = read // even if it has expired by this host's clock, which may be wrong
 	}
 	r.add(state, "token", "from "+from+": "+shape, advice)
 }
 
-func checkTokenFile(r *report, path string) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil: // reading it says so
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		r.add(warn, "token-file", fmt.Sprintf("others than its owner may read %s (mode %04o)", path, info.Mode().Perm()), "chmod 600 "+shellQuote(path))
-	default:
-		r.add(ok, "token-file", "only its owner may read "+path, "")
-	}
-}
-
-// maxTokenLen is what qrypt takes.
+// maxTokenLen is the longest token that package qrypt takes.
 const maxTokenLen = 16 << 10
 
-// describeToken says what can be seen of a token without showing any of it.
+// describeToken describes a token without showing any part of it.
 func describeToken(token string, endpoints []string, now time.Time) (s status, detail, advice string) {
 	n := len(token)
 	switch {
 	case n == 0:
 		return fail, "it is empty", "copy the token there"
 	case n > maxTokenLen:
-		return fail, fmt.Sprintf("%d characters, which no token has", n), "is it the right file?"
+		return fail, fmt.Sprintf("%d characters, more than a token has", n), "check whether it is the right file"
 	case strings.HasPrefix(strings.ToLower(token), "bearer "):
 		return fail, "it begins with the word Bearer", "leave that word out: only the token belongs there"
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return fail, "it has characters that cannot be in an HTTP header", "copy the token whole, on one line, and nothing else"
+		return fail, "it has characters that cannot be in an HTTP header", "copy the whole token, on one line, and nothing else"
 	case strings.ContainsAny(token, `"'<>{}`):
-		return warn, fmt.Sprintf("%d characters, with quotes or brackets", n), "are they part of it?"
+		return warn, fmt.Sprintf("%d characters, with quotes or brackets", n), "check whether they belong to it"
 	}
 	detail = fmt.Sprintf("%d characters", n)
 	expiry, isJWT := jwtExpiry(token)
@@ -234,8 +229,8 @@ func describeToken(token string, endpoints []string, now time.Time) (s status, d
 	return ok, fmt.Sprintf("%s, a JWT that expires on %s", detail, day(expiry)), ""
 }
 
-// tokenAdvice says where there is a token for the endpoints: at Qrypt's portal for
-// its own, elsewhere from whoever runs them.
+// tokenAdvice says where to get a token for the endpoints: for Qrypt's own at the
+// portal, for others from whoever runs them.
 func tokenAdvice(token string, endpoints []string) string {
 	var ways []string
 	var hosts []string
@@ -253,8 +248,8 @@ func tokenAdvice(token string, endpoints []string) string {
 	return strings.Join(ways, ", or ")
 }
 
-// jwtExpiry decodes the exp claim of a JSON Web Token (RFC 7519 section 4.1.4),
-// zero if it has none. The signature is the service's business.
+// jwtExpiry decodes the exp claim of a JSON Web Token (RFC 7519 section 4.1.4). It
+// is zero if there is none. The service checks the signature.
 func jwtExpiry(token string) (expiry time.Time, isJWT bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -275,7 +270,7 @@ func jwtExpiry(token string) (expiry time.Time, isJWT bool) {
 	if header.Alg == "" {
 		return time.Time{}, false
 	}
-	// A NumericDate may have a fraction, and anything may be a number.
+	// A NumericDate may have a fraction, and be any number.
 	const latest = 253402300799 // the end of the year 9999
 	if claims.Exp == nil || *claims.Exp <= 0 || *claims.Exp > latest {
 		return time.Time{}, true

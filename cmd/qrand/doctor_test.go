@@ -34,7 +34,7 @@ func TestClock(t *testing.T) {
 		}
 		res.Body.Close()
 		server.Close()
-		r := &report{tell: func(check) {}}
+		r := &report{show: func(check) {}}
 		clock.check(r, true)
 		got := r.checks[0]
 		// A Date has no fractions, and the request took its time.
@@ -60,7 +60,7 @@ func TestFetchAdvice(t *testing.T) {
 		"stuck":               "does not look random",
 		"short-body":          "cut short",
 		"ok":                  "with --rehearsal",
-		"expired-certificate": "clock right",
+		"expired-certificate": "check the clock of this host",
 	} {
 		server.ClearScript()
 		faults, err := qrypttest.ParseScript(script)
@@ -99,7 +99,7 @@ func TestCheckGo(t *testing.T) {
 		"cryptocustomrand=1": "makes keys from the reader",
 	} {
 		t.Setenv("GODEBUG", godebug)
-		r := &report{tell: func(check) {}}
+		r := &report{show: func(check) {}}
 		checkGo(r)
 		got := r.checks[0]
 		if got.Status != ok || !strings.Contains(got.Detail, want) || !strings.Contains(got.Detail, "keygen") {
@@ -127,7 +127,7 @@ func TestDescribeToken(t *testing.T) {
 		{"two words", "abc def", fail, "cannot be in an HTTP header"},
 		{"two lines", "abc\ndef", fail, "cannot be in an HTTP header"},
 		{"no ASCII", "abcé", fail, "cannot be in an HTTP header"},
-		{"a book", strings.Repeat("a", maxTokenLen+1), fail, "which no token has"},
+		{"a book", strings.Repeat("a", maxTokenLen+1), fail, "more than a token has"},
 		{"quoted", `"abcdef"`, warn, "quotes"},
 		{"JWT, good for a year", jwt(head, `{"exp":1935403200}`), ok, "expires on 2031-05-01"},
 		{"JWT, good for an hour", jwt(head, `{"exp":1903870800}`), warn, "expires soon, on 2030-05-01 13:00 UTC"},
