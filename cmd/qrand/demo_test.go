@@ -17,19 +17,19 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// alone fails a test that leaves a goroutine of the module behind.
-func alone(t *testing.T) {
+// wantNoGoroutines fails a test that leaves a goroutine of the module behind.
+func wantNoGoroutines(t *testing.T) {
 	t.Cleanup(func() {
 		var left []string
-		if !eventually(func() bool { left = others(); return len(left) == 0 }) {
+		if !eventually(func() bool { left = otherGoroutines(); return len(left) == 0 }) {
 			t.Errorf("goroutines are left:\n%s", strings.Join(left, "\n\n"))
 		}
 	})
 }
 
-// others are the stacks of the module's goroutines, but for the caller's and
-// TestMain's.
-func others() (stacks []string) {
+// otherGoroutines returns the stacks of the module's goroutines, except the caller
+// and TestMain.
+func otherGoroutines() (stacks []string) {
 	buf := make([]byte, 1<<20)
 	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 	for _, stack := range all[1:] {
@@ -43,7 +43,7 @@ func others() (stacks []string) {
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestDemoJSON(t *testing.T) {
-	alone(t)
+	wantNoGoroutines(t)
 	c, out, errs := screen(false, nil)
 	var played []outage
 	for _, i := range []int{0, 3, 4} {
@@ -93,7 +93,7 @@ func TestDemoJSON(t *testing.T) {
 // TestDemoFails: an outage with another reason than announced is a failure. So is
 // one that does not begin, or does not end.
 func TestDemoFails(t *testing.T) {
-	alone(t)
+	wantNoGoroutines(t)
 	defer func(limit time.Duration) { stepLimit = limit }(stepLimit)
 	stepLimit = 1500 * time.Millisecond
 	wrong := outage{"503", qrand.Unreachable, failWith(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}), stopFailing, ""}
@@ -139,7 +139,7 @@ func TestTimeTo(t *testing.T) {
 }
 
 func TestDemoIsInterrupted(t *testing.T) {
-	alone(t)
+	wantNoGoroutines(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	endless := outage{"hang", qrand.TimedOut, func(s *scenario) error {
 		s.service.Script(qrypttest.Fault{Kind: qrypttest.Hang, Times: -1})

@@ -44,7 +44,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestFetchAdvice lets each kind of fault meet the doctor.
+// TestFetchAdvice: the doctor has advice for each kind of fault.
 func TestFetchAdvice(t *testing.T) {
 	server := serve(t, qrypttest.Config{Rate: -1})
 	for script, want := range map[string]string{
@@ -79,7 +79,7 @@ func TestFetchAdvice(t *testing.T) {
 	}
 }
 
-// TestDoctorOnOldBlocks: a relay that keeps blocks for long is told of.
+// TestDoctorOnOldBlocks: the doctor warns of a relay that keeps blocks for too long.
 func TestDoctorOnOldBlocks(t *testing.T) {
 	for age, old := range map[string]bool{"599": false, "601": true} {
 		serveUnlabelled(t, func(_ int, h http.Header) { h.Set("Age", age) })
@@ -87,7 +87,7 @@ func TestDoctorOnOldBlocks(t *testing.T) {
 		status := execute(t.Context(), []string{"doctor"}, c)
 		told := strings.Contains(out.String(), "s, 10m1s old\n") && strings.Contains(out.String(), "a relay keeps blocks for too long")
 		if status != exitOK || told != old || !strings.Contains(out.String(), "1 block in ") {
-			t.Errorf("Age %s: status %d, %s, it is told: %t:\n%s", age, status, errs, told, out)
+			t.Errorf("Age %s: status %d, %s, it is reported: %t:\n%s", age, status, errs, told, out)
 		}
 	}
 }
@@ -134,8 +134,8 @@ func TestDescribeToken(t *testing.T) {
 		{"JWT, expired", jwt(head, `{"exp":1903867199}`), fail, "expired on 2030-05-01"},
 		{"JWT, expires now", jwt(head, `{"exp":1903867200}`), fail, "expired on 2030-05-01"},
 		{"JWT, with a fraction", jwt(head, `{"exp":1935403200.75}`), ok, "expires on 2031-05-01"},
-		{"JWT, for ever", jwt(head, `{"sub":"x"}`), ok, "without expiry"},
-		{"JWT, for longer than that", jwt(head, `{"exp":1e300}`), ok, "without expiry"},
+		{"JWT, without exp", jwt(head, `{"sub":"x"}`), ok, "without expiry"},
+		{"JWT, with a huge exp", jwt(head, `{"exp":1e300}`), ok, "without expiry"},
 		{"no JWT: words with dots", "a.b.c", ok, "characters"},
 		{"no JWT: no algorithm", jwt(`{}`, `{"exp":1}`), ok, "characters"},
 		{"no JWT: exp is text", jwt(head, `{"exp":"soon"}`), ok, "characters"},

@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// TestEmulateLimits: a flag that says how requests are counted says it to the
-// emulator, and no other flag does.
+// TestEmulateLimits: each flag about the counting of requests sets one setting of the
+// emulator.
 func TestEmulateLimits(t *testing.T) {
 	type limits struct {
 		rate, quota                             int

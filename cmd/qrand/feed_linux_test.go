@@ -1,14 +1,10 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,8 +27,8 @@ type traced struct {
 	env          []string
 }
 
-// newTraced copies this command to where any user can run it, and skips the test
-// where nothing can be traced.
+// newTraced copies this command to a folder where any user can run it. It skips the
+// test if nothing can be traced.
 func newTraced(t *testing.T) *traced {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("there is no strace to see the system calls with")
@@ -74,7 +70,7 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// service tells the program where blocks are.
+// service tells the program where the service is.
 func (p *traced) service(t *testing.T, url, token string, ca []byte) {
 	file := filepath.Join(p.dir, "ca.pem")
 	if err := os.WriteFile(file, ca, 0o644); err != nil {
@@ -83,9 +79,9 @@ func (p *traced) service(t *testing.T, url, token string, ca []byte) {
 	p.env = []string{"QRYPT_ENDPOINTS=" + url, "QRYPT_TOKEN=" + token, "QRYPT_CA_FILE=" + file, "GORACE=atexit_sleep_ms=10"}
 }
 
-// run runs qrand with args, as user if that is not empty. It returns what it printed, and in
-// their order all system calls with a file descriptor that have to do with /dev/random or
-// show the mark.
+// run runs qrand with args, as user if that is not empty. It returns what qrand printed,
+// and in order all system calls with a file descriptor that concern /dev/random or show
+// the mark.
 func (p *traced) run(t *testing.T, user string, args ...string) (out string, calls []string) {
 	dir, err := os.MkdirTemp(p.dir, "trace")
 	if err != nil {
@@ -131,7 +127,7 @@ func (p *traced) run(t *testing.T, user string, args ...string) (out string, cal
 	return string(text), calls
 }
 
-// The calls that there are to be, and no others.
+// The calls that are expected, and no others.
 var (
 	feedOpens = []string{
 		`^openat\(AT_FDCWD\S*, "/dev/random", O_WRONLY\|O_NOCTTY\|O_CLOEXEC\) += \d+</dev/random>$`,
@@ -145,19 +141,18 @@ var (
 	feedCloses   = `^close\(\d+</dev/random>\) += 0$`
 )
 
-// TestFeedTraced: under strace, the writes and ioctls are those that random(4)
-// documents, with the service's block in them and with nothing else, in each case
-// that there is.
+// TestFeedTraced: strace shows the writes and ioctls that random(4) documents, with
+// the block of the service and nothing else, in each case.
 func TestFeedTraced(t *testing.T) {
 	p := newTraced(t)
 	emulator := qrypttest.NewServer(qrypttest.Config{Canary: feedMark})
 	defer emulator.Close()
-	unlabelled := newUnlabelled()
+	unlabelled := newUnlabelled(feedMark, func(int, http.Header) {})
 	defer unlabelled.Close()
 
 	reseeded, reseeds, credited := "reseeded", feedReseeds, true
 	if !mayReseed(t) {
-		t.Log("not run as root with CAP_SYS_ADMIN: only what an ordinary user sees is tested")
+		t.Log("not run as root with CAP_SYS_ADMIN: only the cases of an ordinary user are tested")
 		reseeded, reseeds, credited = "not reseeded: not permitted (needs CAP_SYS_ADMIN)", feedNoReseed, false
 	}
 	const rehearsal = "qrand: this is a rehearsal: it accepts blocks of an emulator, which are not quantum entropy\n"
@@ -211,21 +206,7 @@ func TestFeedTraced(t *testing.T) {
 	}
 }
 
-// newUnlabelled is a service that does not say that it is emulated, with marked
-// blocks.
-func newUnlabelled() *httptest.Server {
-	n := byte(0)
-	return httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		n++
-		block := make([]byte, 1024)
-		rand.NewChaCha8([32]byte{n}).Read(block)
-		copy(block[100:], feedMark)
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"random":["%s"],"size":1}`, base64.StdEncoding.EncodeToString(block))
-	}))
-}
-
-// mayReseed reports whether this process may have the kernel reseed, by asking.
+// mayReseed reports whether this process may make the kernel reseed, by trying.
 func mayReseed(t *testing.T) bool {
 	f, err := os.OpenFile("/dev/random", os.O_WRONLY, 0)
 	if err != nil {

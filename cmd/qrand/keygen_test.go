@@ -31,14 +31,14 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// quick are the algorithms whose keys are made in little time.
+// quick returns the algorithms that make keys in a short time.
 func quick() []algorithm {
 	return slices.DeleteFunc(algorithms(), func(a algorithm) bool {
 		return strings.HasPrefix(a.name, "slh-dsa") && strings.HasSuffix(a.name, "s") || a.name == "rsa-8192" || a.name == "rsa-4096"
 	})
 }
 
-// A tally counts what is read.
+// A tally counts the bytes that are read.
 type tally struct {
 	io.Reader
 	n int64
@@ -50,8 +50,8 @@ func (t *tally) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestAlgorithms: each takes the bytes it is listed with, is written in the
-// formats it is listed with and in no other, and read back as what it is.
+// TestAlgorithms: each takes as many bytes as the list says. Its keys are written in
+// the listed formats and in no other, and are the same when they are read again.
 func TestAlgorithms(t *testing.T) {
 	for _, a := range quick() {
 		t.Run(a.name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestFindAlgorithm(t *testing.T) {
 	}
 }
 
-// keygen runs qrand keygen in a folder of its own, and returns the folder.
+// keygenIn runs qrand keygen in a new folder, and returns the folder.
 func keygenIn(t *testing.T, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -126,7 +126,7 @@ func keygenIn(t *testing.T, args ...string) string {
 	return dir
 }
 
-// tool is another program that reads keys.
+// tool finds another program that reads keys.
 func tool(t *testing.T, name string) func(args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -143,8 +143,8 @@ func tool(t *testing.T, name string) func(args ...string) string {
 	}
 }
 
-// TestOpenSSLReadsKeys: OpenSSL finds every classical key sound, and computes the
-// public key that we wrote.
+// TestOpenSSLReadsKeys: OpenSSL accepts every classical key, and computes the public
+// key that we wrote.
 func TestOpenSSLReadsKeys(t *testing.T) {
 	openssl := tool(t, "openssl")
 	serve(t, qrypttest.Config{Rate: -1})
@@ -196,7 +196,7 @@ func TestOpenSSLReadsMore(t *testing.T) {
 	}
 }
 
-// TestOpenSSHReadsKeys: ssh-keygen computes the line that we wrote, also of a key
+// TestOpenSSHReadsKeys: ssh-keygen computes the line that we wrote, also for a key
 // with a passphrase.
 func TestOpenSSHReadsKeys(t *testing.T) {
 	sshKeygen := tool(t, "ssh-keygen")
@@ -223,8 +223,8 @@ func TestOpenSSHReadsKeys(t *testing.T) {
 	}
 }
 
-// TestKeygenRecords: of every algorithm the record is the key's, whichever file
-// is asked, and another key's is not.
+// TestKeygenRecords: for every algorithm the record belongs to both files of the key,
+// and not to those of another key.
 func TestKeygenRecords(t *testing.T) {
 	serve(t, qrypttest.Config{Rate: -1})
 	for _, a := range quick() {
@@ -252,7 +252,7 @@ func TestKeygenRecords(t *testing.T) {
 	}
 }
 
-// ceremony is a service, and a Source that has had a block of it.
+// ceremony starts a service, and a Source with a block of it.
 func ceremony(t *testing.T) (*qrypttest.Server, *qrand.Source) {
 	t.Helper()
 	server := serve(t, qrypttest.Config{})
@@ -267,7 +267,7 @@ func ceremony(t *testing.T) (*qrypttest.Server, *qrand.Source) {
 	return server, src
 }
 
-// degrade lets the service fail, and the Source notice.
+// degrade makes the service fail, and waits until the Source notices.
 func degrade(t *testing.T, server *qrypttest.Server, src *qrand.Source) {
 	t.Helper()
 	server.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
@@ -276,8 +276,8 @@ func degrade(t *testing.T, server *qrypttest.Server, src *qrand.Source) {
 	}
 }
 
-// TestCeremony: with --require fresh no key is written while the service fails,
-// though the last block is young enough for the Policy.
+// TestCeremony: with --require fresh no key is written while the service fails, even
+// if the last block is young enough for the Policy.
 func TestCeremony(t *testing.T) {
 	server, src := ceremony(t)
 	dir := t.TempDir()
@@ -304,7 +304,7 @@ func TestCeremony(t *testing.T) {
 }
 
 // TestCeremonySawOutage: a key that was begun while the service failed is not
-// written, though the service has recovered since.
+// written, even if the service has recovered since.
 func TestCeremonySawOutage(t *testing.T) {
 	server, src := ceremony(t)
 	degrade(t, server, src)
@@ -323,8 +323,8 @@ func TestCeremonySawOutage(t *testing.T) {
 	}
 }
 
-// TestKeyOfTooFewBytes: a function that made a key without reading enough would
-// be noticed.
+// TestKeyOfTooFewBytes: it is an error if a function makes a key without reading
+// enough.
 func TestKeyOfTooFewBytes(t *testing.T) {
 	serve(t, qrypttest.Config{})
 	src, err := newSource(qrand.Config{})
@@ -345,7 +345,7 @@ func TestKeyOfTooFewBytes(t *testing.T) {
 	}
 }
 
-// TestCheckRecord: what a record says of its key is held against the key.
+// TestCheckRecord: all that a record says about its key is compared with the key.
 func TestCheckRecord(t *testing.T) {
 	serve(t, qrypttest.Config{Rate: -1})
 	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", "CN=x")
@@ -393,7 +393,7 @@ func TestCheckRecord(t *testing.T) {
 	}
 }
 
-// TestPassphrase: it is asked for twice when it is new, once when it opens.
+// TestPassphrase: a new passphrase is asked for twice, an existing one once.
 func TestPassphrase(t *testing.T) {
 	serve(t, qrypttest.Config{Rate: -1})
 	dir := t.TempDir()
@@ -401,7 +401,7 @@ func TestPassphrase(t *testing.T) {
 		c, _, errs = screen(true, map[string]string{"NO_COLOR": "1"})
 		c.askSecret = func(string) ([]byte, error) {
 			if len(answers) == 0 {
-				return nil, errors.New("asked once too often")
+				return nil, errors.New("asked too often")
 			}
 			answer := answers[0]
 			answers = answers[1:]
@@ -484,8 +484,8 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// TestNoHardLinks: on a file system without them a key gets its name all the same,
-// with its content, and takes nobody else's.
+// TestNoHardLinks: on a file system without hard links a file gets its name and
+// content, too, and does not replace another file.
 func TestNoHardLinks(t *testing.T) {
 	defer func(was func(string, string) error) { link = was }(link)
 	link = func(string, string) error { return errors.ErrUnsupported }
@@ -507,7 +507,7 @@ func TestNoHardLinks(t *testing.T) {
 	}
 }
 
-// TestNoHardLinksNoRename: where a file cannot get its name, no empty one has it.
+// TestNoHardLinksNoRename: if a file cannot get its name, no empty file has it.
 func TestNoHardLinksNoRename(t *testing.T) {
 	defer func(was func(string, string) error) { link = was }(link)
 	link = func(string, string) error { return errors.ErrUnsupported }
@@ -525,8 +525,8 @@ func TestNoHardLinksNoRename(t *testing.T) {
 	}
 }
 
-// TestInterrupted: what is half done is undone if the process must end, also files
-// that have their names while others of the bundle have not.
+// TestInterrupted: if the process must end, temporary files are removed. So are files
+// of a bundle that have their names while others have not.
 func TestInterrupted(t *testing.T) {
 	defer func() { atExit = cleanup{} }()
 	dir := t.TempDir()
@@ -549,7 +549,7 @@ func TestInterrupted(t *testing.T) {
 		return os.Link(from, to)
 	}
 	if err := b.place(); err == nil {
-		t.Error("placed what was taken away")
+		t.Error("placed files that were removed")
 	}
 	b.discard()
 	if len(atExit.tasks) > 0 {
@@ -557,8 +557,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestCeremonyOfSeveral: each key of a ceremony has a block of its own, and there
-// is no second key where there is no second block.
+// TestCeremonyOfSeveral: each key of a ceremony has its own block, and without a
+// second block there is no second key.
 func TestCeremonyOfSeveral(t *testing.T) {
 	server := serve(t, qrypttest.Config{})
 	dir := keygenIn(t, "ed25519", "-o", "DIR/key", "--count", "3", "--require", "fresh", "--rehearsal")
@@ -586,8 +586,8 @@ func TestCeremonyOfSeveral(t *testing.T) {
 	}
 }
 
-// TestCeremonyMeetsEmulator: where an emulator takes the service's place between two
-// keys, there is no second one.
+// TestCeremonyMeetsEmulator: if an emulator takes the place of the service between
+// two keys, there is no second key.
 func TestCeremonyMeetsEmulator(t *testing.T) {
 	serveUnlabelled(t, func(answer int, h http.Header) {
 		if answer > 1 {
@@ -603,7 +603,7 @@ func TestCeremonyMeetsEmulator(t *testing.T) {
 	}
 }
 
-// TestCertificateOptions: what is asked for is what is signed.
+// TestCertificateOptions: the flags are what is signed.
 func TestCertificateOptions(t *testing.T) {
 	serve(t, qrypttest.Config{Rate: -1})
 	read := func(path string) []byte {
@@ -617,7 +617,7 @@ func TestCertificateOptions(t *testing.T) {
 	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", "CN=x", "--days", "30")
 	cert, err := x509.ParseCertificate(read(dir + "/key.crt"))
 	if err != nil || cert.NotAfter.Sub(cert.NotBefore) != 30*24*time.Hour || cert.IsCA {
-		t.Errorf("%v: from %v to %v, a CA's: %t", err, cert.NotBefore, cert.NotAfter, cert.IsCA)
+		t.Errorf("%v: from %v to %v, for a CA: %t", err, cert.NotBefore, cert.NotAfter, cert.IsCA)
 	}
 	for _, ca := range []bool{false, true} {
 		dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--csr", "--subject", "CN=x", fmt.Sprintf("--ca=%t", ca))
@@ -643,7 +643,7 @@ func TestCertificateOptions(t *testing.T) {
 	}
 }
 
-// TestPassphraseFile: the first line, however it ends.
+// TestPassphraseFile: the passphrase is the first line, with any end of line.
 func TestPassphraseFile(t *testing.T) {
 	c, _, _ := screen(false, nil)
 	path := filepath.Join(t.TempDir(), "pass")
@@ -658,7 +658,8 @@ func TestPassphraseFile(t *testing.T) {
 	}
 }
 
-// TestReadBounded: neither a large file nor an endless one is read.
+// TestReadBounded: a file that is too large is not read, and nothing but regular
+// files.
 func TestReadBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large")
 	for size, ok := range map[int]bool{keyfile.MaxSize: true, keyfile.MaxSize + 1: false} {
@@ -676,8 +677,8 @@ func TestReadBounded(t *testing.T) {
 	}
 }
 
-// TestParseSubject: what a certificate's name may be, and what not. Its attributes
-// keep their order, each a relative distinguished name of its own.
+// TestParseSubject: which subjects a certificate may have. The attributes keep their
+// order, and each is a relative distinguished name.
 func TestParseSubject(t *testing.T) {
 	for text, want := range map[string]string{
 		"CN=Root CA,O=Example,C=DE":      "CN=Root CA|O=Example|C=DE",
@@ -717,7 +718,7 @@ func TestParseSubject(t *testing.T) {
 	}
 }
 
-// TestNames: what is a name in a certificate, and of which kind.
+// TestNames: which names a certificate may have, and of which kind they are.
 func TestNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"db.example": "DNS", "*.example": "DNS", "localhost": "DNS", "xn--bcher-kva.example": "DNS", "10.0.0.1": "IP", "::1": "IP",
@@ -738,8 +739,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNodeReadsKeys: the OpenSSL in a recent Node reads every post-quantum key
-// that it knows, works with it, and verifies what it signed itself.
+// TestNodeReadsKeys: the OpenSSL in a recent Node reads every kind of post-quantum key
+// that it knows, works with it, and verifies self-signed certificates.
 func TestNodeReadsKeys(t *testing.T) {
 	node := os.Getenv("QRAND_NODE")
 	if node == "" {

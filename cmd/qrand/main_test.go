@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"qrand": main})
 }
 
-// TestScripts runs testdata/*.txtar. They read as documentation: begin with
+// TestScripts runs testdata/*.txtar. They can be read as documentation: begin with
 // read.txtar.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -33,7 +33,7 @@ func TestScripts(t *testing.T) {
 		ContinueOnError: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TOKEN", "token-of-nobody-0123456789")
-			// The race detector's default is to let each process linger a second.
+			// By default, the race detector makes each process wait a second at the end.
 			env.Setenv("GORACE", "atexit_sleep_ms=10")
 			return nil
 		},
@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 }
 
 // patience bounds every wait for a condition.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 func eventually(condition func() bool) bool {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -125,8 +125,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// head BYTES COMMAND... reads that much of a command's output, then closes the
-// pipe. The command must end by itself, without a signal, and say nothing.
+// head BYTES COMMAND... reads so many bytes of a command's output, then closes the
+// pipe. The command must end by itself, without a signal or an error message.
 func head(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: head BYTES COMMAND...")
@@ -149,11 +149,11 @@ func head(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("it ended with %v", cmd.ProcessState)
 	}
 	if strings.Count(stderr.String(), "\n") > 1 || strings.Contains(stderr.String(), "pipe") {
-		ts.Fatalf("it made noise: %s", stderr.String())
+		ts.Fatalf("it printed to stderr: %s", stderr.String())
 	}
 }
 
-// program is a command that a Go function starts and ends, with a limit.
+// program is a command that a function starts and ends. It has a time limit.
 func program(ts *testscript.TestScript, args []string) (*exec.Cmd, context.CancelFunc) {
 	bin, _, _ := strings.Cut(ts.Getenv("PATH"), string(os.PathListSeparator))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -165,8 +165,8 @@ func program(ts *testscript.TestScript, args []string) (*exec.Cmd, context.Cance
 	return cmd, cancel
 }
 
-// terminate FILE COMMAND... starts a command, sends it SIGTERM when the file is
-// there, and wants it to end well. (The kill of testscript has no SIGTERM.)
+// terminate FILE COMMAND... starts a command, sends it SIGTERM when the file exists,
+// and expects status 0. (The kill of testscript has no SIGTERM.)
 func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: terminate FILE COMMAND...")
@@ -181,8 +181,8 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// names FOLDER prints the names of the files in it, hidden ones, too: there may be
-// no ls.
+// names FOLDER prints the names of the files in it, with hidden ones: there may be no
+// ls.
 func namesIn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: names FOLDER")
@@ -209,7 +209,7 @@ func file(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// named NAME puts a name in place of the addresses in QRYPT_ENDPOINTS.
+// named NAME replaces the addresses in QRYPT_ENDPOINTS by a name.
 func named(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: named NAME")
@@ -217,8 +217,8 @@ func named(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("QRYPT_ENDPOINTS", strings.ReplaceAll(ts.Getenv("QRYPT_ENDPOINTS"), "127.0.0.1", args[0]))
 }
 
-// fingerprints FILE FILE same-key|other-key compares two records: their blocks
-// differ, and the keys of the fingerprints are the same or not.
+// fingerprints FILE FILE same-key|other-key compares two records. Their blocks must
+// differ, and the keys of the fingerprints must be the same, or must not.
 func fingerprints(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: fingerprints FILE FILE same-key|other-key")
@@ -236,8 +236,8 @@ func fingerprints(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// screen is a console whose output can be read, and which is a terminal if a
-// test says so.
+// screen is a console with output that a test can read. It is a terminal if the test
+// says so.
 func screen(terminal bool, env map[string]string) (c *console, out, err *bytes.Buffer) {
 	out, err = new(bytes.Buffer), new(bytes.Buffer)
 	getenv := func(name string) string { return env[name] }

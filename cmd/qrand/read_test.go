@@ -16,12 +16,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"example.com/qrand/qrypttest"
 )
 
-// serve starts an emulator that the environment points to.
+// serve starts an emulator, and points the environment to it.
 func serve(t *testing.T, cfg qrypttest.Config) *qrypttest.Server {
 	t.Helper()
 	server := qrypttest.NewServer(cfg)
@@ -30,25 +29,31 @@ func serve(t *testing.T, cfg qrypttest.Config) *qrypttest.Server {
 	return server
 }
 
-// serveUnlabelled starts a service, that the environment points to, which does not
-// say that it is emulated. It may change the header of each answer.
-func serveUnlabelled(t *testing.T, change func(answer int, h http.Header)) *httptest.Server {
-	t.Helper()
+// newUnlabelled starts a service that does not say that it is emulated. Its blocks
+// have the mark in them, and change may change the header of each answer.
+func newUnlabelled(mark []byte, change func(answer int, h http.Header)) *httptest.Server {
 	var answers atomic.Int32
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		n := int(answers.Add(1))
 		block := make([]byte, 1024)
 		mathrand.NewChaCha8([32]byte{byte(n)}).Read(block)
+		copy(block[100:], mark)
 		w.Header().Set("Content-Type", "application/json")
 		change(n, w.Header())
 		fmt.Fprintf(w, `{"random":["%s"],"size":1}`, base64.StdEncoding.EncodeToString(block))
 	}))
+}
+
+// serveUnlabelled starts such a service, and points the environment to it.
+func serveUnlabelled(t *testing.T, change func(answer int, h http.Header)) *httptest.Server {
+	t.Helper()
+	server := newUnlabelled(nil, change)
 	t.Cleanup(server.Close)
 	pointTo(t, server.URL, "token-of-nobody", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	return server
 }
 
-// pointTo sets the environment.
+// pointTo sets the variables that name the service.
 func pointTo(t *testing.T, endpoints, token string, caPEM []byte) {
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
@@ -107,7 +112,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// counter gives the bytes 0, 1, 2 and so on: what is streamed can be foreseen.
+// counter gives the bytes 0, 1, 2 and so on, so that the expected output is known.
 type counter byte
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -148,7 +153,7 @@ func TestOutputIsNotReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	io.WriteString(out, "mine")
-	// Somebody else makes the file while ours is written.
+	// Another process makes the file while ours is written.
 	if err := os.WriteFile(path, []byte("theirs"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +169,7 @@ func TestOutputIsNotReplaced(t *testing.T) {
 	}
 }
 
-// TestNothingLeaks looks for the token and for entropy in all that is printed.
+// TestNothingLeaks looks for the token and for entropy in all output.
 func TestNothingLeaks(t *testing.T) {
 	const canary = "canary-of-entropy-0123456789abcd"
 	server := serve(t, qrypttest.Config{Canary: []byte(canary), Rate: -1})
@@ -206,34 +211,31 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// A slowReader takes what is written to it, and holds the writer up once: after
-// so many bytes, until something has happened.
-type slowReader struct {
+// A pausingWriter blocks once, after so many bytes, until wait returns.
+type pausingWriter struct {
 	after int
-	until func()
+	wait  func()
 }
 
-func (s *slowReader) Write(p []byte) (int, error) {
-	if s.after -= len(p); s.after <= 0 && s.until != nil {
-		s.until()
-		s.until = nil
+func (w *pausingWriter) Write(p []byte) (int, error) {
+	if w.after -= len(p); w.after <= 0 && w.wait != nil {
+		w.wait()
+		w.wait = nil
 	}
 	return len(p), nil
 }
 
-// TestDegradedInTheCourseOfARead: a long read notes that the service failed
-// meanwhile.
-func TestDegradedInTheCourseOfARead(t *testing.T) {
+// TestDegradedDuringRead: a long read reports that the service failed in the
+// meantime.
+func TestDegradedDuringRead(t *testing.T) {
 	server := serve(t, qrypttest.Config{})
 	server.Script(qrypttest.Fault{Kind: qrypttest.OK}, qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: -1})
 	// The stock of the first request is used up after a few MiB, if the reseeder
 	// gets its share of the machine; here it may be far behind.
 	c, _, errs := screen(false, nil)
-	c.out = &slowReader{after: 120 << 20, until: func() {
-		// A third request is made when the second's failure is known.
-		for end := time.Now().Add(30 * time.Second); len(server.Requests()) < 3 && time.Now().Before(end); {
-			time.Sleep(10 * time.Millisecond)
-		}
+	c.out = &pausingWriter{after: 120 << 20, wait: func() {
+		// The Source makes the third request when it knows that the second failed.
+		eventually(func() bool { return len(server.Requests()) >= 3 })
 	}}
 	if status := execute(t.Context(), []string{"read", "-n", "124MiB"}, c); status != exitOK {
 		t.Errorf("status %d", status)

@@ -32,9 +32,8 @@ import (
 	"example.com/qrand/relay"
 )
 
-// A killable is qrand relay as a process of its own, which is started again and
-// again at the same port, between a service that goes on and clients that ask all
-// the time.
+// A killable is qrand relay as a process. It is started again and again at the same
+// port, while the service goes on and clients ask all the time.
 type killable struct {
 	dir    string
 	env    []string
@@ -44,7 +43,7 @@ type killable struct {
 
 	clients             sync.WaitGroup
 	stop                chan struct{}
-	answered            chan struct{} // gets something for each answer, if anybody waits
+	answered            chan struct{} // gets something for each answer, if a test waits
 	got                 atomic.Int64  // bytes
 	empty, refused, cut atomic.Int64
 	process             *exec.Cmd
@@ -71,7 +70,7 @@ func newKillable(t *testing.T) *killable {
 		json.NewEncoder(w).Encode(map[string]any{"random": random, "size": n})
 	}))
 	t.Cleanup(service.Close)
-	pair := service.TLS.Certificates[0] // the relay's too
+	pair := service.TLS.Certificates[0] // the relay has the same
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +124,7 @@ func (k *killable) start(t *testing.T) {
 	k.target.Addr = at[1]
 }
 
-// load begins to ask, in both dialects and both versions of HTTP.
+// load starts clients, in both dialects and both versions of HTTP.
 func (k *killable) load(t *testing.T, clients int) {
 	target := k.target
 	for i := range clients {
@@ -147,7 +146,7 @@ func (k *killable) load(t *testing.T, clients int) {
 				switch {
 				case errors.Is(err, syscall.ECONNREFUSED):
 					k.refused.Add(1)
-					time.Sleep(time.Millisecond) // it is being started
+					time.Sleep(time.Millisecond) // the relay is not yet started
 				case err != nil && (errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) && !errors.As(err, new(*tls.CertificateVerificationError)):
 					k.cut.Add(1)
 				case err != nil:
@@ -186,8 +185,8 @@ func (k *killable) String() string {
 		k.got.Load(), k.source.Given(), k.empty.Load(), k.refused.Load(), k.cut.Load())
 }
 
-// TestRelayKilled: a relay is killed under load and started again, five times.
-// Its clients see good answers, 503, and connections that are cut or refused, and
+// TestRelayKilled: a relay is killed under load and started again, five times. Its
+// clients see good answers, 503, and connections that are cut or refused. They
 // receive each byte once.
 func TestRelayKilled(t *testing.T) {
 	k := newKillable(t)
@@ -202,7 +201,7 @@ func TestRelayKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := k.process.Wait(); err == nil {
-			t.Error("it was killed, and ended well")
+			t.Error("the relay was killed, but its status is 0")
 		}
 	}
 	close(k.stop)
@@ -217,9 +216,9 @@ func TestRelayKilled(t *testing.T) {
 	}
 }
 
-// TestRelayTerminated: a relay that is told to stop under load ends what it has
-// begun: each byte that a client is charged for was handed out, and what was
-// handed out has arrived. It is started again and goes on from there.
+// TestRelayTerminated: a relay that gets SIGTERM under load finishes the answers it has
+// begun. Each byte that a client is charged for was handed out, and each byte that was
+// handed out has arrived. After a new start the relay goes on from there.
 func TestRelayTerminated(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no SIGTERM")

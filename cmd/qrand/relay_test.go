@@ -13,7 +13,7 @@ import (
 	"example.com/qrand/relay"
 )
 
-// runRelayCommand runs qrand relay, which must fail, with a list of one client.
+// runRelayCommand runs qrand relay with a list of one client, and expects a failure.
 func runRelayCommand(t *testing.T, args ...string) (folder, out, errOut string) {
 	t.Helper()
 	path, err := exec.LookPath("qrand")
@@ -35,7 +35,7 @@ func runRelayCommand(t *testing.T, args ...string) (folder, out, errOut string) 
 	return folder, stdout.String(), stderr.String()
 }
 
-// TestRelayListensFirst: a relay that cannot listen has touched nothing.
+// TestRelayListensFirst: a relay that cannot listen writes nothing.
 func TestRelayListensFirst(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,7 +51,7 @@ func TestRelayListensFirst(t *testing.T) {
 	}
 }
 
-// TestRelayPlainRefused: what would be refused is not announced.
+// TestRelayPlainRefused: a relay that would show tokens prints no address first.
 func TestRelayPlainRefused(t *testing.T) {
 	folder, out, errOut := runRelayCommand(t, "--listen", "0.0.0.0:0")
 	if out != "" || !strings.Contains(errOut, "--plain would show tokens and entropy to the network of 0.0.0.0:0") {

@@ -11,9 +11,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// TestNoWaitForAToken: where no endpoint takes the token, or there is none, a command
-// says so at once, however long it may wait for a block.
-func TestNoWaitForAToken(t *testing.T) {
+// TestNoWaitForToken: if no endpoint accepts the token, or there is none, a command
+// says so at once, even if it may wait long for a block.
+func TestNoWaitForToken(t *testing.T) {
 	server := serve(t, qrypttest.Config{Regions: []string{"one", "two"}})
 	for _, test := range []struct {
 		name, token, file string
@@ -32,7 +32,7 @@ func TestNoWaitForAToken(t *testing.T) {
 			}
 			status := exitFailure
 			if strings.HasPrefix(args, "read --format") || strings.HasPrefix(args, "keygen ed25519 --wait") {
-				status = exitOK // the bytes come all the same
+				status = exitOK // the bytes come anyway
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			c, out, errs := screen(false, nil)

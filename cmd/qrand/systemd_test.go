@@ -24,7 +24,8 @@ func unitFile(t *testing.T, name string) string {
 
 var execStart = regexp.MustCompile(`(?m)^ExecStart=(\S+) (.*)$`)
 
-// unitCommand is what a unit starts, with its flags parsed, and what is left.
+// unitCommand finds the command that a unit starts, and its flags, which must be
+// valid.
 func unitCommand(t *testing.T, unit string) (cmd *cobra.Command, flags []string) {
 	start := execStart.FindStringSubmatch(unit)
 	if start == nil {
@@ -53,8 +54,8 @@ func unitSetting(unit, name string) string {
 	return all[len(all)-1][1]
 }
 
-// TestRelayUnit: the unit starts a relay as secret and as patient as a relay needs,
-// and only the drop-in gives it a capability.
+// TestRelayUnit: the unit starts a relay that keeps its secrets, with time to end and
+// enough files. Only the drop-in gives it a capability.
 func TestRelayUnit(t *testing.T) {
 	unit, dropIn := unitFile(t, "qrand-relay.service"), unitFile(t, "qrand-relay-443.conf")
 	cmd, flags := unitCommand(t, unit)
@@ -93,14 +94,14 @@ func TestRelayUnit(t *testing.T) {
 	}
 	cmd, other := unitCommand(t, dropIn)
 	if cmd.CommandPath() != "qrand relay" || strings.Join(other, " ") != strings.Replace(strings.Join(flags, " "), ":8443", ":443", 1) {
-		t.Errorf("the drop-in starts %s %v, not what the unit starts but for the port", cmd.CommandPath(), other)
+		t.Errorf("the drop-in starts %s %v, not what the unit starts with another port", cmd.CommandPath(), other)
 	}
 	verifyUnit(t, "qrand-relay.service", unit, nil)
 	verifyUnit(t, "qrand-relay.service", unit, map[string]string{"443.conf": dropIn})
 }
 
-// verifyUnit has systemd say whether it knows every setting, and whether the unit,
-// if no drop-in changes it, exposes little: 1.2 of 10 with systemd 252.
+// verifyUnit lets systemd check that it knows every setting. Without drop-ins it also
+// checks that the unit exposes little: 1.2 of 10 with systemd 252.
 func verifyUnit(t *testing.T, name, unit string, dropIns map[string]string) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
@@ -119,7 +120,7 @@ func verifyUnit(t *testing.T, name, unit string, dropIns map[string]string) {
 	if err := os.Mkdir(path+".d", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for file, text := range files { // it wants the program to be there
+	for file, text := range files { // systemd checks that the program exists
 		text = execStart.ReplaceAllString(text, "ExecStart="+self+" $2")
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
