@@ -20,17 +20,17 @@ import (
 	"github.com/cloudflare/circl/sign/slhdsa"
 )
 
-// SelfSigned is a certificate of the key, signed by it, in DER. It is what
-// x509.CreateCertificate makes of the template, but for SubjectKeyId, which is
-// set (RFC 7093 section 2, method 1), and that keys for Ed448 (RFC 8410), ML-DSA
-// (RFC 9881) and SLH-DSA (RFC 9909) sign too: these ignore the template's
-// SignatureAlgorithm.
+// SelfSigned is a certificate for the key, signed by the key, in DER. It is what
+// x509.CreateCertificate makes of the template, with two differences. SubjectKeyId is
+// set (RFC 7093 section 2, method 1). And keys for Ed448 (RFC 8410), ML-DSA (RFC
+// 9881) and SLH-DSA (RFC 9909) can sign, too; they ignore the SignatureAlgorithm of
+// the template.
 //
-// From rand come 20 bytes if the template has no SerialNumber, and those of the
-// signature: for SLH-DSA 16, 24 or 32 (its n; FIPS 205 section 9.2), for RSA-PSS
-// the salt, otherwise none. ECDSA (by default, on Go 1.26) and ML-DSA, in its
-// hedged variant (FIPS 204 section 3.4), take theirs from crypto/rand whatever
-// they are passed; the others need none.
+// SelfSigned reads 20 bytes from rand if the template has no SerialNumber. For the
+// signature it reads 16, 24 or 32 bytes for SLH-DSA (its n; FIPS 205 section 9.2), the
+// salt for RSA-PSS, and otherwise nothing. ECDSA (by default, on Go 1.26) and ML-DSA,
+// in its hedged variant (FIPS 204 section 3.4), always read from crypto/rand. The
+// others need no randomness.
 func SelfSigned(key any, template *x509.Certificate, rand io.Reader) ([]byte, error) {
 	public, identifier, err := checkSigner(key, rand)
 	if err != nil {
@@ -58,8 +58,8 @@ func SelfSigned(key any, template *x509.Certificate, rand io.Reader) ([]byte, er
 	return graft(der, key, public, identifier, 6, 2, rand)
 }
 
-// Request is a PKCS #10 certificate request for the key (RFC 2986), in DER, and is
-// to x509.CreateCertificateRequest what SelfSigned is to CreateCertificate.
+// Request is a PKCS #10 certificate request for the key (RFC 2986), in DER. It extends
+// x509.CreateCertificateRequest as SelfSigned extends CreateCertificate.
 func Request(key any, template *x509.CertificateRequest, rand io.Reader) ([]byte, error) {
 	public, identifier, err := checkSigner(key, rand)
 	if err != nil {
@@ -79,12 +79,12 @@ func Request(key any, template *x509.CertificateRequest, rand io.Reader) ([]byte
 	return graft(der, key, public, identifier, 2, -1, rand)
 }
 
-// standIn signs where crypto/x509 needs a key that it knows. Everybody can know
-// it: no byte of its key or signatures remains.
+// standIn signs where crypto/x509 needs a type of key that it knows. The key is not
+// secret: no byte of it or of its signatures remains.
 var standIn = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
-// checkSigner returns the public key, and the AlgorithmIdentifier of the
-// signatures unless crypto/x509 makes them.
+// checkSigner returns the public key, and the AlgorithmIdentifier of the signatures
+// if crypto/x509 does not make them.
 func checkSigner(key any, rand io.Reader) (public any, identifier []byte, err error) {
 	if rand == nil {
 		return nil, nil, errNilReader
@@ -99,15 +99,15 @@ func checkSigner(key any, rand io.Reader) (public any, identifier []byte, err er
 	}
 	s := schemeOf(key)
 	if s == nil || s.sign == nil {
-		return nil, nil, fmt.Errorf("keyfile: an %s key does not sign, so it cannot sign a certificate or request of its own: ecdsa, rsa, ed25519, ed448, ml-dsa and slh-dsa keys can; a certificate for this key is issued by a CA, with the CA's signing key", Name(key))
+		return nil, nil, fmt.Errorf("keyfile: a key for %s does not sign, so it cannot sign a certificate or request for itself: keys for ecdsa, rsa, ed25519, ed448, ml-dsa and slh-dsa can; ask a CA for a certificate", Name(key))
 	}
 	identifier, err = asn1.Marshal(pkix.AlgorithmIdentifier{Algorithm: s.oid})
 	return public, identifier, wrap(err)
 }
 
-// graft takes a certificate or request that standIn signed, puts the real key
-// and, if index signature is not negative, the real algorithm into what is signed,
-// and signs that.
+// graft takes a certificate or request that standIn signed, and replaces in its signed
+// part the key and, if index signature is not negative, the algorithm. Then it signs
+// that part with the real key.
 func graft(der []byte, key, public any, identifier []byte, spki, signature int, rand io.Reader) ([]byte, error) {
 	var signed struct{ TBS, Identifier, Signature asn1.RawValue }
 	if _, err := asn1.Unmarshal(der, &signed); err != nil {
@@ -133,7 +133,7 @@ func graft(der []byte, key, public any, identifier []byte, spki, signature int, 
 	if err != nil {
 		return nil, err
 	}
-	// A fault while signing can give the key away: let nothing out that is wrong.
+	// A fault while signing can reveal the key: return no signature that is wrong.
 	if p := public.(sign.PublicKey); !p.Scheme().Verify(p, tbs, sig, nil) {
 		return nil, errors.New("keyfile: the signature that was made does not verify")
 	}
@@ -145,8 +145,7 @@ func graft(der []byte, key, public any, identifier []byte, spki, signature int, 
 	return der, wrap(err)
 }
 
-// signMessage signs with one of circl's keys, with the empty context that the
-// RFCs ask for.
+// signMessage signs with a key of circl, and the empty context that the RFCs ask for.
 func signMessage(key any, message []byte, rand io.Reader) (sig []byte, err error) {
 	switch k := key.(type) {
 	case ed448.PrivateKey:

@@ -44,10 +44,10 @@ var (
 	}
 )
 
-// TestCertificates: a certificate of each signing key is read by crypto/x509, has
-// what the template says and the key's own identifier, and is signed by the key;
-// Parse finds the key in it. What crypto/x509 cannot verify circl does, over what
-// crypto/x509 says was signed.
+// TestCertificates: crypto/x509 reads a certificate of each signing key. It has the
+// content of the template and the identifier of the key, and is signed by the key.
+// Parse finds the key in it. If crypto/x509 cannot verify the signature, circl does,
+// over the part that crypto/x509 calls signed.
 func TestCertificates(t *testing.T) {
 	forEach(t, thatSign, func(t *testing.T, name string, key any) {
 		public := must(keyfile.Public(key))(t)
@@ -85,8 +85,8 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// TestRequests: the same of certificate requests. The slow parameter sets of
-// SLH-DSA are left to TestCertificates.
+// TestRequests: the same for certificate requests. Only TestCertificates tests the slow
+// parameter sets of SLH-DSA.
 func TestRequests(t *testing.T) {
 	forEach(t, thatSign, func(t *testing.T, name string, key any) {
 		if strings.HasPrefix(name, "slh-dsa") && strings.HasSuffix(name, "s") {
@@ -111,8 +111,8 @@ func TestRequests(t *testing.T) {
 	})
 }
 
-// checkSigned checks the signature over tbs in whole, and that its algorithm is
-// said to be the key's.
+// checkSigned checks the signature over tbs in whole, and that it names the algorithm
+// of the key.
 func checkSigned(t *testing.T, key any, tbs, signature, whole []byte, checked error) {
 	t.Helper()
 	k, ok := key.(sign.PrivateKey)
@@ -130,7 +130,7 @@ func checkSigned(t *testing.T, key any, tbs, signature, whole []byte, checked er
 		t.Error("the signature verifies for something else")
 	}
 	// RFC 8410, 9881 and 9909: the same OID for the key and its signatures, and no
-	// parameters; in a certificate it is said twice.
+	// parameters. A certificate has it twice.
 	var info struct{ Algorithm asn1.RawValue }
 	if _, err := asn1.Unmarshal(must(keyfile.PublicDER(k.Public()))(t), &info); err != nil {
 		t.Fatal(err)
@@ -144,9 +144,9 @@ func checkSigned(t *testing.T, key any, tbs, signature, whole []byte, checked er
 	}
 }
 
-// TestTemplates: of a template, such as a certificate of another key, the key and
-// its identifier are not taken; nor is the signature's algorithm, where the key has
-// one only. For RSA it is.
+// TestTemplates: if a template is a certificate for another key, its key and
+// identifier are not copied. The algorithm of its signature is copied only for RSA:
+// the other keys have only one.
 func TestTemplates(t *testing.T) {
 	other := *template
 	other.PublicKey = must(keyfile.Public(keyNamed(t, "ecdsa-p256")))(t)
@@ -172,20 +172,20 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// TestNoSignature: keys that do not sign say so, and what to do.
+// TestNoSignature: for keys that do not sign, the error says so and what to do.
 func TestNoSignature(t *testing.T) {
 	forEach(t, []string{"ecdh", "x", "ml-kem"}, func(t *testing.T, name string, key any) {
 		_, err1 := keyfile.SelfSigned(key, template, rand.Reader)
 		_, err2 := keyfile.Request(key, requestTemplate, rand.Reader)
 		for _, err := range []error{err1, err2} {
-			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "issued by a CA") {
+			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "ask a CA for a certificate") {
 				t.Error(err)
 			}
 		}
 	})
 }
 
-// counter counts what is read of crypto/rand.
+// counter counts the bytes that are read from crypto/rand.
 type counter struct{ n int }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -193,8 +193,8 @@ func (c *counter) Read(p []byte) (int, error) {
 	return rand.Read(p)
 }
 
-// TestSignatureRandomness: a certificate takes from the reader what SelfSigned's
-// comment says, and a reader that fails or is nil yields an error.
+// TestSignatureRandomness: a certificate takes as many bytes from the reader as the
+// comment of SelfSigned says. A reader that fails or is nil yields an error.
 func TestSignatureRandomness(t *testing.T) {
 	want := map[string]int{"slh-dsa-sha2-128f": 16, "slh-dsa-sha2-192f": 24, "slh-dsa-sha2-256f": 32, "ml-dsa-65": 0, "ed448": 0, "ed25519": 0}
 	for name, n := range want {
@@ -223,7 +223,7 @@ func TestSignatureRandomness(t *testing.T) {
 			}
 		}
 	}
-	// Two signatures of a hedged algorithm are not alike.
+	// Two signatures of a hedged algorithm differ.
 	for _, name := range []string{"ml-dsa-44", "ml-dsa-65", "ml-dsa-87", "slh-dsa-sha2-128f"} {
 		a := must(keyfile.SelfSigned(keyNamed(t, name), template, rand.Reader))(t)
 		b := must(keyfile.SelfSigned(keyNamed(t, name), template, rand.Reader))(t)

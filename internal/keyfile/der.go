@@ -32,10 +32,10 @@ func PEM(kind Kind, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: pemTypes[kind], Bytes: der})
 }
 
-// PrivateDER is a private key as PKCS #8, or OneAsymmetricKey (RFC 5958): the
-// classical ones as crypto/x509 writes them, the others as RFC 8410 (Ed448), RFC
-// 9881 (ML-DSA) and RFC 9935 (ML-KEM), both in the seed form, RFC 9909 (SLH-DSA)
-// and draft-connolly-cfrg-xwing-kem say.
+// PrivateDER is a private key as PKCS #8, or OneAsymmetricKey (RFC 5958). Classical
+// keys are as crypto/x509 writes them. The others follow RFC 8410 (Ed448), RFC 9881
+// (ML-DSA) and RFC 9935 (ML-KEM), both in the seed form, RFC 9909 (SLH-DSA), and
+// draft-connolly-cfrg-xwing-kem.
 func PrivateDER(key any) ([]byte, error) {
 	s, private, err := privateBytes(key)
 	if err != nil {
@@ -53,7 +53,7 @@ func PrivateDER(key any) ([]byte, error) {
 	return nil, errType(key)
 }
 
-// publicBits is what the BIT STRING of a SubjectPublicKeyInfo holds.
+// publicBits is the content of the BIT STRING in a SubjectPublicKeyInfo.
 func publicBits(public any) ([]byte, error) {
 	switch k := public.(type) {
 	case *ecdsa.PublicKey:
@@ -91,7 +91,7 @@ func PublicDER(public any) ([]byte, error) {
 }
 
 func (s *scheme) privateDER(private []byte) ([]byte, error) {
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(private)+64)) // does not grow, which would leave copies
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(private)+64)) // never grows: growing would leave copies
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Int64(0)
 		s.addIdentifier(b)
@@ -131,8 +131,8 @@ var (
 	publicTag     = cbasn1.Tag(1).ContextSpecific()
 )
 
-// maxPrivate bounds the DER of a private key, and with it the work of checking
-// one: that of an RSA key of 16,384 bits has 9.3 kB.
+// maxPrivate bounds the DER of a private key, and so the work of checking one. An RSA
+// key of 16,384 bits has 9.3 kB.
 const maxPrivate = 16 << 10
 
 var (
@@ -140,7 +140,7 @@ var (
 	errSPKI  = errors.New("keyfile: malformed SubjectPublicKeyInfo")
 )
 
-// parsePrivateDER reads PKCS #8 and returns the public key, computed.
+// parsePrivateDER reads PKCS #8, and computes the public key.
 func parsePrivateDER(der []byte) (public any, err error) {
 	if len(der) > maxPrivate {
 		return nil, fmt.Errorf("keyfile: a private key of %d bytes: at most %d are read", len(der), maxPrivate)
@@ -163,7 +163,16 @@ func parsePrivateDER(der []byte) (public any, err error) {
 		}
 		public, err = s.parsePrivate(octets)
 	} else {
-		public, err = parseX509Private(der)
+		var key any
+		if key, err = x509.ParsePKCS8PrivateKey(der); err != nil {
+			return nil, wrap(err)
+		}
+		switch key.(type) {
+		case *ecdsa.PrivateKey, *ecdh.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
+			public, err = Public(key)
+		default:
+			err = errType(key)
+		}
 	}
 	if err != nil || !hasCopy {
 		return public, err
@@ -175,36 +184,24 @@ func parsePrivateDER(der []byte) (public any, err error) {
 	return public, err
 }
 
-func parseX509Private(der []byte) (public any, err error) {
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, wrap(err)
-	}
-	switch key.(type) {
-	case *ecdsa.PrivateKey, *ecdh.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
-		return Public(key)
-	}
-	return nil, errType(key)
-}
-
-// sequence returns what is in a SEQUENCE, if data is one and nothing else.
+// sequence returns the content of a SEQUENCE, if data is one and nothing else.
 func sequence(data []byte) (content cryptobyte.String, ok bool) {
 	s := cryptobyte.String(data)
 	ok = s.ReadASN1(&content, cbasn1.SEQUENCE) && s.Empty()
 	return content, ok
 }
 
-// readIdentifier reads an AlgorithmIdentifier; bare, if it has no parameters.
+// readIdentifier reads an AlgorithmIdentifier. It is bare if it has no parameters.
 func readIdentifier(input *cryptobyte.String) (oid asn1.ObjectIdentifier, bare, ok bool) {
 	var identifier cryptobyte.String
 	ok = input.ReadASN1(&identifier, cbasn1.SEQUENCE) && identifier.ReadASN1ObjectIdentifier(&oid)
 	return oid, identifier.Empty(), ok
 }
 
-// parsePrivate reads what the privateKey of a OneAsymmetricKey holds. ML-KEM and
-// ML-DSA have a form with the expanded key beside the seed, which is then checked,
-// and one with the expanded key alone: from that of ML-KEM the public key
-// cannot be computed, so it is not read.
+// parsePrivate reads the privateKey of a OneAsymmetricKey. ML-KEM and ML-DSA have a
+// form with the expanded key beside the seed: both are compared. In another form the
+// expanded key is alone. It is not read, because for ML-KEM the public key cannot be
+// computed from it.
 func (s *scheme) parsePrivate(octets cryptobyte.String) (public any, err error) {
 	private, claimed := octets, cryptobyte.String(nil)
 	ok := true
@@ -218,7 +215,7 @@ func (s *scheme) parsePrivate(octets cryptobyte.String) (public any, err error) 
 		ok = octets.ReadASN1(&both, cbasn1.SEQUENCE) && octets.Empty() && both.ReadASN1(&private, cbasn1.OCTET_STRING) &&
 			both.ReadASN1(&claimed, cbasn1.OCTET_STRING) && both.Empty()
 	case s.form == seed && octets.PeekASN1Tag(cbasn1.OCTET_STRING):
-		return nil, fmt.Errorf("keyfile: %s: the file holds the expanded private key without its seed: give the public key's file", s.name)
+		return nil, fmt.Errorf("keyfile: %s: the file has the expanded private key without its seed: give the file of the public key", s.name)
 	case s.form == seed:
 		ok = false
 	}
@@ -235,7 +232,7 @@ func (s *scheme) parsePrivate(octets cryptobyte.String) (public any, err error) 
 
 // parsePublicDER reads a SubjectPublicKeyInfo.
 func parsePublicDER(der []byte) (public any, err error) {
-	der = bytes.Clone(der) // crypto/x509's Ed25519 keys are a part of it
+	der = bytes.Clone(der) // Ed25519 keys of crypto/x509 point into it
 	var bits []byte
 	input, ok := sequence(der)
 	if !ok {

@@ -10,8 +10,8 @@ import (
 	"example.com/qrand/internal/keyfile"
 )
 
-// FuzzParse: Parse does not panic; what it takes has a name and is, written as a
-// public key, the same again; what it does not take is an error of the package.
+// FuzzParse: Parse does not panic. A key that it reads has a name, and is the same key
+// when it is written and read again. Its errors are errors of this package.
 func FuzzParse(f *testing.F) {
 	for _, k := range testKeys {
 		if k.slow || strings.HasPrefix(k.name, "slh-") && k.name != "slh-dsa-sha2-128f" {

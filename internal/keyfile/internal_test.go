@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestNoCopies: the buffers that private keys are written into do not grow, which
-// would leave copies behind, and what a JWK's members are made of is wiped.
+// TestNoCopies: the buffers for private keys do not grow, because that would leave
+// copies behind. The values of the secret members of a JWK are wiped.
 func TestNoCopies(t *testing.T) {
 	for i := range schemes {
 		s := &schemes[i]

@@ -4,9 +4,12 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -15,8 +18,9 @@ import (
 	"github.com/cloudflare/circl/sign/ed448"
 )
 
-// A member of a JWK. Its value is base64url or a plain word, so it needs no
-// escaping, and a secret one stays in bytes that can be wiped.
+// A member of a JWK. JWKs are written by hand, because encoding/json would leave
+// copies of secrets that cannot be wiped. A value is base64url or a plain word, so it
+// needs no escaping.
 type member struct {
 	name  string
 	value []byte
@@ -28,13 +32,13 @@ func octets(name string, value []byte) member {
 	return member{name, base64.RawURLEncoding.AppendEncode(nil, value)}
 }
 
-// secret is octets of a value that is wiped.
+// secret makes a member like octets, and wipes the value.
 func secret(name string, value []byte) member {
 	defer clear(value)
 	return octets(name, value)
 }
 
-// encode writes a JSON object into one buffer that does not grow.
+// encode writes a JSON object into a buffer that does not grow.
 func encode(members []member) []byte {
 	size := 2
 	for _, m := range members {
@@ -56,8 +60,8 @@ func encode(members []member) []byte {
 
 // PublicJWK is a public key as a JSON Web Key (RFC 7517): EC and RSA (RFC 7518),
 // OKP (RFC 8037) and, for ML-DSA, AKP (RFC 9964). Its kid is its thumbprint (RFC
-// 7638). It has "use" where the key has one, and "alg" where one algorithm only
-// goes with it.
+// 7638). It has "use" if the key has one, and "alg" if the key is for one algorithm
+// only.
 func PublicJWK(public any) ([]byte, error) {
 	members, err := publicMembers(public)
 	if err != nil {
@@ -88,7 +92,7 @@ func PrivateJWK(key any) ([]byte, error) {
 }
 
 func publicMembers(public any) ([]member, error) {
-	var required, more []member // required: what the thumbprint is of
+	var required, more []member // the thumbprint is computed over required
 	switch k := public.(type) {
 	case *ecdsa.PublicKey:
 		alg := map[string]string{"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}[k.Params().Name]
@@ -142,14 +146,14 @@ func okpMembers(curve string, x []byte) []member {
 
 func (s *scheme) isMLDSA() bool { return strings.HasPrefix(s.name, "ml-dsa-") }
 
-// errNoJWK is said of P-224, and of ML-KEM, SLH-DSA and X-Wing, for which there
-// are drafts.
+// errNoJWK is the error for P-224, and for ML-KEM, SLH-DSA and X-Wing, for which there
+// are only drafts.
 func errNoJWK(key any) error {
 	return fmt.Errorf("keyfile: no JWK form is standardised for %s: use pem or der", Name(key))
 }
 
-// thumbprint is RFC 7638's, with SHA-256: of the required members in the order of
-// their names.
+// thumbprint is that of RFC 7638, with SHA-256, over the required members in the order
+// of their names.
 func thumbprint(required []member) string {
 	sorted := slices.SortedFunc(slices.Values(required), func(a, b member) int { return strings.Compare(a.name, b.name) })
 	sum := sha256.Sum256(encode(sorted))
@@ -175,4 +179,164 @@ func privateMembers(key any) ([]member, error) {
 		return []member{secret("priv", private)}, nil
 	}
 	return []member{secret("d", private)}, nil
+}
+
+// A jwkReader reads members of a JWK and keeps the first error.
+type jwkReader struct {
+	members map[string]any
+	err     error
+}
+
+func (r *jwkReader) has(name string) bool { _, ok := r.members[name]; return ok }
+
+func (r *jwkReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *jwkReader) word(name string) string {
+	s, ok := r.members[name].(string)
+	if !ok {
+		r.fail(fmt.Errorf("keyfile: JWK without a string %q", name))
+	}
+	return s
+}
+
+func (r *jwkReader) octets(name string) []byte {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(r.word(name))
+	if err != nil {
+		r.fail(fmt.Errorf("keyfile: %q of the JWK is not base64url without padding", name))
+	}
+	return b
+}
+
+// maxRSA is the longest RSA modulus that is read, in bits. OpenSSL has the same limit.
+const maxRSA = 16384
+
+func (r *jwkReader) integer(name string) *big.Int {
+	b := r.octets(name)
+	if len(b) > maxRSA/8 {
+		r.fail(fmt.Errorf("keyfile: %q of the JWK has %d bytes: at most %d are read", name, len(b), maxRSA/8))
+		return new(big.Int)
+	}
+	return new(big.Int).SetBytes(b)
+}
+
+// parseJWK reads a JSON Web Key. For a private key it computes the public one.
+func parseJWK(data []byte) (*File, error) {
+	r := &jwkReader{}
+	if err := json.Unmarshal(data, &r.members); err != nil {
+		return nil, errors.New("keyfile: malformed JSON") // the error could quote a secret
+	}
+	var public, computed any
+	kind := KindPublic
+	switch r.word("kty") {
+	case "EC":
+		public, computed = r.ec()
+	case "OKP":
+		public, computed = r.okp()
+	case "RSA":
+		public, computed = r.rsa()
+	case "AKP":
+		public, computed = r.akp()
+	default:
+		r.fail(errors.New("keyfile: the JWK's kty is none of EC, OKP, RSA, AKP"))
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if computed != nil {
+		kind = KindPrivate
+		a, err := PublicDER(public)
+		if err != nil {
+			return nil, err
+		}
+		b, err := PublicDER(computed)
+		if err != nil {
+			return nil, err
+		}
+		if string(a) != string(b) {
+			return nil, errMismatch
+		}
+	}
+	return newFile(kind, public)
+}
+
+// Each of the next functions returns the public key in the JWK, and the one computed
+// from the private part, if there is one.
+
+func (r *jwkReader) ec() (public, computed any) {
+	c := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[r.word("crv")]
+	if c == nil {
+		r.fail(errors.New("keyfile: the JWK's crv is none of P-256, P-384, P-521"))
+		return nil, nil
+	}
+	x, y := r.octets("x"), r.octets("y")
+	if size := (c.Params().BitSize + 7) / 8; len(x) != size || len(y) != size {
+		r.fail(fmt.Errorf("keyfile: the JWK's x and y are not of %d bytes", size))
+		return nil, nil
+	}
+	point := append(append([]byte{4}, x...), y...)
+	return r.parse(func(private bool, b []byte) (any, error) { return parseECDSA(c, private, b) }, point, "d")
+}
+
+func (r *jwkReader) okp() (public, computed any) {
+	x := r.octets("x")
+	switch r.word("crv") {
+	case "Ed25519":
+		return r.parse(parseEd25519, x, "d")
+	case "X25519":
+		return r.parse(func(private bool, b []byte) (any, error) { return parseECDH(ecdh.X25519(), private, b) }, x, "d")
+	case "Ed448":
+		return r.parse(schemeNamed("ed448").parse, x, "d")
+	default:
+		r.fail(errors.New("keyfile: the JWK's crv is none of Ed25519, Ed448, X25519"))
+		return nil, nil
+	}
+}
+
+func (r *jwkReader) akp() (public, computed any) {
+	s := schemeNamed(strings.ToLower(r.word("alg")))
+	if s == nil || !s.isMLDSA() {
+		r.fail(errors.New("keyfile: the JWK's alg is none of ML-DSA-44, ML-DSA-65, ML-DSA-87"))
+		return nil, nil
+	}
+	return r.parse(s.parse, r.octets("pub"), "priv")
+}
+
+// parse reads a public key, and a private one from the named member.
+func (r *jwkReader) parse(parse func(private bool, b []byte) (any, error), public []byte, name string) (parsed, computed any) {
+	parsed, err := parse(false, public)
+	if err != nil {
+		r.fail(err)
+		return nil, nil
+	}
+	if r.has(name) {
+		private := r.octets(name)
+		defer clear(private)
+		if computed, err = parse(true, private); err != nil {
+			r.fail(err)
+		}
+	}
+	return parsed, computed
+}
+
+func (r *jwkReader) rsa() (public, computed any) {
+	n, e := r.integer("n"), r.integer("e")
+	if n.Sign() == 0 || !e.IsInt64() || e.Int64() < 3 || e.Int64() > 1<<31-1 {
+		r.fail(errors.New("keyfile: the JWK's n is zero, or its e is not from 3 to 2^31-1"))
+		return nil, nil
+	}
+	key := rsa.PublicKey{N: n, E: int(e.Int64())}
+	if !r.has("d") {
+		return &key, nil
+	}
+	private := &rsa.PrivateKey{PublicKey: key, D: r.integer("d"), Primes: []*big.Int{r.integer("p"), r.integer("q")}}
+	if r.err == nil {
+		if err := private.Validate(); err != nil { // that n is p times q, and d the inverse of e
+			r.fail(wrap(err))
+		}
+	}
+	return &key, &private.PublicKey
 }

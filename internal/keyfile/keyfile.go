@@ -1,16 +1,16 @@
 // Package keyfile writes the keys of package keygen into files that other
 // programs read, and reads such files back for their public key.
 //
-// It is for the command line: programs that know their key's type do better with
+// It is for the command line. Programs that know the type of their key should use
 // crypto/x509, circl or x/crypto/ssh. Start with [PrivateDER], [PublicDER] and
 // [Parse].
 //
-// A private key is written as the shortest thing that makes it: the scalar, the
-// seed, for SLH-DSA the four values of FIPS 205. Parse computes the public key
-// from that and compares it with any copy in the file, so that what it returns
-// is the public key of the private key that is there.
+// A private key is written in its shortest form: the scalar, the seed, or for SLH-DSA
+// the four values of FIPS 205. Parse computes the public key from that, and compares
+// it with any copy in the file. So the public key that it returns belongs to the
+// private key in the file.
 //
-// Slices with private keys that the functions return are the caller's to wipe.
+// The caller should wipe slices with private keys that the functions return.
 package keyfile
 
 import (
@@ -54,18 +54,18 @@ func (k Kind) String() string {
 
 // The errors of Parse that a caller may want to tell apart.
 var (
-	ErrEncrypted  = errors.New("keyfile: the private key is encrypted: give its passphrase, or the public key's file")
+	ErrEncrypted  = errors.New("keyfile: the private key is encrypted: give its passphrase, or the file of the public key")
 	ErrPassphrase = errors.New("keyfile: the passphrase does not open the private key")
 )
 
-// errMismatch is a file's that holds a public key beside a private one of
-// another.
-var errMismatch = errors.New("keyfile: the public key that the file holds is not that of its private key")
+// errMismatch is the error for a file with the private key of one pair and the public
+// key of another.
+var errMismatch = errors.New("keyfile: the public key in the file does not belong to the private key")
 
-// Name is the name of a private or public key's algorithm on the command line,
-// such as ecdsa-p256, rsa-3072 or ml-dsa-65; empty for other types of key. Files
-// do not tell an ECDH key on a NIST curve from an ECDSA one: what Parse reads is
-// called ecdsa.
+// Name is the name that the command line has for the algorithm of a private or public
+// key, such as ecdsa-p256, rsa-3072 or ml-dsa-65. It is empty for other types of key.
+// Files do not tell ECDH keys on NIST curves from ECDSA keys, so Parse takes both for
+// ecdsa.
 func Name(key any) string {
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
@@ -92,7 +92,7 @@ func Name(key any) string {
 	return ""
 }
 
-// curveName makes p256 of P-256.
+// curveName turns P-256 into p256.
 func curveName(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, "-", ""))
 }
@@ -119,7 +119,7 @@ func errType(key any) error {
 	return fmt.Errorf("keyfile: a key of type %T is not one that package keygen makes", key)
 }
 
-// wrap puts the package's name before another's error.
+// wrap puts the name of this package before an error of another one.
 func wrap(err error) error {
 	if err == nil {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"example.com/qrand/keygen"
 )
 
-// A testKey is a key of each algorithm, made when first asked for.
+// A testKey is a key for an algorithm. It is made when a test first needs it.
 type testKey struct {
 	name string
 	slow bool
@@ -39,7 +39,7 @@ func on[C, K any](f func(C, io.Reader) (K, error), c C) func(io.Reader) (K, erro
 	return func(r io.Reader) (K, error) { return f(c, r) }
 }
 
-// seeded makes circl's ML-KEM-512 with its seed.
+// seeded makes an ML-KEM-512 key of circl with its seed.
 func seeded(r io.Reader) (*keyfile.SeededKey, error) {
 	var seed bytes.Buffer
 	key, err := keygen.CirclMLKEM512(io.TeeReader(r, &seed))
@@ -78,7 +78,7 @@ var testKeys = func() []testKey {
 	return all
 }()
 
-// keyNamed returns a test key, or skips what is slow.
+// keyNamed returns a test key. It skips a test with a key that takes long to make.
 func keyNamed(t testing.TB, name string) any {
 	t.Helper()
 	for _, k := range testKeys {
@@ -126,7 +126,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// run runs a program on input, and returns what it prints.
+// run runs a program with this input, and returns its output.
 func run(t *testing.T, input []byte, program string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(program, args...)
@@ -140,7 +140,7 @@ func run(t *testing.T, input []byte, program string, args ...string) []byte {
 	return out
 }
 
-// The algorithms that have a form, and in errors the others.
+// The algorithms that have a form. For the others there are errors.
 var (
 	all      = []string{""}
 	withJWK  = []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ecdh", "x25519", "ed", "rsa", "ml-dsa"}
@@ -148,12 +148,12 @@ var (
 	withRaw  = []string{"ec", "x", "ed", "ml", "slh"}
 	thatSign = []string{"ecdsa", "ed25519", "ed448", "rsa", "ml-dsa", "slh-dsa"}
 
-	// Encryption is slow on purpose: these stand for the others.
+	// Encryption is slow on purpose, so only these are tested.
 	encryptedPEM = []string{"ed448", "rsa", "ml-kem-512", "ml-dsa-65"}
 	encryptedSSH = []string{"ecdsa-p256", "ed25519"}
 )
 
-// A form is a function that writes, and where it applies.
+// A form is a function that writes keys, and the keys it is for.
 type form struct {
 	name     string
 	kind     keyfile.Kind
@@ -188,8 +188,8 @@ var forms = []form{
 	{"public SSH", keyfile.KindPublic, withSSH, func(_, p any) ([]byte, error) { return keyfile.PublicSSH(p, "a comment") }},
 }
 
-// TestParseWhatIsWritten: of each file, in each form, Parse returns the key's
-// SubjectPublicKeyInfo and the kind; what has no form says so.
+// TestParseWhatIsWritten: for each key and form, Parse returns the kind of the file and
+// the SubjectPublicKeyInfo. If a key has no such form, the error says so.
 func TestParseWhatIsWritten(t *testing.T) {
 	forEach(t, all, func(t *testing.T, name string, key any) {
 		public := must(keyfile.Public(key))(t)
@@ -236,8 +236,8 @@ func TestParseWhatIsWritten(t *testing.T) {
 	})
 }
 
-// TestRaw: ParseRaw reads what is written, with the name and the kind; lengths
-// that are not the algorithm's are errors.
+// TestRaw: ParseRaw reads what is written, if it gets the name and the kind. Other
+// lengths are errors.
 func TestRaw(t *testing.T) {
 	forEach(t, withRaw, func(t *testing.T, name string, key any) {
 		public := must(keyfile.Public(key))(t)
@@ -277,7 +277,7 @@ func TestRaw(t *testing.T) {
 	}
 }
 
-// TestSeeds: circl's ML-KEM keys need their seed, and no other will do.
+// TestSeeds: ML-KEM keys of circl need their seed. Another seed is an error.
 func TestSeeds(t *testing.T) {
 	var seed bytes.Buffer
 	key := must(keygen.CirclMLKEM768(io.TeeReader(rand.Reader, &seed)))(t)
@@ -307,7 +307,7 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
-// TestKindString: a Kind that is none is said to be that.
+// TestKindString: an unknown Kind has a text, too.
 func TestKindString(t *testing.T) {
 	for kind, want := range map[keyfile.Kind]string{keyfile.KindRequest: "certificate request", 99: "Kind(99)"} {
 		if got := kind.String(); got != want {
@@ -316,7 +316,7 @@ func TestKindString(t *testing.T) {
 	}
 }
 
-// TestOtherTypes: keys that are not of package keygen are errors everywhere.
+// TestOtherTypes: every function refuses keys that package keygen does not make.
 func TestOtherTypes(t *testing.T) {
 	for _, key := range []any{nil, "a string", 7, struct{}{}, keyNamed(t, "ed25519")} { // the last is private
 		_, isPrivate := key.(interface{ Seed() []byte })

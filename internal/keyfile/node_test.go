@@ -43,7 +43,7 @@ func findNode(t *testing.T) string {
 	return node
 }
 
-// A question is what witness.mjs is given for a key, an answer what it says.
+// A question is the input of witness.mjs for a key, an answer its output.
 type question struct {
 	Private     []byte `json:"private"`
 	Public      []byte `json:"public"`
@@ -106,9 +106,9 @@ func kemScheme(name string) kem.Scheme {
 	return map[string]kem.Scheme{"ml-kem-512": mlkem512.Scheme(), "ml-kem-768": mlkem768.Scheme(), "ml-kem-1024": mlkem1024.Scheme()}[name]
 }
 
-// TestNode: another implementation (OpenSSL 3.5, by way of Node) reads every file
-// of every algorithm it knows, finds the same public key, verifies our
-// signatures (of certificates) and opens our ciphertexts; and we its.
+// TestNode: another implementation (OpenSSL 3.5, called by Node) reads the files of
+// every algorithm that it knows, and finds the same public keys. It verifies the
+// signatures of our certificates and opens our ciphertexts, and we do so with its own.
 func TestNode(t *testing.T) {
 	node := findNode(t)
 	questions := map[string]*question{}

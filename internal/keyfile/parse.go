@@ -14,8 +14,8 @@ import (
 // A File is what Parse found in one.
 type File struct {
 	Kind   Kind
-	Public any    // the public key; of a private key's file computed from its private part
-	SPKI   []byte // Public's SubjectPublicKeyInfo, by which keys in different formats compare
+	Public any    // the public key, computed if the file has a private key
+	SPKI   []byte // Public as a SubjectPublicKeyInfo, to compare keys in different formats
 }
 
 func newFile(kind Kind, public any) (*File, error) {
@@ -26,20 +26,19 @@ func newFile(kind Kind, public any) (*File, error) {
 	return &File{kind, public, spki}, nil
 }
 
-// MaxSize is the most that Parse looks at.
+// MaxSize is the largest file that Parse reads, in bytes.
 const MaxSize = 1 << 20
 
 var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, DER, JWK or OpenSSH's formats (for a raw key, name the algorithm)")
 
 // Parse finds the public key of a file that this package could have written: a
 // private or public key, a certificate or a certificate request, in PEM or DER, a
-// JWK, an OpenSSH private key or a line of authorized_keys. Behind a
-// certificate or a private key there may be certificates, which are not looked at. The signatures of certificates and
-// requests are not verified.
+// JWK, an OpenSSH private key, or a line of authorized_keys. It ignores certificates
+// after a certificate or a private key. It does not verify the signatures of
+// certificates and requests.
 //
-// Without a passphrase, the error for an encrypted private key is ErrEncrypted;
-// with a wrong one, ErrPassphrase. The passphrase is not used where it is not
-// needed.
+// Without a passphrase, the error for an encrypted private key is ErrEncrypted. With
+// a wrong one it is ErrPassphrase. For other files the passphrase is not used.
 func Parse(data, passphrase []byte) (*File, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("keyfile: the file has more than %d bytes", MaxSize)
@@ -96,10 +95,11 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 	return nil, fmt.Errorf("keyfile: PEM of type %.40q is not read (for a private key, openssl pkey converts it)", block.Type)
 }
 
-// parseDER tells the kinds of DER apart by how they begin: a private key with a
-// version; a public key with an AlgorithmIdentifier and a BIT STRING; an encrypted
-// private key with one and an OCTET STRING; a certificate and a request with what
-// is signed, in which a request has the version 0 and then a name.
+// parseDER tells the kinds of DER apart by how they begin. A private key begins with a
+// version. A public key begins with an AlgorithmIdentifier and a BIT STRING, an
+// encrypted private key with an AlgorithmIdentifier and an OCTET STRING. Certificates
+// and requests begin with the part that is signed; in a request that begins with the
+// version 0.
 func parseDER(der, passphrase []byte) (*File, error) {
 	s, ok := sequence(der)
 	if ok && s.PeekASN1Tag(cbasn1.INTEGER) {
@@ -155,7 +155,7 @@ func parseEncrypted(der, passphrase []byte) (*File, error) {
 		return nil, err
 	}
 	defer clear(pkcs8)
-	if _, ok := sequence(pkcs8); !ok { // the padding of a wrong passphrase is right once in 256 times
+	if _, ok := sequence(pkcs8); !ok { // with a wrong passphrase the padding is right once in 256 times
 		return nil, ErrPassphrase
 	}
 	return parseKind(KindPrivate, pkcs8)

@@ -28,7 +28,7 @@ func refused(t *testing.T, what string, data []byte, want string) {
 	}
 }
 
-// oneAsymmetricKey builds RFC 5958's structure.
+// oneAsymmetricKey builds a OneAsymmetricKey (RFC 5958).
 func oneAsymmetricKey(t *testing.T, version int64, oid asn1.ObjectIdentifier, parameters, private, rest []byte) []byte {
 	t.Helper()
 	var b cryptobyte.Builder
@@ -51,9 +51,9 @@ func tlv(tag cbasn1.Tag, parts ...[]byte) []byte {
 	return b.BytesOrPanic()
 }
 
-// TestPrivateForms: of the forms of RFC 9881 the seed is read, and the seed with
-// the expanded key that it makes; not the expanded key alone, nor one that the
-// seed does not make, nor anything malformed.
+// TestPrivateForms: two forms of RFC 9881 are read: the seed, and the seed with its
+// expanded key. The expanded key alone is refused, and so are the expanded key of
+// another seed and malformed files.
 func TestPrivateForms(t *testing.T) {
 	key := keyNamed(t, "ml-dsa-44").(sign.PrivateKey)
 	spki := must(keyfile.PublicDER(key.Public()))(t)
@@ -94,7 +94,7 @@ func TestPrivateForms(t *testing.T) {
 		{"parameters", oneAsymmetricKey(t, 0, oid, []byte{5, 0}, seedForm, nil), "has parameters"},
 		{"version 2", oneAsymmetricKey(t, 2, oid, nil, seedForm, nil), malformed},
 		{"a version of 9 bytes", tlv(cbasn1.SEQUENCE, tlv(cbasn1.INTEGER, make([]byte, 9))), malformed},
-		{"another public key", oneAsymmetricKey(t, 1, oid, nil, seedForm, copied(public[1:])), "not that of its private key"},
+		{"another public key", oneAsymmetricKey(t, 1, oid, nil, seedForm, copied(public[1:])), "does not belong to the private key"},
 		{"more at the end", oneAsymmetricKey(t, 1, oid, nil, seedForm, append(copied(public), 5, 0)), malformed},
 		{"another algorithm", oneAsymmetricKey(t, 0, asn1.ObjectIdentifier{1, 2, 3}, nil, seedForm, nil), "unknown algorithm"},
 		{"17 kB", oneAsymmetricKey(t, 0, oid, nil, seedForm, tlv(0xa0, make([]byte, 17000))), "at most"},
@@ -105,25 +105,25 @@ func TestPrivateForms(t *testing.T) {
 		refused(t, c.what, c.der, c.want)
 	}
 
-	// The root in an SLH-DSA private key is the public key's copy.
+	// The root in an SLH-DSA private key is a copy from the public key.
 	slh := must(keyfile.PrivateDER(keyNamed(t, "slh-dsa-sha2-128f")))(t)
 	slh[len(slh)-1] ^= 1
-	refused(t, "SLH-DSA with another root", slh, "not that of its private key")
-	// X-Wing's seed of 32 bytes where 32 bytes of ML-KEM's would be short.
+	refused(t, "SLH-DSA with another root", slh, "does not belong to the private key")
+	// A seed of 32 bytes is right for X-Wing, but too short for ML-KEM.
 	refused(t, "a seed for another algorithm", oneAsymmetricKey(t, 0, asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 4, 2}, nil, seedForm, nil), "want 64")
 	// The coefficients of an ML-KEM public key are below 3329 (FIPS 203 section 7.2).
 	kem := must(keyfile.PublicDER(must(keyfile.Public(keyNamed(t, "ml-kem-768")))(t)))(t)
 	copy(kem[len(kem)-1184:], []byte{0xff, 0xff, 0xff})
 	refused(t, "ML-KEM with a coefficient of 4095", kem, "ml-kem-768")
-	// Ed25519 in OpenSSH's format holds the public key twice more.
+	// For Ed25519, the format of OpenSSH has two more copies of the public key.
 	ssh, _ := pem.Decode(must(keyfile.PrivateSSH(keyNamed(t, "ed25519"), "", nil))(t))
 	raw := must(keyfile.PublicRaw(must(keyfile.Public(keyNamed(t, "ed25519")))(t)))(t)
 	last := bytes.LastIndex(ssh.Bytes, raw)
 	ssh.Bytes[last] ^= 1
-	refused(t, "OpenSSH Ed25519 with another public half", pem.EncodeToMemory(ssh), "not that of its private key")
+	refused(t, "OpenSSH Ed25519 with another public half", pem.EncodeToMemory(ssh), "does not belong to the private key")
 }
 
-// TestFiles: what a file may and may not be.
+// TestFiles: which files are read, and which are refused.
 func TestFiles(t *testing.T) {
 	key := keyNamed(t, "ed25519")
 	spki := must(keyfile.PublicDER(must(keyfile.Public(key))(t)))(t)
@@ -175,8 +175,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestJWKs: members that are missing, too short, not base64url, or of another
-// key are refused, for each type.
+// TestJWKs: for each type, members are refused that are missing, too short, not
+// base64url, or from another key.
 func TestJWKs(t *testing.T) {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for _, name := range []string{"ecdsa-p256", "ecdh-p521", "x25519", "ed25519", "ed448", "rsa-2048", "ml-dsa-65"} {
@@ -223,7 +223,7 @@ func TestJWKs(t *testing.T) {
 			}
 		}
 	}
-	// The same point, if x and y were not looked at one by one.
+	// If the lengths of x and y were not checked one by one, it would be the same point.
 	point := must(keyfile.PublicRaw(must(keyfile.Public(keyNamed(t, "ecdsa-p256")))(t)))(t)
 	encode := base64.RawURLEncoding.EncodeToString
 	refused(t, "x of 31 bytes and y of 33", []byte(`{"kty":"EC","crv":"P-256","x":"`+encode(point[1:32])+`","y":"`+encode(point[32:])+`"}`), "32 bytes")
@@ -243,8 +243,9 @@ func TestJWKs(t *testing.T) {
 }
 
 // TestJWKMembers: each type of key has the members that its RFC names (RFC 7518
-// sections 6.2 and 6.3, RFC 8037 section 2, RFC 9964 section 3), alg where one goes
-// with the key (RFC 7518 section 3.4, RFC 9964 section 4), and no secret if public.
+// sections 6.2 and 6.3, RFC 8037 section 2, RFC 9964 section 3). It has alg if the key
+// is for one algorithm (RFC 7518 section 3.4, RFC 9964 section 4). A public key has no
+// secret member.
 func TestJWKMembers(t *testing.T) {
 	for name, want := range map[string]string{
 		"ecdsa-p256": `crv="P-256" kty="EC" use="sig" alg="ES256" kid x y | d`,

@@ -182,7 +182,7 @@ func parsePBES2(der []byte) (*pbes2, error) {
 	}
 	switch {
 	case !ok || e.keySize == 0:
-		return nil, errors.New("keyfile: the private key is encrypted in a way that is not read here (only PBES2 with PBKDF2-HMAC-SHA-256 and AES-CBC is): convert it with openssl pkcs8 -topk8, or give the public key's file")
+		return nil, errors.New("keyfile: the private key is encrypted in a way that is not read here (only PBES2 with PBKDF2-HMAC-SHA-256 and AES-CBC is): convert it with openssl pkcs8 -topk8, or give the file of the public key")
 	case e.iterations < 1 || e.iterations > maxIterations:
 		return nil, fmt.Errorf("keyfile: the encrypted private key asks for %d iterations of PBKDF2: at most %d are done", e.iterations, maxIterations)
 	case len(ciphertext) == 0 || len(ciphertext)%aes.BlockSize != 0 || len(ciphertext) > maxPrivate:

@@ -84,8 +84,8 @@ func TestEncrypted(t *testing.T) {
 			t.Errorf("%s: refused after %v", c.what, took)
 		}
 	}
-	// The padding of a wrong passphrase is right once in 256 times. (With one
-	// iteration, to have many; with a fixed salt, so that they are always the same.)
+	// With a wrong passphrase, the padding is right once in 256 times. (One iteration
+	// makes many attempts possible; a fixed salt makes them the same each time.)
 	fixed, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, mathrand.NewChaCha8([32]byte{})))(t))
 	var quick encryptedInfo
 	if _, err := asn1.Unmarshal(fixed.Bytes, &quick); err != nil {
@@ -132,7 +132,7 @@ func TestOpenSSLWrote(t *testing.T) {
 }
 
 // FuzzEncrypted: no algorithm, length or ciphertext of an encrypted private key
-// makes Parse panic. The count is left alone, for the sake of time.
+// makes Parse panic. The number of iterations is fixed, to save time.
 func FuzzEncrypted(f *testing.F) {
 	pkcs8 := must(keyfile.PrivateDER(keyNamed(f, "ed25519")))(f)
 	block, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, rand.Reader))(f))

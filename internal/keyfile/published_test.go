@@ -34,7 +34,8 @@ func (c *counting) Read(p []byte) (int, error) {
 
 func anyKey[K any](key K, err error) (any, error) { return key, err }
 
-// TestPublished: the files of the standards' example keys are, byte for byte, ours.
+// TestPublished: our files of the example keys in the standards are equal to theirs,
+// byte for byte.
 func TestPublished(t *testing.T) {
 	makers := map[string]func(io.Reader) (any, error){
 		"ml-dsa-44":   func(r io.Reader) (any, error) { return anyKey(keygen.MLDSA44(r)) },
@@ -78,8 +79,8 @@ const (
 	rfc8410Public = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
 )
 
-// TestRFC8410: the RFC's Ed25519 key is written as there, and read in both forms;
-// with another public key beside it, it is refused.
+// TestRFC8410: the Ed25519 key of the RFC is written as in the RFC, and read in both
+// forms. With another public key in the file it is refused.
 func TestRFC8410(t *testing.T) {
 	decode := func(s string) []byte { return must(base64.StdEncoding.DecodeString(s))(t) }
 	private, both, public := decode(rfc8410Private), decode(rfc8410Both), decode(rfc8410Public)
@@ -93,12 +94,12 @@ func TestRFC8410(t *testing.T) {
 		}
 	}
 	both[len(both)-1] ^= 1
-	if _, err := keyfile.Parse(both, nil); err == nil || !strings.Contains(err.Error(), "not that of its private key") {
+	if _, err := keyfile.Parse(both, nil); err == nil || !strings.Contains(err.Error(), "does not belong to the private key") {
 		t.Errorf("with another public key beside it: %v", err)
 	}
 }
 
-// TestThumbprints: the kid is the published thumbprint of the RFCs' keys.
+// TestThumbprints: for the keys in the RFCs, the kid is the published thumbprint.
 func TestThumbprints(t *testing.T) {
 	// RFC 8037 appendix A.1 and A.3.
 	seed := must(base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"))(t)
@@ -125,9 +126,9 @@ func TestThumbprints(t *testing.T) {
 	}
 }
 
-// TestStandardLibrary: crypto/x509 reads what it can of ours, crypto/ecdh's files
-// of NIST keys are crypto/ecdsa's, and crypto/hpke finds the same public key for
-// X-Wing (its MLKEM768X25519) as circl.
+// TestStandardLibrary: crypto/x509 reads our files of the algorithms it knows. For NIST
+// curves, the files of crypto/ecdh and crypto/ecdsa keys are equal. For X-Wing (its
+// MLKEM768X25519), crypto/hpke finds the same public key as circl.
 func TestStandardLibrary(t *testing.T) {
 	forEach(t, []string{"ec", "x25519", "ed25519", "rsa"}, func(t *testing.T, name string, key any) {
 		parsed := must(x509.ParsePKCS8PrivateKey(must(keyfile.PrivateDER(key))(t)))(t)

@@ -16,8 +16,8 @@ var errRSARaw = errors.New("keyfile: RSA has no raw form: use der")
 
 // PrivateRaw is a private key without any wrapping: the scalar of a NIST curve
 // in big-endian order, the bytes of X25519 (RFC 7748), the seed of Ed25519, Ed448,
-// ML-KEM, ML-DSA and X-Wing, the four values of SLH-DSA. Nothing in it tells
-// which, nor whether it is a private or a public key.
+// ML-KEM, ML-DSA and X-Wing, the four values of SLH-DSA. The bytes do not tell which
+// algorithm it is, nor whether the key is private or public.
 func PrivateRaw(key any) ([]byte, error) {
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
@@ -37,8 +37,8 @@ func PrivateRaw(key any) ([]byte, error) {
 	return private, err
 }
 
-// PublicRaw is what a SubjectPublicKeyInfo wraps: the uncompressed point of a
-// NIST curve (SEC 1 section 2.3.3), the encoded public key of the others.
+// PublicRaw is the content of a SubjectPublicKeyInfo: for NIST curves the uncompressed
+// point (SEC 1 section 2.3.3), for others the encoded public key.
 func PublicRaw(public any) ([]byte, error) {
 	if _, ok := public.(*rsa.PublicKey); ok {
 		return nil, errRSARaw
@@ -55,8 +55,8 @@ var (
 	}
 )
 
-// ParseRaw reads what PrivateRaw or PublicRaw wrote, which does not tell by
-// itself what it is: name is the algorithm's, as Name gives it.
+// ParseRaw reads what PrivateRaw or PublicRaw wrote. Because the bytes do not tell
+// what they are, name gives the algorithm, as Name does.
 func ParseRaw(name string, kind Kind, data []byte) (*File, error) {
 	if kind != KindPrivate && kind != KindPublic {
 		return nil, fmt.Errorf("keyfile: a %v has no raw form", kind)
@@ -87,7 +87,7 @@ func ParseRaw(name string, kind Kind, data []byte) (*File, error) {
 }
 
 func parseEd25519(private bool, data []byte) (any, error) {
-	if len(data) != ed25519.PublicKeySize { // that of the seed, too
+	if len(data) != ed25519.PublicKeySize { // the seed has the same size
 		return nil, fmt.Errorf("keyfile: ed25519: %d bytes, want %d", len(data), ed25519.PublicKeySize)
 	}
 	if private {

@@ -20,16 +20,15 @@ import (
 	"github.com/cloudflare/circl/sign/slhdsa"
 )
 
-// A scheme is an algorithm whose keys Go 1.26's crypto/x509 does not encode.
-// Their AlgorithmIdentifier is an OID without parameters, for keys and
-// signatures alike. Its private bytes are what makes the key: a seed, or the
-// four values of SLH-DSA.
+// A scheme is an algorithm with keys that crypto/x509 of Go 1.26 does not encode. Its
+// AlgorithmIdentifier is an OID without parameters, both for keys and for signatures.
+// Its private bytes are a seed, or the four values of SLH-DSA.
 type scheme struct {
 	name string
 	oid  asn1.ObjectIdentifier
 	form form
-	sign sign.Scheme // of these two,
-	kem  kem.Scheme  // one is not nil
+	sign sign.Scheme // one of these two
+	kem  kem.Scheme  // is not nil
 }
 
 // A form is how the privateKey of a OneAsymmetricKey (RFC 5958) holds the
@@ -42,7 +41,7 @@ const (
 	seed               // as [0] IMPLICIT OCTET STRING: RFC 9881 section 6, RFC 9935 section 6
 )
 
-// The arcs of NIST's algorithms.
+// The object identifiers of NIST are in these two arcs.
 func sigOID(n int) asn1.ObjectIdentifier {
 	return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, n}
 }
@@ -96,14 +95,14 @@ func schemeByOID(oid asn1.ObjectIdentifier) *scheme {
 	return nil
 }
 
-// expand makes the public key of private bytes, and the private key as FIPS 203,
-// 204 and 205 expand it, which the caller wipes.
+// expand computes the public key of private bytes, and the private key in the expanded
+// form of FIPS 203, 204 and 205. The caller wipes that.
 func (s *scheme) expand(private []byte) (public any, expanded []byte, err error) {
 	var size int
 	if s.kem != nil {
 		size = s.kem.SeedSize()
 	} else {
-		size = s.sign.SeedSize() // of SLH-DSA, the private key's
+		size = s.sign.SeedSize() // for SLH-DSA, the size of the private key
 	}
 	if len(private) != size {
 		return nil, nil, fmt.Errorf("keyfile: %s: a private key of %d bytes, want %d", s.name, len(private), size)
@@ -114,8 +113,8 @@ func (s *scheme) expand(private []byte) (public any, expanded []byte, err error)
 		return public, expanded, wrap(err)
 	}
 	if id, err := slhdsa.IDByName(s.name); err == nil {
-		// The last quarter, PK.root, is to be computed from the others (FIPS 205
-		// section 9.1). circl's DeriveKey stretches a seed, which is another thing.
+		// The last quarter, PK.root, is computed from the others (FIPS 205 section
+		// 9.1). DeriveKey of circl does something else: it stretches a seed.
 		public, key, err := slhdsa.GenerateKey(bytes.NewReader(private[:size/4*3]), id)
 		if err != nil {
 			return nil, nil, wrap(err)
@@ -131,14 +130,14 @@ func (s *scheme) expand(private []byte) (public any, expanded []byte, err error)
 	return public, expanded, wrap(err)
 }
 
-// derive makes the public key of private bytes.
+// derive computes the public key of private bytes.
 func (s *scheme) derive(private []byte) (public any, err error) {
 	public, expanded, err := s.expand(private)
 	clear(expanded)
 	return public, err
 }
 
-// public makes a public key of its bytes.
+// public decodes a public key.
 func (s *scheme) public(b []byte) (any, error) {
 	if s.kem != nil {
 		key, err := s.kem.UnmarshalBinaryPublicKey(b)
@@ -154,7 +153,7 @@ func (s *scheme) public(b []byte) (any, error) {
 	return key, nil
 }
 
-// parse makes the public key of private bytes or of its own.
+// parse computes the public key of private bytes, or decodes a public key.
 func (s *scheme) parse(private bool, b []byte) (any, error) {
 	if private {
 		return s.derive(b)
@@ -162,8 +161,8 @@ func (s *scheme) parse(private bool, b []byte) (any, error) {
 	return s.public(b)
 }
 
-// privateBytes returns the scheme of a private key and the bytes that make it,
-// which the caller wipes; no scheme for a key that crypto/x509 encodes.
+// privateBytes returns the scheme of a private key and its private bytes, which the
+// caller wipes. There is no scheme for a key that crypto/x509 encodes.
 func privateBytes(key any) (*scheme, []byte, error) {
 	s := schemeOf(key)
 	if s == nil {
@@ -187,18 +186,18 @@ func privateBytes(key any) (*scheme, []byte, error) {
 		Seed() []byte
 	}: // Ed448, ML-DSA
 		if private = k.Seed(); private == nil {
-			err = fmt.Errorf("this %s key does not keep its seed, and files hold seeds", s.name)
+			err = fmt.Errorf("this %s key does not keep its seed, and files contain seeds", s.name)
 		}
 	case kem.PrivateKey:
-		err = fmt.Errorf("circl's %s keys do not keep their seed, and files hold seeds: use WithSeed", s.name)
+		err = fmt.Errorf("circl's %s keys do not keep their seed, and files contain seeds: use WithSeed", s.name)
 	default:
 		return nil, nil, errType(key)
 	}
 	return s, private, wrap(err)
 }
 
-// publicBytes returns the scheme of a public key and its bytes; no scheme for a
-// key that crypto/x509 encodes.
+// publicBytes returns the scheme of a public key and its bytes. There is no scheme for
+// a key that crypto/x509 encodes.
 func publicBytes(public any) (*scheme, []byte, error) {
 	s := schemeOf(public)
 	if s == nil {
@@ -219,8 +218,8 @@ func publicBytes(public any) (*scheme, []byte, error) {
 	return nil, nil, errType(public)
 }
 
-// A SeededKey is an ML-KEM key of circl with the seed that made it: circl does
-// not keep seeds, and files hold nothing else.
+// A SeededKey is an ML-KEM key of circl with the seed that made it. circl does not keep
+// seeds, and files contain only seeds.
 type SeededKey struct {
 	kem.PrivateKey
 	seed []byte

@@ -15,9 +15,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// PrivateSSH is a private key as OpenSSH writes it, encrypted if there is a
-// passphrase: with AES-256-CTR and 16 rounds of bcrypt_pbkdf, whose salt is of
-// crypto/rand.
+// PrivateSSH is a private key as OpenSSH writes it. With a passphrase it is encrypted
+// with AES-256-CTR and 16 rounds of bcrypt_pbkdf. The salt comes from crypto/rand.
 func PrivateSSH(key any, comment string, passphrase []byte) ([]byte, error) {
 	if err := checkSSH(key, comment); err != nil {
 		return nil, err
@@ -52,8 +51,8 @@ func PublicSSH(public any, comment string) ([]byte, error) {
 	return []byte(line + "\n"), nil
 }
 
-// checkSSH refuses what SSH has no form for (RFC 5656 section 10.1, RFC 8709, RFC
-// 4253 section 6.6), and a comment that would end the line it is on.
+// checkSSH refuses keys that SSH has no form for (RFC 5656 section 10.1, RFC 8709, RFC
+// 4253 section 6.6), and a comment that would end its line.
 func checkSSH(key any, comment string) error {
 	var curve elliptic.Curve
 	switch k := key.(type) {
@@ -78,11 +77,11 @@ func errNoSSH(key any) error {
 	if Name(key) == "" {
 		return errType(key)
 	}
-	return fmt.Errorf("keyfile: SSH has no form for %s: it has for ed25519, rsa and ecdsa on p256, p384 and p521", Name(key))
+	return fmt.Errorf("keyfile: SSH has no form for %s, only for ed25519, rsa, and ecdsa on p256, p384 and p521", Name(key))
 }
 
-// parsePrivateSSH reads an OpenSSH private key. The library believes the public
-// half of an Ed25519 key, so the keys are made anew.
+// parsePrivateSSH reads an OpenSSH private key. The library does not check the public
+// half of an Ed25519 key, so the key is made again from its seed.
 func parsePrivateSSH(data, passphrase []byte) (public any, err error) {
 	var key any
 	if len(passphrase) > 0 {
@@ -110,9 +109,9 @@ func parsePrivateSSH(data, passphrase []byte) (public any, err error) {
 			return nil, errMismatch
 		}
 		return k.Public(), nil
-	case *ecdsa.PrivateKey: // its public half was compared
+	case *ecdsa.PrivateKey: // the library has compared its public half
 		return &k.PublicKey, nil
-	case *rsa.PrivateKey: // its modulus was compared with the primes
+	case *rsa.PrivateKey: // the library has compared its modulus with the primes
 		return &k.PublicKey, nil
 	}
 	return nil, errType(key)
@@ -121,7 +120,7 @@ func parsePrivateSSH(data, passphrase []byte) (public any, err error) {
 // parsePublicSSH reads a line of authorized_keys.
 func parsePublicSSH(line []byte) (public any, err error) {
 	key, _, _, rest, err := ssh.ParseAuthorizedKey(line)
-	if err != nil { // the library's error quotes the line, which may be long
+	if err != nil { // the error of the library quotes the line, which may be long
 		return nil, errors.New("keyfile: not an SSH public key: want the type, the key in base64 and perhaps a comment, as ssh-keygen writes them")
 	}
 	if len(strings.TrimSpace(string(rest))) > 0 {
@@ -132,7 +131,7 @@ func parsePublicSSH(line []byte) (public any, err error) {
 		return nil, fmt.Errorf("keyfile: an SSH key of type %s: ssh-ed25519, ssh-rsa and ecdsa-sha2-nistp256, 384 and 521 are read", key.Type())
 	}
 	public = c.CryptoPublicKey()
-	if k, ok := public.(*rsa.PublicKey); ok && k.N.Sign() <= 0 { // which the library lets pass
+	if k, ok := public.(*rsa.PublicKey); ok && k.N.Sign() <= 0 { // the library accepts it
 		return nil, errors.New("keyfile: the SSH key's RSA modulus is not a positive number: the line is damaged")
 	}
 	return public, nil
