@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -228,21 +227,21 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	defer src.Close()
 
 	seeded, err := o.entropy.seed(ctx, c, src, "what follows, it is")
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		return fmt.Errorf("no key: %w", err)
-	} else if err != nil {
-		return err
 	}
 	for i := range o.count {
 		var err error
-		if i > 0 && o.entropy.require.value == "fresh" {
-			err = o.entropy.reseed(ctx, src)
+		if i > 0 {
+			if err = o.entropy.reseed(ctx, src); err != nil {
+				err = fmt.Errorf("no key: %w", err)
+			}
 		}
 		if err == nil {
 			err = o.makeKey(ctx, c, src, passphrase, i)
 		}
 		if err != nil && i > 0 {
-			return fmt.Errorf("%w (after %s, which are complete)", err, count(int64(i), "key"))
+			return fmt.Errorf("%w (complete before that: %s)", err, count(int64(i), "key"))
 		} else if err != nil {
 			return err
 		}
@@ -259,21 +258,6 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 		c.note("no record of provenance was written: -o FILE writes one beside the key")
 	}
 	return nil
-}
-
-// reseed asks for a block for the next key alone.
-func (o *entropyOptions) reseed(ctx context.Context, src *qrand.Source) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.wait))
-	defer cancel()
-	err := src.Reseed(ctx)
-	if err == nil {
-		return nil
-	}
-	reason := plain(err.Error())
-	if errors.Is(err, qrand.ErrEmulated) {
-		reason = emulatorRefused
-	}
-	return fmt.Errorf("no key: no block of quantum entropy, which --require fresh asks for: %s", reason)
 }
 
 // makeKey makes key number i, and writes its files.

@@ -581,7 +581,7 @@ func TestCeremonyOfSeveral(t *testing.T) {
 	dir = t.TempDir()
 	c, _, errs := screen(false, nil)
 	status := execute(t.Context(), []string{"keygen", "ed25519", "-o", dir + "/key", "--count", "3", "--require", "fresh", "--rehearsal"}, c)
-	if files, _ := filepath.Glob(dir + "/*"); status != exitFailure || len(files) != 3 || !strings.Contains(errs.String(), "(after 1 key, which are complete)") {
+	if files, _ := filepath.Glob(dir + "/*"); status != exitFailure || len(files) != 3 || !strings.Contains(errs.String(), "(complete before that: 1 key)") {
 		t.Errorf("status %d, files %v: %s", status, files, errs)
 	}
 }
@@ -597,7 +597,7 @@ func TestCeremonyMeetsEmulator(t *testing.T) {
 	dir := t.TempDir()
 	c, _, errs := screen(false, nil)
 	status := execute(t.Context(), []string{"keygen", "ed25519", "-o", dir + "/key", "--count", "2", "--require", "fresh"}, c)
-	want := "no block of quantum entropy, which --require fresh asks for: " + emulatorRefused + " (after 1 key, which are complete)"
+	want := "no block of quantum entropy, which --require fresh asks for: " + emulatorRefused + " (complete before that: 1 key)"
 	if files, _ := filepath.Glob(dir + "/*"); status != exitFailure || len(files) != 3 || !strings.Contains(errs.String(), want) {
 		t.Errorf("status %d, files %v: %s", status, files, errs)
 	}

@@ -94,6 +94,24 @@ func (o *entropyOptions) seed(ctx context.Context, c *console, src *qrand.Source
 	return seeded, nil
 }
 
+// reseed asks for one more block, if --require fresh is given.
+func (o *entropyOptions) reseed(ctx context.Context, src *qrand.Source) error {
+	if o.require.value != "fresh" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.wait))
+	defer cancel()
+	err := src.Reseed(ctx)
+	if err == nil {
+		return nil
+	}
+	reason := plain(err.Error())
+	if errors.Is(err, qrand.ErrEmulated) {
+		reason = emulatorRefused
+	}
+	return fmt.Errorf("no block of quantum entropy, which --require fresh asks for: %s", reason)
+}
+
 // waitSeeded waits for the first block, and stops early if none can come in time:
 // if no endpoint may be asked before the deadline, if there is no token, or if all
 // endpoints are emulators, which are refused.
