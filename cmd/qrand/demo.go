@@ -129,7 +129,7 @@ type summary struct {
 
 func (s *scenario) sum(took time.Duration) summary {
 	sum := summary{
-		Emulated: true, // whatever the Source says: there is nothing else here
+		Emulated: true, // even if the Source says otherwise: all of it comes from the emulator
 		Rows:     s.rows,
 		Reads:    s.readers.reads.Load(),
 		Failed:   s.readers.failed.Load(),

@@ -22,7 +22,7 @@ import (
 type settings struct {
 	dialect   qrypt.Dialect
 	endpoints []string
-	roots     *x509.CertPool  // nil: the system's
+	roots     *x509.CertPool  // nil: those of this system
 	token     qrypt.TokenFunc // nil: there is none
 	noToken   bool            // none is needed
 	broken    bool            // something is set that cannot be used, so a fetch would prove nothing
