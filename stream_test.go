@@ -23,12 +23,12 @@ const (
 )
 
 // TestWriteStream writes a stream to file descriptor 3, for statistical tests from
-// outside (.ci/stats, whose program internal/stats starts this test binary). It is
+// outside (lab/stats, whose program starts this test binary). It is
 // a test because the generator alone is nothing that the package hands out.
 func TestWriteStream(t *testing.T) {
 	name := os.Getenv(streamEnv)
 	if name == "" {
-		t.Skip("writes a stream for .ci/stats, which names one in " + streamEnv)
+		t.Skip("writes a stream for lab/stats, which names one in " + streamEnv)
 	}
 	limit := int64(1) << 62
 	if text := os.Getenv(streamBytesEnv); text != "" {

@@ -18,8 +18,8 @@ import (
 	"example.com/qrand/internal/abuse"
 )
 
-// hurried are timeouts for tests that wait for them. That the real ones hold is
-// .ci/relay-abuse's to show.
+// hurried are timeouts for tests that wait for them. lab/relayabuse shows that the
+// real ones hold.
 var hurried = timeouts{
 	header:   3 * time.Second,
 	read:     3 * time.Second,

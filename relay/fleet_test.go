@@ -10,7 +10,7 @@ import (
 )
 
 // TestAlerts: the relay has each metric and each label that the alerts of
-// docs/fleet.md are about. (.ci/deploy has Prometheus parse them.)
+// docs/fleet.md are about. (lab/deploy has Prometheus parse them.)
 func TestAlerts(t *testing.T) {
 	text, err := os.ReadFile("../docs/fleet.md")
 	if err != nil {

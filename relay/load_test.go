@@ -17,7 +17,7 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// TestServeForLoad is .ci/relay-load's server: what qrand relay serves, with a
+// TestServeForLoad is the server of lab/relayload/run: what qrand relay serves, with a
 // stock that never ends. Where it listens and a token are written to the file that
 // QRAND_RELAY_LOAD names. It ends with an interrupt.
 //
@@ -27,7 +27,7 @@ import (
 func TestServeForLoad(t *testing.T) {
 	where := os.Getenv("QRAND_RELAY_LOAD")
 	if where == "" {
-		t.Skip("this is no test, but what .ci/relay-load asks: QRAND_RELAY_LOAD is not set")
+		t.Skip("this is no test, but what lab/relayload/run asks: QRAND_RELAY_LOAD is not set")
 	}
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt)
 	defer stop()

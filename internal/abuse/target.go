@@ -1,6 +1,6 @@
 // Package abuse does to a relay what those do to a server who wish it no good,
 // and asks meanwhile as a good client does. The tests of package relay use it in
-// small, and .ci/relay-abuse in full size, against the program itself.
+// small, and lab/relayabuse in full size, against the program itself.
 //
 // Begin with [Attacks] and [Target.Serve].
 package abuse

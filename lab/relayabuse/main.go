@@ -1,0 +1,121 @@
+// Command relayabuse attacks a relay that runs as a process of its own, with a
+// good client beside, and prints one line of figures for each attack. The
+// script run starts it.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"example.com/qrand/internal/abuse"
+)
+
+func main() {
+	log.SetFlags(0)
+	var s siege
+	flag.StringVar(&s.target.Addr, "addr", "", "the relay's `HOST:PORT`")
+	flag.IntVar(&s.pid, "pid", 0, "the relay's process")
+	ca := flag.String("ca", "", "a `FILE` with the CA of its certificate")
+	name := flag.String("attack", "", "the attack's `NAME`; \"body\": large ones; \"none\": only the good client")
+	flag.IntVar(&s.connections, "n", 2000, "`CONNECTIONS` of the attack")
+	flag.DurationVar(&s.duration, "for", 20*time.Second, "how long the attack goes on, or until the relay has ended it")
+	flag.Parse()
+	pem, err := os.ReadFile(*ca)
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	s.target.TLS = &tls.Config{RootCAs: pool}
+	s.target.Token = os.Getenv("TOKEN")
+	if !s.run(*name) {
+		os.Exit(1)
+	}
+}
+
+// A siege is one attack's.
+type siege struct {
+	target      abuse.Target
+	pid         int
+	connections int
+	duration    time.Duration
+}
+
+// run returns false if the good client was not served each time.
+func (s *siege) run(name string) bool {
+	worse := s.target
+	s.target.From, worse.From = "127.0.0.2", "127.0.0.1"
+	before, peak, watched := rss(s.pid), atomic.Int64{}, make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			peak.Store(max(peak.Load(), rss(s.pid)))
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	served := make(chan abuse.Service)
+	go func() { served <- s.target.Serve(1, 10*time.Millisecond, stop) }()
+	result := s.attack(name, worse)
+	close(stop)
+	service := <-served
+	<-watched
+	fmt.Printf("%s: %s; good client: %v; RSS %d MiB before, %d peak, %d after\n", name, result, service, before, peak.Load(), rss(s.pid))
+	return service.Failed == 0
+}
+
+func (s *siege) attack(name string, worse abuse.Target) string {
+	ctx, cancel := context.WithTimeout(context.Background(), s.duration)
+	defer cancel()
+	switch name {
+	case "none":
+		<-ctx.Done()
+		return "the good client alone here"
+	case "body":
+		const size = 1 << 30
+		var parts []string
+		for _, protocol := range []string{"http/1.1", "h2"} {
+			for _, token := range []string{worse.Token, "qrelay_of_nobody"} {
+				sent, status, err := worse.SendBody(ctx, protocol, token, size, false)
+				if err != nil {
+					return err.Error()
+				}
+				parts = append(parts, fmt.Sprintf("%s: status %d after %d KiB", protocol, status, sent>>10))
+			}
+		}
+		return "of 1 GiB, " + strings.Join(parts, ", ")
+	}
+	for _, attack := range abuse.Attacks {
+		if attack.Name == name {
+			began := time.Now()
+			siege := attack.Lay(ctx, worse, s.connections)
+			<-siege.InPlace
+			placed := time.Since(began)
+			counts := siege.Wait()
+			return fmt.Sprintf("%d connections, in place after %.1f s, %v, over after %.1f s", s.connections, placed.Seconds(), counts, time.Since(began).Seconds())
+		}
+	}
+	log.Fatalf("there is no attack %q", name)
+	return ""
+}
+
+// rss is how many MiB of memory a process has resident.
+func rss(pid int) int64 {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(data), "VmRSS:")
+	kib, _ := strconv.ParseInt(strings.Fields(rest + " 0")[0], 10, 64)
+	return kib >> 10
+}
