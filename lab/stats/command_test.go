@@ -11,12 +11,14 @@ import (
 	"testing"
 )
 
-// The tools and the streams are scripts here: a stream is its own name, and a tool
-// prints what the real one does of a sound stream, or of a spoiled one.
+// ownName stands for openStream: a stream is its own name.
+func ownName(_ context.Context, name string) (stream, error) {
+	return stream{strings.NewReader(name + "\n"), func() {}}, nil
+}
+
+// The tools are scripts here, which print what the real ones do of a sound stream, or
+// of a spoiled one.
 var scripts = map[string]string{
-	"streams": `
-		trap "" PIPE # as for a Go program: nobody may want to read it
-		echo "$QRAND_STREAM" >&3 || :`,
 	"dieharder": `
 		case "$stream" in
 		spoiled*) assessment=FAILED ;;
@@ -40,9 +42,8 @@ var scripts = map[string]string{
 		esac`,
 }
 
-// onPath puts the scripts on the path, alone, some of them replaced (by "": left out),
-// and returns the one that writes streams.
-func onPath(t *testing.T, replaced map[string]string) (streams string) {
+// onPath puts the scripts on the path, alone, some of them replaced (by "": left out).
+func onPath(t *testing.T, replaced map[string]string) {
 	t.Helper()
 	if _, err := os.Stat("/bin/sh"); err != nil {
 		t.Skip("there is no /bin/sh for the scripts that stand for the tools")
@@ -55,22 +56,19 @@ func onPath(t *testing.T, replaced map[string]string) (streams string) {
 		if text == "" {
 			continue
 		}
-		if name != "streams" {
-			text = "read -r stream\n" + text
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nread -r stream\n"+text+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Setenv("PATH", dir)
-	return filepath.Join(dir, "streams")
 }
 
 // TestCommand: all streams, with all tools. A sound stream that passes and a spoiled
 // one that does not end with 0.
 func TestCommand(t *testing.T) {
+	onPath(t, nil)
 	var stdout, stderr bytes.Buffer
-	if code := command(t.Context(), []string{"-streams", onPath(t, nil), "-quick"}, &stdout, &stderr); code != 0 {
+	if code := command(t.Context(), ownName, []string{"-quick"}, &stdout, &stderr); code != 0 {
 		t.Fatalf("ends with %d:\n%s%s", code, stdout.String(), stderr.String())
 	}
 	for _, stream := range slices.Concat(sound, spoiled) {
@@ -124,8 +122,6 @@ func TestVerdicts(t *testing.T) {
 		{"no dieharder", map[string]string{"dieharder": ""}, []string{`"dieharder": executable file not found`}},
 		{"no rngtest", map[string]string{"rngtest": ""}, []string{`"rngtest": executable file not found`}},
 		{"no ent", map[string]string{"ent": ""}, []string{`"ent": executable file not found`}},
-		{"no streams", map[string]string{"streams": ""}, []string{"streams: no such file"}},
-		{"no stream", map[string]string{"streams": "echo the service is away; exit 3"}, []string{"the stream ", "exit status 3\nthe service is away"}},
 		{"dieharder ends", map[string]string{"dieharder": "echo no memory; exit 4"}, []string{"dieharder -g 200", "exit status 4\nno memory"}},
 		{"dieharder says something else", map[string]string{"dieharder": "echo hello"}, []string{"dieharder -d ", "unknown output:\nhello"}},
 		{"rngtest ends", map[string]string{"rngtest": "echo no memory; exit 4"}, []string{"rngtest -c 500000", "exit status 4\nno memory"}},
@@ -135,12 +131,12 @@ func TestVerdicts(t *testing.T) {
 		{"ent ends", map[string]string{"ent": "echo no memory; exit 4"}, []string{"ent  on ", "exit status 4\nno memory"}},
 		{"ent says something else", map[string]string{"ent": "echo hello"}, []string{"ent printed no chi-square:\nhello"}},
 	} {
-		program := onPath(t, c.scripts)
+		onPath(t, c.scripts)
 		// As little as can be a fault.
 		small := size{tests: []test{{"-d 0", 1}}, blocks: 500_000, entRuns: 5}
-		trials := newTrials(program, "MixXOR", small)
+		trials := newTrials(ownName, "MixXOR", small)
 		for _, stream := range spoiled {
-			trials = append(trials, newTrials(program, stream, small)...)
+			trials = append(trials, newTrials(ownName, stream, small)...)
 		}
 		var stdout, stderr bytes.Buffer
 		err := runAll(t.Context(), trials, &stderr)
@@ -158,11 +154,11 @@ func TestVerdicts(t *testing.T) {
 // TestTestedAgain: a result that is weak once, and then is not, is no fault; the table
 // says that the test was run again.
 func TestTestedAgain(t *testing.T) {
-	program := onPath(t, map[string]string{"dieharder": `
+	onPath(t, map[string]string{"dieharder": `
 		if [ -e "$0.again" ]; then assessment=PASSED; else assessment=WEAK; fi
 		: >"$0.again"
 		echo "sts_monobit,  1,0.00200000,  $assessment"`})
-	tr := dieharder(program, "MixXOR", []test{{"-d 100", 1}})
+	tr := dieharder(ownName, "MixXOR", []test{{"-d 100", 1}})
 	if err := runAll(t.Context(), []*trial{tr}, new(bytes.Buffer)); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +170,7 @@ func TestTestedAgain(t *testing.T) {
 // TestUsage: what is asked for wrongly ends with 2, what fails or is interrupted with
 // 1, and says why.
 func TestUsage(t *testing.T) {
-	program := onPath(t, nil)
+	onPath(t, nil)
 	ended, end := context.WithCancel(t.Context())
 	end()
 	for _, c := range []struct {
@@ -183,15 +179,13 @@ func TestUsage(t *testing.T) {
 		code int
 		want string // on stderr
 	}{
-		{t.Context(), nil, 2, "-streams"},
-		{t.Context(), []string{"-streams", program, "fast"}, 2, "-quick"},
+		{t.Context(), []string{"fast"}, 2, "-quick"},
 		{t.Context(), []string{"-fast"}, 2, "-fast"},
 		{t.Context(), []string{"-h"}, 0, "-quick"},
-		{t.Context(), []string{"-streams", program + ".missing"}, 1, "stats: fork/exec " + program + ".missing"},
-		{ended, []string{"-streams", program}, 1, "stats: context canceled"},
+		{ended, nil, 1, "stats: context canceled"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := command(c.ctx, c.args, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
+		if code := command(c.ctx, ownName, c.args, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
 			t.Errorf("%q ends with %d, want %d and %q:\n%s%s", c.args, code, c.code, c.want, stdout.String(), stderr.String())
 		}
 	}

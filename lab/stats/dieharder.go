@@ -52,7 +52,7 @@ type result struct {
 	p      string // all p-values
 }
 
-func dieharder(program, stream string, tests []test) *trial {
+func dieharder(open opener, stream string, tests []test) *trial {
 	var mu sync.Mutex
 	var results, again int
 	var faults []string
@@ -63,7 +63,7 @@ func dieharder(program, stream string, tests []test) *trial {
 			runs := 0
 			for runs < maxRuns && (runs == 0 || undecided(all)) {
 				args := append([]string{"-g", "200", "-c", ",", "-D", "test_name", "-D", "ntuple", "-D", "pvalues", "-D", "assessment"}, strings.Fields(d.args)...)
-				text, err := feed(ctx, program, stream, 0, "dieharder", args...)
+				text, err := open.feed(ctx, stream, 0, "dieharder", args...)
 				if err != nil {
 					return err
 				}

@@ -5,51 +5,56 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"math"
 	"os/exec"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // feedTimeout is much more than the longest test takes.
 const feedTimeout = 20 * time.Minute
 
-// feed runs a tool on a fresh stream (an emulator, a Source and keys of its own),
-// of so many bytes, or for as long as the tool reads if that is 0. It returns what
-// the tool printed, and how it ended.
-func feed(ctx context.Context, program, stream string, size int64, tool string, args ...string) (string, error) {
+// An opener opens a stream by its name: openStream, except in tests.
+type opener func(ctx context.Context, name string) (stream, error)
+
+// feed runs a tool on a stream, of so many bytes, or for as long as the tool reads if
+// that is 0. It returns what the tool printed, and how it ended.
+func (open opener) feed(ctx context.Context, name string, size int64, tool string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, feedTimeout)
 	defer cancel()
-	r, w, err := os.Pipe()
+	cannotRead := func(err error) error {
+		return fmt.Errorf("the stream %s: %w", name, errors.Join(err, context.Cause(ctx)))
+	}
+	s, err := open(ctx, name)
 	if err != nil {
-		return "", err
+		return "", cannotRead(err)
 	}
-	var said, printed bytes.Buffer
-	writer := exec.CommandContext(ctx, program, "-test.run=^TestWriteStream$")
-	writer.Env = append(os.Environ(), "QRAND_STREAM="+stream)
-	if size > 0 {
-		writer.Env = append(writer.Env, "QRAND_STREAM_BYTES="+strconv.FormatInt(size, 10))
+	defer s.close()
+	if size == 0 {
+		size = math.MaxInt64
 	}
-	writer.ExtraFiles = []*os.File{w} // file descriptor 3
-	writer.Stdout, writer.Stderr = &said, &said
-	reader := exec.CommandContext(ctx, tool, args...)
-	reader.Stdin = r
-	reader.Stdout, reader.Stderr = &printed, &printed
 
-	err = writer.Start()
-	w.Close()
+	cmd := exec.CommandContext(ctx, tool, args...)
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		r.Close()
 		return "", err
 	}
-	readerErr := reader.Run()
-	r.Close() // now the writer's next write fails, and it ends
-	if err := writer.Wait(); err != nil {
-		return "", fmt.Errorf("the stream %s: %w\n%s", stream, errors.Join(err, context.Cause(ctx)), said.Bytes())
+	var printed bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	if err := cmd.Start(); err != nil {
+		return "", err
 	}
-	if readerErr != nil {
-		readerErr = fmt.Errorf("%s %s on %s: %w\n%s", tool, strings.Join(args, " "), stream, readerErr, printed.Bytes())
+	// Without ReadFrom, which would read in sizes of its own.
+	_, copyErr := io.CopyBuffer(struct{ io.Writer }{stdin}, io.LimitReader(s, size), make([]byte, 1<<20))
+	stdin.Close()
+	err = cmd.Wait()
+	if copyErr != nil && !errors.Is(copyErr, syscall.EPIPE) { // EPIPE: the tool has read enough
+		return "", cannotRead(copyErr)
 	}
-	return printed.String(), readerErr
+	if err != nil {
+		err = fmt.Errorf("%s %s on %s: %w\n%s", tool, strings.Join(args, " "), name, errors.Join(err, context.Cause(ctx)), printed.Bytes())
+	}
+	return printed.String(), err
 }

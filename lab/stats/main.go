@@ -26,37 +26,27 @@ import (
 	"time"
 )
 
-// The streams, by their names in stream_test.go.
-var (
-	sound   = []string{"MixXOR", "MixRekey", "MixRefill", "ChaCha20"}
-	spoiled = []string{
-		"spoiled: stuck bit", "spoiled: short period", "spoiled: bias of 1 %",
-		"spoiled: counter", "spoiled: LCG's low byte", "spoiled: linear words",
-	}
-)
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(command(ctx, openStream, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // command is the program, but for signals; it returns the exit code.
-func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func command(ctx context.Context, open opener, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("stats", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	program := flags.String("streams", "", "the root package's test `binary`, which writes the streams")
 	quick := flags.Bool("quick", false, "smaller samples, fewer tests")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
-	case *program == "" || flags.NArg() > 0:
+	case flags.NArg() > 0:
 		flags.Usage()
 		return 2
 	}
-	if err := run(ctx, *program, *quick, stdout, stderr); err != nil {
+	if err := run(ctx, open, *quick, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "stats:", err)
 		return 1
 	}
@@ -84,7 +74,7 @@ type verdict struct {
 	figures string
 }
 
-func run(ctx context.Context, program string, quick bool, stdout, stderr io.Writer) error {
+func run(ctx context.Context, open opener, quick bool, stdout, stderr io.Writer) error {
 	began := time.Now()
 	soundSize, spoiledSize := fullSize, quickSize
 	if quick {
@@ -92,11 +82,11 @@ func run(ctx context.Context, program string, quick bool, stdout, stderr io.Writ
 	}
 	var trials []*trial
 	for _, name := range sound {
-		trials = append(trials, newTrials(program, name, soundSize)...)
+		trials = append(trials, newTrials(open, name, soundSize)...)
 	}
 	spoiledSize.tests = selfCheckTests
 	for _, name := range spoiled {
-		trials = append(trials, newTrials(program, name, spoiledSize)...)
+		trials = append(trials, newTrials(open, name, spoiledSize)...)
 	}
 	if err := runAll(ctx, trials, stderr); err != nil {
 		return err

@@ -26,11 +26,11 @@ var (
 )
 
 // newTrials are those of a stream, one for each tool.
-func newTrials(program, stream string, s size) []*trial {
+func newTrials(open opener, stream string, s size) []*trial {
 	return []*trial{
-		dieharder(program, stream, s.tests),
-		rngtest(program, stream, s.blocks),
-		ent(program, stream, s.entRuns),
+		dieharder(open, stream, s.tests),
+		rngtest(open, stream, s.blocks),
+		ent(open, stream, s.entRuns),
 	}
 }
 
@@ -44,11 +44,11 @@ var (
 	rngtestFailed = regexp.MustCompile(`FIPS 140-2 failures: (\d+)`)
 )
 
-func rngtest(program, stream string, blocks int) *trial {
+func rngtest(open opener, stream string, blocks int) *trial {
 	var passed, failed int
 	t := &trial{stream: stream, tool: "rngtest"}
 	t.jobs = []job{{blocks / 10_000, func(ctx context.Context) error {
-		text, err := feed(ctx, program, stream, 0, "rngtest", "-c", strconv.Itoa(blocks))
+		text, err := open.feed(ctx, stream, 0, "rngtest", "-c", strconv.Itoa(blocks))
 		if exit := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: a block failed
 			return err
 		}
@@ -89,14 +89,14 @@ const entRate = 0.02
 
 var entPercent = regexp.MustCompile(`would exceed this value (?:(less|more) than (?:than )?)?([0-9.]+) percent`)
 
-func ent(program, stream string, runs int) *trial {
+func ent(open opener, stream string, runs int) *trial {
 	var mu sync.Mutex
 	var beyond int
 	var percents []string
 	t := &trial{stream: stream, tool: "ent"}
 	for range runs {
 		t.jobs = append(t.jobs, job{2, func(ctx context.Context) error {
-			text, err := feed(ctx, program, stream, entBytes, "ent")
+			text, err := open.feed(ctx, stream, entBytes, "ent")
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,16 @@
+package qrand
+
+import "io"
+
+// GeneratorAlone returns the stream of a generator with a key of 32 bytes.
+func (*Source) GeneratorAlone(key []byte) io.Reader {
+	return &generatorAlone{generator{key: [keySize]byte(key)}}
+}
+
+type generatorAlone struct{ generator }
+
+func (g *generatorAlone) Read(p []byte) (int, error) {
+	clear(p)
+	g.xor(p)
+	return len(p), nil
+}
