@@ -36,8 +36,8 @@ func TestTotal(t *testing.T) {
 }
 `)
 	defer func(saved string) { survivors = saved }(survivors)
-	survivors = "m.go\ttotal\treturn c => nothing\tit does not compile, but who reads this is spared it\n"
-	const minus = "m.go\t(*count).add\tfunc (c *count) add(n int) { c.n += n } => func (c *count) add(n int) { c.n -= n }"
+	survivors = "m\ttotal\treturn c => nothing\tit does not compile, but who reads this is spared it\n"
+	const minus = "m\t(*count).add\tc.n += n => c.n -= n"
 	for _, c := range []struct {
 		args   string
 		code   int
@@ -68,6 +68,18 @@ func TestTotal(t *testing.T) {
 	}
 }
 
+// TestGone: what is argued for and is no mutant of the files any more is reported before
+// any test is run.
+func TestGone(t *testing.T) {
+	aModule(t, "package m\n\nfunc f() int { return 1 }\n", "package m\n")
+	defer func(saved []string, argued string) { files, survivors = saved, argued }(files, survivors)
+	files, survivors = []string{"."}, "m\tf\treturn 1 => return 2\twhy\nm\tf\treturn 3 => return 4\twhy\n"
+	var stdout, stderr bytes.Buffer
+	if code := command([]string{"-C", "."}, &stdout, &stderr); code != 1 || stdout.Len() > 0 || !strings.HasSuffix(stderr.String(), "?\nm\tf\treturn 3 => return 4\n") {
+		t.Errorf("ends with %d and\n%s%s", code, stdout.String(), stderr.String())
+	}
+}
+
 // TestBroken: files, tests and arguments with which there is nothing to be found out
 // are errors that say why, and count for nothing.
 func TestBroken(t *testing.T) {
@@ -78,7 +90,7 @@ func TestBroken(t *testing.T) {
 		{"such tests, of a file with no function", "package m\n\nvar n = 1\n", "", "the tests fail without a mutant by TestF"},
 		{"no Go", "package m\n\nfunc f( {\n", "", "expected"},
 		{"what does not compile", "package m\n\nfunc f() int { return g() }\n", "", "with its mutants does not compile"},
-		{"an argument without a reason", "package m\n", "m.go\tf\tchange\t\n", "survivors.txt:1"},
+		{"an argument without a reason", "package m\n", "m\tf\tchange\t\n", "survivors.txt:1"},
 	} {
 		if err := os.WriteFile("m.go", []byte(c.file), 0o600); err != nil {
 			t.Fatal(err)

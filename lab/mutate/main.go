@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,15 +27,12 @@ import (
 )
 
 // files are the ones that matter: the generator, its locks, the seed and when it
-// comes, whom it is asked of and when, and what judges a block.
-var files = []string{
-	"drbg.go", "shard.go", "reseed.go", "fallback.go",
-	"internal/supply/supply.go", "internal/supply/endpoint.go", "internal/supply/failures.go", "internal/supply/crowd.go", "internal/supply/log.go", "internal/supply/run.go",
-	"internal/health/health.go", "internal/health/seen.go", "internal/clock/clock.go",
-}
+// comes, whom it is asked of and when, and what judges a block. A folder stands for
+// all of its files.
+var files = []string{"drbg.go", "shard.go", "reseed.go", "fallback.go", "internal/supply", "internal/health", "internal/clock"}
 
 // survivors lists mutants that do no harm. A line has four fields between tabs:
-// file, function, change, and why no test can or need tell.
+// package, function, change, and why no test can tell, or needs to.
 //
 //go:embed survivors.txt
 var survivors string
@@ -58,9 +56,9 @@ func command(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return 2
 	}
-	chosen := files
-	if flags.NArg() > 0 {
-		chosen = flags.Args()
+	chosen := flags.Args()
+	if flags.NArg() == 0 {
+		chosen = files
 	}
 	matches, err := regexp.Compile(*match)
 	if err != nil {
@@ -71,9 +69,18 @@ func command(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
+	argued, err := parseSurvivors(survivors)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
 	all, err := mutantsOf(chosen, ".")
 	if err != nil {
 		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	if gone := withoutMutant(argued, all); flags.NArg() == 0 && !*list && len(gone) > 0 {
+		fmt.Fprintf(stderr, "survivors.txt argues for what is not among the mutants: has it changed, or is it in another file than these: %s?\n%s\n", strings.Join(files, ", "), strings.Join(gone, "\n"))
 		return 1
 	}
 	all = slices.DeleteFunc(all, func(m mutant) bool { return !matches.MatchString(m.name()) })
@@ -88,7 +95,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, "%s:%d: %s%s\n%s\n", m.file, m.line, f.fate, f.by, m.name())
 		}
 	}}
-	unexplained, err := tryAll(t, chosen, all, *parallel, stdout)
+	unexplained, err := tryAll(t, all, argued, *parallel, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1
@@ -99,13 +106,9 @@ func command(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// tryAll finds the fates of all mutants but for those that survivors.txt argues for,
-// sums them up, and returns how many survive unexplained.
-func tryAll(t tester, files []string, all []mutant, parallel int, stdout io.Writer) (int, error) {
-	argued, err := parseSurvivors(survivors)
-	if err != nil {
-		return 0, err
-	}
+// tryAll finds the fates of all mutants except those that are argued for, sums them
+// up, and returns how many survive unexplained.
+func tryAll(t tester, all []mutant, argued map[string]string, parallel int, stdout io.Writer) (_ int, err error) {
 	if t.dir, err = os.MkdirTemp("", "mutate"); err != nil {
 		return 0, err
 	}
@@ -113,18 +116,16 @@ func tryAll(t tester, files []string, all []mutant, parallel int, stdout io.Writ
 	begin := time.Now()
 	counts := map[string]int{}
 	spared := 0
-	for _, file := range files {
-		var of []mutant
-		for _, m := range all {
-			switch {
-			case m.file != file:
-			case argued[m.name()] != "":
-				spared++
-			default:
-				of = append(of, m)
-			}
+	byFile := map[string][]mutant{}
+	for _, m := range all {
+		if argued[m.name()] != "" {
+			spared++
+			continue
 		}
-		fates, err := t.try(file, of, parallel)
+		byFile[m.file] = append(byFile[m.file], m)
+	}
+	for _, file := range slices.Sorted(maps.Keys(byFile)) {
+		fates, err := t.try(file, byFile[file], parallel)
 		if err != nil {
 			return 0, err
 		}
@@ -137,20 +138,47 @@ func tryAll(t tester, files []string, all []mutant, parallel int, stdout io.Writ
 	return counts[survived], nil
 }
 
-// mutantsOf lists the mutants of files under the module's root.
+// mutantsOf lists the mutants of files, and of those of folders, under the module's root.
 func mutantsOf(files []string, root string) (all []mutant, err error) {
-	for _, file := range files {
-		source, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil {
-			return nil, fmt.Errorf("%w: run this from the folder lab", err)
+	for _, name := range files {
+		of := []string{name}
+		if info, err := os.Stat(filepath.Join(root, name)); err == nil && info.IsDir() {
+			of = goFiles(root, name)
 		}
-		found, err := mutants(file, source)
-		if err != nil {
-			return nil, err
+		for _, file := range of {
+			source, err := os.ReadFile(filepath.Join(root, file))
+			if err != nil {
+				return nil, fmt.Errorf("%w: run this from the folder lab", err)
+			}
+			found, err := mutants(file, source)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, found...)
 		}
-		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// goFiles are a folder's files with Go in them, except its tests.
+func goFiles(root, folder string) (files []string) {
+	found, _ := filepath.Glob(filepath.Join(root, folder, "*.go")) // this pattern is not malformed
+	for _, path := range found {
+		if name := filepath.Base(path); !strings.HasSuffix(name, "_test.go") {
+			files = append(files, filepath.Join(folder, name))
+		}
+	}
+	return files
+}
+
+// withoutMutant lists what is argued for and is none of the mutants: a change of what it
+// is about needs the argument to be looked at again.
+func withoutMutant(argued map[string]string, all []mutant) []string {
+	gone := maps.Clone(argued)
+	for _, m := range all {
+		delete(gone, m.name())
+	}
+	return slices.Sorted(maps.Keys(gone))
 }
 
 // parseSurvivors reads survivors.txt: the reasons by mutants' names.
@@ -162,7 +190,7 @@ func parseSurvivors(text string) (map[string]string, error) {
 		}
 		cut := strings.LastIndexByte(line, '\t')
 		if strings.Count(line, "\t") != 3 || line[cut+1:] == "" {
-			return nil, fmt.Errorf("survivors.txt:%d: want file, function, change and reason, with tabs between", i+1)
+			return nil, fmt.Errorf("survivors.txt:%d: want package, function, change and reason, with tabs between", i+1)
 		}
 		argued[line[:cut]] = line[cut+1:]
 	}

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,17 +15,21 @@ import (
 // A mutant is a source file with one change.
 type mutant struct {
 	file     string
+	pkg      string // the package's name
 	function string // or the first name of the declaration
 	line     int
-	change   string // the line, or the statement's first, before and after
+	change   string // what is changed, before and after
+	wider    string // the same with the whole statement, as far as it is in one line
 	begin    int    // offsets of what text replaces
 	end      int
 	text     string
 	decl     *ast.FuncDecl // nil: not in a function
 }
 
-// name tells mutants apart, and still does when lines are added above.
-func (m mutant) name() string { return m.file + "\t" + m.function + "\t" + m.change }
+// name tells mutants apart. It is the same after the function has moved within its
+// package, or something else in it has changed; it is another one after what the mutant
+// changes has changed.
+func (m mutant) name() string { return m.pkg + "\t" + m.function + "\t" + m.change }
 
 // swaps are the operators and what stands in for them: a comparison's negation
 // and its neighbour at the boundary, another operation on the same operands.
@@ -72,18 +76,46 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 	function := ""
 	var decl *ast.FuncDecl
 	offset := func(p token.Pos) int { return fset.Position(p).Offset }
-	put := func(from, to token.Pos, text string) {
+	var parents []ast.Node // of the node that is visited, which is the last
+	// around is what a node is part of, in levels at most: a line of a statement or of
+	// its header, not more.
+	around := func(n ast.Node, levels int) ast.Node {
+		for _, parent := range slices.Backward(parents) {
+			switch parent.(type) {
+			case *ast.BlockStmt, *ast.IfStmt, *ast.ForStmt, *ast.RangeStmt, *ast.SwitchStmt, *ast.TypeSwitchStmt, *ast.SelectStmt, *ast.CaseClause, *ast.CommClause, *ast.FuncLit:
+				return n
+			}
+			if levels == 0 || fset.Position(parent.Pos()).Line != fset.Position(parent.End()).Line {
+				return n
+			}
+			if parent.Pos() <= n.Pos() && n.End() <= parent.End() && parent != n {
+				n = parent
+				levels--
+			}
+		}
+		return n
+	}
+	put := func(shown ast.Node, from, to token.Pos, text string) { // shown is what the name has of it
 		begin, end := offset(from), offset(to)
+		wider := around(shown, math.MaxInt)
 		all = append(all, mutant{
 			file:     file,
+			pkg:      tree.Name.Name,
 			function: function,
 			line:     fset.Position(from).Line,
-			change:   change(source, begin, end, text),
+			change:   change(source, offset(shown.Pos()), offset(shown.End()), begin, end, text),
+			wider:    change(source, offset(wider.Pos()), offset(wider.End()), begin, end, text),
 			begin:    begin,
 			end:      end,
 			text:     text,
 			decl:     decl,
 		})
+	}
+	part := func(n ast.Node) ast.Node { // by itself a word or a number says too little
+		if _, element := parents[max(0, len(parents)-2)].(*ast.CompositeLit); element {
+			return n
+		}
+		return around(n, 1)
 	}
 	text := func(n ast.Node) string { return string(source[offset(n.Pos()):offset(n.End())]) }
 	drop := func(list []ast.Stmt) {
@@ -96,21 +128,26 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 			case *ast.DeclStmt:
 				continue
 			}
-			put(s.Pos(), s.End(), "")
+			put(s, s.Pos(), s.End(), "")
 		}
 	}
 	negate := func(cond ast.Expr) {
 		if b, ok := cond.(*ast.BinaryExpr); cond != nil && (!ok || swaps[b.Op] == nil) {
-			put(cond.Pos(), cond.End(), "!("+text(cond)+")")
+			put(cond, cond.Pos(), cond.End(), "!("+text(cond)+")")
 		}
 	}
-	operator := func(at token.Pos, op token.Token) {
+	operator := func(n ast.Node, at token.Pos, op token.Token) {
 		for _, other := range swaps[op] {
-			put(at, at+token.Pos(len(op.String())), other.String())
+			put(n, at, at+token.Pos(len(op.String())), other.String())
 		}
 	}
 	constants := false
 	visit := func(n ast.Node) bool {
+		if n == nil {
+			parents = parents[:len(parents)-1]
+			return true
+		}
+		parents = append(parents, n)
 		switch n := n.(type) {
 		case *ast.BlockStmt:
 			drop(n.List)
@@ -129,30 +166,30 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 				}
 			}
 		case *ast.BinaryExpr:
-			operator(n.OpPos, n.Op)
+			operator(n, n.OpPos, n.Op)
 			if n.Op == token.LAND || n.Op == token.LOR {
-				put(n.Pos(), n.Y.Pos(), "")
-				put(n.X.End(), n.End(), "")
+				put(n, n.Pos(), n.Y.Pos(), "")
+				put(n, n.X.End(), n.End(), "")
 			}
 		case *ast.UnaryExpr:
 			if n.Op == token.NOT {
-				put(n.Pos(), n.X.Pos(), "")
+				put(n, n.Pos(), n.X.Pos(), "")
 			}
 		case *ast.AssignStmt:
-			operator(n.TokPos, n.Tok)
+			operator(n, n.TokPos, n.Tok)
 		case *ast.IncDecStmt:
-			operator(n.TokPos, n.Tok)
+			operator(n, n.TokPos, n.Tok)
 		case *ast.BasicLit:
 			if value, err := strconv.ParseInt(n.Value, 0, 64); err == nil && n.Kind == token.INT {
-				put(n.Pos(), n.End(), strconv.FormatInt(value+1, 10))
-				put(n.Pos(), n.End(), strconv.FormatInt(value-1, 10))
+				put(part(n), n.Pos(), n.End(), strconv.FormatInt(value+1, 10))
+				put(part(n), n.Pos(), n.End(), strconv.FormatInt(value-1, 10))
 			}
 			if n.Kind == token.STRING && constants {
-				put(n.Pos(), n.Pos()+1, n.Value[:1]+"!")
+				put(part(n), n.Pos(), n.Pos()+1, n.Value[:1]+"!")
 			}
 		case *ast.Ident:
 			if other := words[n.Name]; other != "" {
-				put(n.Pos(), n.End(), other)
+				put(part(n), n.Pos(), n.End(), other)
 			}
 		case *ast.CompositeLit:
 			for i, e := range n.Elts {
@@ -160,7 +197,7 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 				if i+1 < len(n.Elts) {
 					end = n.Elts[i+1].Pos()
 				}
-				put(e.Pos(), end, "")
+				put(e, e.Pos(), end, "")
 			}
 		}
 		return true
@@ -190,14 +227,31 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b mutant) int { return cmp.Compare(a.line, b.line) })
+	// Where two have the same name, both get a longer one, and then a number. So a change
+	// that comes to look like another takes its name from nobody.
+	names := countNames(all)
+	for i, m := range all {
+		if names[m.name()] > 1 {
+			all[i].change = m.wider
+		}
+	}
+	names = countNames(all)
 	seen := map[string]int{}
-	for i := range all { // the same change to another line like it is another mutant
-		name := all[i].name()
-		if seen[name]++; seen[name] > 1 {
-			all[i].change += fmt.Sprintf(" (%d)", seen[name])
+	for i, m := range all {
+		if name := m.name(); names[name] > 1 {
+			seen[name]++
+			all[i].change += fmt.Sprintf(" (%d of %d)", seen[name], names[name])
 		}
 	}
 	return all, nil
+}
+
+func countNames(all []mutant) map[string]int {
+	names := map[string]int{}
+	for _, m := range all {
+		names[m.name()]++
+	}
+	return names
 }
 
 // mentionsText reports whether a variable is an error, or a table of texts.
@@ -216,25 +270,18 @@ func mentionsText(v *ast.ValueSpec) bool {
 	return false
 }
 
-// change shows source[begin:end] become text, in its line.
-func change(source []byte, begin, end int, text string) string {
-	from := bytes.LastIndexByte(source[:begin], '\n') + 1
-	to := len(source)
-	if i := bytes.IndexByte(source[end:], '\n'); i >= 0 {
-		to = end + i
-	}
-	tidy := func(s string) string {
-		first, rest, more := strings.Cut(strings.TrimSpace(s), "\n")
-		first, _, _ = strings.Cut(strings.Join(strings.Fields(first), " "), " //")
-		if more && strings.TrimSpace(rest) != "" {
-			first += " …"
-		}
-		return first
-	}
-	before := tidy(string(source[from:to]))
-	after := tidy(string(source[from:begin]) + text + string(source[end:to]))
-	if after == "" || strings.HasPrefix(after, "//") { // all of it, but for a comment
+// change shows source[from:to] before and after source[begin:end] becomes text: in one
+// line, and of what is left out as a whole no more than the first.
+func change(source []byte, from, to, begin, end int, text string) string {
+	oneLine := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	before := string(source[from:to])
+	after := oneLine(string(source[from:begin]) + text + string(source[end:max(end, to)]))
+	if after == "" {
 		after = "nothing"
+		if first, _, more := strings.Cut(before, "\n"); more {
+			first, _, _ = strings.Cut(first, " //")
+			before = first + " …"
+		}
 	}
-	return fmt.Sprintf("%s => %s", before, after)
+	return oneLine(before) + " => " + after
 }

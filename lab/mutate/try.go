@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// What may become of a mutant.
+// The outcomes of a mutant.
 const (
 	killed       = "killed"
 	survived     = "SURVIVED"
@@ -37,7 +37,7 @@ type tester struct {
 	report  func(mutant, fate) // is told each as it is known, not at the same time
 }
 
-// try finds the fates of a file's mutants.
+// try finds the outcomes of a file's mutants.
 func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 	fates := make([]fate, len(all))
 	source, err := os.ReadFile(file)
