@@ -21,13 +21,13 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	var s siege
-	flag.StringVar(&s.target.Addr, "addr", "", "the relay's `HOST:PORT`")
-	flag.IntVar(&s.pid, "pid", 0, "the relay's process")
+	var t trial
+	flag.StringVar(&t.target.Addr, "addr", "", "the relay's `HOST:PORT`")
+	flag.IntVar(&t.pid, "pid", 0, "the relay's process")
 	ca := flag.String("ca", "", "a `FILE` with the CA of its certificate")
 	name := flag.String("attack", "", "the attack's `NAME`; \"body\": large ones; \"none\": only the good client")
-	flag.IntVar(&s.connections, "n", 2000, "`CONNECTIONS` of the attack")
-	flag.DurationVar(&s.duration, "for", 20*time.Second, "how long the attack goes on, or until the relay has ended it")
+	flag.IntVar(&t.connections, "n", 2000, "`CONNECTIONS` of the attack")
+	flag.DurationVar(&t.duration, "for", 20*time.Second, "how long the attack goes on, or until the relay has ended it")
 	flag.Parse()
 	pem, err := os.ReadFile(*ca)
 	if err != nil {
@@ -35,15 +35,15 @@ func main() {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	s.target.TLS = &tls.Config{RootCAs: pool}
-	s.target.Token = os.Getenv("TOKEN")
-	if !s.run(*name) {
+	t.target.TLS = &tls.Config{RootCAs: pool}
+	t.target.Token = os.Getenv("TOKEN")
+	if !t.run(*name) {
 		os.Exit(1)
 	}
 }
 
-// A siege is one attack's.
-type siege struct {
+// A trial is one attack, with a good client at another address.
+type trial struct {
 	target      abuse.Target
 	pid         int
 	connections int
@@ -51,15 +51,15 @@ type siege struct {
 }
 
 // run returns false if the good client was not served each time.
-func (s *siege) run(name string) bool {
-	worse := s.target
-	s.target.From, worse.From = "127.0.0.2", "127.0.0.1"
-	before, peak, watched := rss(s.pid), atomic.Int64{}, make(chan struct{})
+func (t *trial) run(name string) bool {
+	attacker := t.target
+	t.target.From, attacker.From = "127.0.0.2", "127.0.0.1"
+	before, peak, watched := rss(t.pid), atomic.Int64{}, make(chan struct{})
 	stop := make(chan struct{})
 	go func() {
 		defer close(watched)
 		for {
-			peak.Store(max(peak.Load(), rss(s.pid)))
+			peak.Store(max(peak.Load(), rss(t.pid)))
 			select {
 			case <-stop:
 				return
@@ -68,17 +68,17 @@ func (s *siege) run(name string) bool {
 		}
 	}()
 	served := make(chan abuse.Service)
-	go func() { served <- s.target.Serve(1, 10*time.Millisecond, stop) }()
-	result := s.attack(name, worse)
+	go func() { served <- t.target.Serve(1, 10*time.Millisecond, stop) }()
+	result := t.attack(name, attacker)
 	close(stop)
 	service := <-served
 	<-watched
-	fmt.Printf("%s: %s; good client: %v; RSS %d MiB before, %d peak, %d after\n", name, result, service, before, peak.Load(), rss(s.pid))
+	fmt.Printf("%s: %s; good client: %v; RSS %d MiB before, %d peak, %d after\n", name, result, service, before, peak.Load(), rss(t.pid))
 	return service.Failed == 0
 }
 
-func (s *siege) attack(name string, worse abuse.Target) string {
-	ctx, cancel := context.WithTimeout(context.Background(), s.duration)
+func (t *trial) attack(name string, attacker abuse.Target) string {
+	ctx, cancel := context.WithTimeout(context.Background(), t.duration)
 	defer cancel()
 	switch name {
 	case "none":
@@ -88,8 +88,8 @@ func (s *siege) attack(name string, worse abuse.Target) string {
 		const size = 1 << 30
 		var parts []string
 		for _, protocol := range []string{"http/1.1", "h2"} {
-			for _, token := range []string{worse.Token, "qrelay_of_nobody"} {
-				sent, status, err := worse.SendBody(ctx, protocol, token, size, false)
+			for _, token := range []string{attacker.Token, "qrelay_of_nobody"} {
+				sent, status, err := attacker.SendBody(ctx, protocol, token, size, false)
 				if err != nil {
 					return err.Error()
 				}
@@ -101,11 +101,11 @@ func (s *siege) attack(name string, worse abuse.Target) string {
 	for _, attack := range abuse.Attacks {
 		if attack.Name == name {
 			began := time.Now()
-			siege := attack.Lay(ctx, worse, s.connections)
+			siege := attack.Lay(ctx, attacker, t.connections)
 			<-siege.InPlace
 			placed := time.Since(began)
 			counts := siege.Wait()
-			return fmt.Sprintf("%d connections, in place after %.1f s, %v, over after %.1f s", s.connections, placed.Seconds(), counts, time.Since(began).Seconds())
+			return fmt.Sprintf("%d connections, in place after %.1f s, %v, over after %.1f s", t.connections, placed.Seconds(), counts, time.Since(began).Seconds())
 		}
 	}
 	log.Fatalf("there is no attack %q", name)

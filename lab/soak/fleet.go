@@ -21,7 +21,7 @@ import (
 // does something else.
 var readSizes = []int{1, 16, 32, 33, 48, 64, 1000, 4096, 4097, 70_001}
 
-// A good reader gives no zeros of this length in anybody's lifetime.
+// A good reader never gives as many zeros as this.
 const leastZeros = 16
 
 // A fleet is the Sources, and what their readers saw of them.
@@ -46,7 +46,7 @@ type member struct {
 	received         atomic.Int64 // blocks that the Source was given
 }
 
-func newFleet(cfg config, w *weather, rep *report) (*fleet, error) {
+func newFleet(cfg config, sc *scenario, rep *report) (*fleet, error) {
 	f := &fleet{cfg: cfg, rep: rep}
 	f.close = sync.OnceFunc(func() {
 		for _, m := range f.members {
@@ -61,7 +61,7 @@ func newFleet(cfg config, w *weather, rep *report) (*fleet, error) {
 			if policy == qrand.RequireFresh {
 				m.maxAge = 10 * cfg.reseed // for a service that fails so often
 			}
-			client, err := w.client(qrypt.Dialect(len(f.members)%2), w.now)
+			client, err := sc.client(qrypt.Dialect(len(f.members)%2), sc.currentToken)
 			if err != nil {
 				f.close()
 				return nil, err
@@ -191,8 +191,8 @@ func (w *windows) seen(window [windowSize]byte) bool {
 	return same
 }
 
-// askForReseeds calls Reseed now and then, of one Source after the other. What
-// it returns is the weather's.
+// askForReseeds calls Reseed now and then, of one Source after the other. It may fail,
+// but not because the Source is closed.
 func (f *fleet) askForReseeds(ctx context.Context) {
 	for i := 0; pause(ctx, f.cfg.reseed); i++ {
 		m := f.members[i%len(f.members)]
@@ -204,7 +204,7 @@ func (f *fleet) askForReseeds(ctx context.Context) {
 
 // account compares what readers, Sources and service counted, when nothing is
 // read any more.
-func (f *fleet) account(w *weather, rep *report) {
+func (f *fleet) account(sc *scenario, rep *report) {
 	deadline := time.Now().Add(closeLimit)
 	for _, m := range f.members {
 		st, received, settled := m.settle(deadline)
@@ -228,9 +228,9 @@ func (f *fleet) account(w *weather, rep *report) {
 		}
 	}
 	// Issued after the Sources: an answer counts before its last byte is sent.
-	rep.issued = w.service.Issued()
-	rep.faults, rep.spoiled = w.met()
-	rep.rotations, rep.refusedTokens, rep.outages = w.rotations.Load(), w.refusedTokens.Load(), w.outages.Load()
+	rep.issued = sc.service.Issued()
+	rep.faults, rep.spoiled = sc.counts()
+	rep.rotations, rep.refusedTokens, rep.outages = sc.rotations.Load(), sc.refusedTokens.Load(), sc.outages.Load()
 	if rep.rotations > 1 && rep.refusedTokens == 0 {
 		rep.note("no old token could be tried: a region was down each time")
 	}

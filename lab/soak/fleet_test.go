@@ -14,11 +14,11 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// newTestFleet is in fair weather, and reads nothing by itself.
-func newTestFleet(t *testing.T) (*fleet, *weather) {
+// newTestFleet has a scenario in which nothing goes wrong by itself, and no readers.
+func newTestFleet(t *testing.T) (*fleet, *scenario) {
 	t.Helper()
-	w := newTestWeather(t)
-	f, err := newFleet(w.cfg, w, w.rep)
+	sc := newTestScenario(t)
+	f, err := newFleet(sc.cfg, sc, sc.rep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func newTestFleet(t *testing.T) (*fleet, *weather) {
 			t.Fatal(err)
 		}
 	}
-	return f, w
+	return f, sc
 }
 
 // plainBlocks is a BlockSource whose blocks do not say that they are emulated.
@@ -44,21 +44,21 @@ func (plainBlocks) Blocks(context.Context, int) ([]qrypt.Block, error) {
 // TestAccount: each sum that does not come out is a failure, and nothing else is.
 func TestAccount(t *testing.T) {
 	defer func(saved time.Duration) { closeLimit = saved }(closeLimit)
-	f, w := newTestFleet(t)
-	if f.account(w, w.rep); !w.rep.ok() {
-		t.Errorf("nothing was done to it: %q", w.rep.failures)
+	f, sc := newTestFleet(t)
+	if f.account(sc, sc.rep); !sc.rep.ok() {
+		t.Errorf("nothing was done to it: %q", sc.rep.failures)
 	}
 	closeLimit = 100 * time.Millisecond
 	for _, c := range []struct {
 		want  string // in the only failure, or note
-		spoil func(m *member, w *weather)
-		mend  func(m *member, w *weather)
+		spoil func(m *member, sc *scenario)
+		undo  func(m *member, sc *scenario)
 	}{
-		{"the readers got 1 and", func(m *member, _ *weather) { m.reads.Add(1) }, func(m *member, _ *weather) { m.reads.Add(-1) }},
-		{"of 1", func(m *member, _ *weather) { m.received.Add(1000) }, func(m *member, _ *weather) { m.received.Add(-1000) }},
-		{"no old token could be tried", func(_ *member, w *weather) { w.rotations.Store(2) }, func(_ *member, w *weather) { w.rotations.Store(0) }},
-		{"in spoiled answers", func(_ *member, w *weather) { w.spoiled -= 1 << 20 }, func(_ *member, w *weather) { w.spoiled += 1 << 20 }},
-		{"does not say that the entropy is emulated", func(m *member, _ *weather) {
+		{"the readers got 1 and", func(m *member, _ *scenario) { m.reads.Add(1) }, func(m *member, _ *scenario) { m.reads.Add(-1) }},
+		{"of 1", func(m *member, _ *scenario) { m.received.Add(1000) }, func(m *member, _ *scenario) { m.received.Add(-1000) }},
+		{"no old token could be tried", func(_ *member, sc *scenario) { sc.rotations.Store(2) }, func(_ *member, sc *scenario) { sc.rotations.Store(0) }},
+		{"in spoiled answers", func(_ *member, sc *scenario) { sc.spoiled -= 1 << 20 }, func(_ *member, sc *scenario) { sc.spoiled += 1 << 20 }},
+		{"does not say that the entropy is emulated", func(m *member, _ *scenario) {
 			saved := m.src
 			t.Cleanup(func() { saved.Close() })
 			src, err := qrand.New(qrand.Config{Blocks: plainBlocks{}, BatchBlocks: 1, Logger: slog.New(slog.DiscardHandler)})
@@ -70,12 +70,12 @@ func TestAccount(t *testing.T) {
 			}
 			m.src = src
 			m.received.Store(1)
-		}, func(*member, *weather) {}},
+		}, func(*member, *scenario) {}},
 	} {
 		rep := &report{began: time.Now()}
-		c.spoil(f.members[0], w)
-		f.account(w, rep)
-		c.mend(f.members[0], w)
+		c.spoil(f.members[0], sc)
+		f.account(sc, rep)
+		c.undo(f.members[0], sc)
 		if all := slices.Concat(rep.failures, rep.notes); len(all) != 1 || !strings.Contains(all[0], c.want) {
 			t.Errorf("%q, want %q alone", all, c.want)
 		}
@@ -85,16 +85,16 @@ func TestAccount(t *testing.T) {
 // TestClosed: a Source that is not closed when it should be is found out, and one
 // that is when it should not.
 func TestClosed(t *testing.T) {
-	f, w := newTestFleet(t)
-	f.checkClosed(w.rep)
+	f, sc := newTestFleet(t)
+	f.checkClosed(sc.rep)
 	for _, m := range f.members {
 		want := []string{m.name + ": after Close: "}
 		if m.policy != qrand.Augment {
 			want = append(want, m.name+": after Close Read returned 32, <nil>, want ErrClosed")
 		}
 		for _, want := range want {
-			if !slices.ContainsFunc(w.rep.failures, func(f string) bool { return strings.HasPrefix(f, want) }) {
-				t.Errorf("open: %q is not among %q", want, w.rep.failures)
+			if !slices.ContainsFunc(sc.rep.failures, func(f string) bool { return strings.HasPrefix(f, want) }) {
+				t.Errorf("open: %q is not among %q", want, sc.rep.failures)
 			}
 		}
 	}
@@ -152,22 +152,22 @@ func TestRefusals(t *testing.T) {
 // TestCounterGoesBack: the Status of a Source that counts less than it did is a
 // failure.
 func TestCounterGoesBack(t *testing.T) {
-	f, w := newTestFleet(t)
+	f, sc := newTestFleet(t)
 	f.members[1].src.Read(make([]byte, 1000))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	w.cfg.watch = func(sample) {
-		if w.rep.samples[0].reads == 0 || len(w.rep.samples) > 1 {
+	sc.cfg.watch = func(sample) {
+		if sc.rep.samples[0].reads == 0 || len(sc.rep.samples) > 1 {
 			cancel()
 			return
 		}
-		if !w.rep.ok() {
-			t.Errorf("before: %q", w.rep.failures)
+		if !sc.rep.ok() {
+			t.Errorf("before: %q", sc.rep.failures)
 		}
 		f.members[0].src, f.members[1].src = f.members[1].src, f.members[0].src
 	}
-	watch(ctx, w.cfg, f, w, w.rep)
-	if _, _, failure, _ := w.rep.problems(); !strings.Contains(failure, f.members[1].name+": a counter went back") {
+	watch(ctx, sc.cfg, f, sc, sc.rep)
+	if _, _, failure, _ := sc.rep.problems(); !strings.Contains(failure, f.members[1].name+": a counter went back") {
 		t.Errorf("the failure is %q", failure)
 	}
 }

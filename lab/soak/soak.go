@@ -72,12 +72,12 @@ func run(ctx context.Context, cfg config) (*report, error) {
 	before := runtime.NumGoroutine()
 	began := time.Now()
 	rep := &report{cfg: cfg, began: began}
-	w, err := newWeather(cfg, rep)
+	sc, err := newScenario(cfg, rep)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	f, err := newFleet(cfg, w, rep)
+	defer sc.close()
+	f, err := newFleet(cfg, sc, rep)
 	if err != nil {
 		return nil, err
 	}
@@ -86,19 +86,19 @@ func run(ctx context.Context, cfg config) (*report, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.duration)
 	defer cancel()
 	var all sync.WaitGroup
-	all.Go(func() { w.rotateTokens(ctx) })
-	all.Go(func() { w.takeRegionsDown(ctx) })
+	all.Go(func() { sc.rotateTokens(ctx) })
+	all.Go(func() { sc.stopRegions(ctx) })
 	all.Go(func() { f.askForReseeds(ctx) })
 	for i := range cfg.readers {
 		all.Go(func() { f.read(ctx, i) })
 	}
-	watch(ctx, cfg, f, w, rep)
+	watch(ctx, cfg, f, sc, rep)
 	all.Wait()
 	rep.took = time.Since(began)
-	f.account(w, rep)
+	f.account(sc, rep)
 	f.close()
 	f.checkClosed(rep)
-	w.close()
+	sc.close()
 	rep.checkFlat()
 	rep.checkEnded(before)
 	return rep, nil

@@ -169,23 +169,23 @@ func TestBrokenReader(t *testing.T) {
 // come without being in Issued are counted.
 func TestFaults(t *testing.T) {
 	cfg := short(t)
-	w, err := newWeather(cfg, &report{})
+	sc, err := newScenario(cfg, &report{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.close()
+	defer sc.close()
 	const asked = 4000
 	kinds := map[qrypttest.Kind]int64{}
 	var met int64
 	for range asked {
-		if f := w.fault(qrypttest.Request{Token: 0, Blocks: 8}); f != nil {
+		if f := sc.nextFault(qrypttest.Request{Token: 0, Blocks: 8}); f != nil {
 			met++
 			kinds[f.Kind]++
 			if f.Status == 400 || f.Status == 404 {
 				t.Errorf("a fault %v", f)
 			}
 		}
-		if w.fault(qrypttest.Request{Token: -2, Blocks: 8}) != nil {
+		if sc.nextFault(qrypttest.Request{Token: -2, Blocks: 8}) != nil {
 			t.Fatal("a fault for a token that is refused")
 		}
 	}
@@ -193,7 +193,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("%d of %d requests met a fault, want a quarter", met, asked)
 	}
 	want := 8 * (kinds[qrypttest.Repeat] + kinds[qrypttest.Stuck] + kinds[qrypttest.Biased])
-	if faults, spoiled := w.met(); faults != met || spoiled != want || want == 0 {
+	if faults, spoiled := sc.counts(); faults != met || spoiled != want || want == 0 {
 		t.Errorf("counted %d faults and %d blocks, want %d and %d", faults, spoiled, met, want)
 	}
 }

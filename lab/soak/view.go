@@ -15,7 +15,7 @@ type view struct {
 	last sample
 }
 
-func (v *view) show(s sample, f *fleet, sources []qrand.Status, w *weather, rep *report) {
+func (v *view) show(s sample, f *fleet, sources []qrand.Status, sc *scenario, rep *report) {
 	seconds := max((s.at - v.last.at).Seconds(), 0.001)
 	reads, bytesRead := float64(s.reads-v.last.reads)/seconds, float64(s.bytes-v.last.bytes)/1e6/seconds
 	v.last = s
@@ -28,7 +28,7 @@ func (v *view) show(s sample, f *fleet, sources []qrand.Status, w *weather, rep 
 		v.cfg.out.Write(b.Bytes())
 		return
 	}
-	faults, _ := w.met()
+	faults, _ := sc.counts()
 	b.WriteString("\x1b[H\x1b[2J") // to the corner, and clear
 	fmt.Fprintf(&b, "qrand soak, %v of %v. All entropy is EMULATED. Ctrl-C ends it.\n\n", s.at.Round(time.Second), v.cfg.duration)
 	fmt.Fprintf(&b, "  %-24s %-10s %-24s %8s %8s %6s %8s\n", "Source", "State", "Reason", "blocks", "without", "stock", "refused")
@@ -38,7 +38,7 @@ func (v *view) show(s sample, f *fleet, sources []qrand.Status, w *weather, rep 
 	}
 	fmt.Fprintf(&b, "\n  %.0f Reads/s   %.1f MB/s   %d Reads in all\n", reads, bytesRead, s.reads)
 	fmt.Fprintf(&b, "  resident %s   live heap %s   %d goroutines\n", mib(s.rss), mib(s.heap), s.goroutines)
-	fmt.Fprintf(&b, "  service: %d blocks issued, %d faults, %d outages, %d tokens\n", w.service.Issued(), faults, s.outages, s.rotations)
+	fmt.Fprintf(&b, "  service: %d blocks issued, %d faults, %d outages, %d tokens\n", sc.service.Issued(), faults, s.outages, s.rotations)
 	fmt.Fprintf(&b, "  clocks: %d notes  %s\n  failures: %d  %s\n", noted, note, failed, failure)
 	v.cfg.out.Write(b.Bytes())
 }

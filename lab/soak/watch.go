@@ -35,7 +35,7 @@ const (
 )
 
 // watch takes samples and shows them until ctx is done.
-func watch(ctx context.Context, cfg config, f *fleet, w *weather, rep *report) {
+func watch(ctx context.Context, cfg config, f *fleet, sc *scenario, rep *report) {
 	v := view{cfg: cfg}
 	last := make([]qrand.Status, len(f.members))
 	prev := time.Now()
@@ -45,7 +45,7 @@ func watch(ctx context.Context, cfg config, f *fleet, w *weather, rep *report) {
 		prev = now
 		s := sample{
 			at: now.Sub(rep.began), rss: readRSS(), heap: liveHeap(), goroutines: runtime.NumGoroutine(),
-			states: map[qrand.State]int{}, rotations: w.rotations.Load(), outages: w.outages.Load(),
+			states: map[qrand.State]int{}, rotations: sc.rotations.Load(), outages: sc.outages.Load(),
 		}
 		for i, m := range f.members {
 			st := m.src.Status()
@@ -60,9 +60,9 @@ func watch(ctx context.Context, cfg config, f *fleet, w *weather, rep *report) {
 			s.stock += int64(st.Stock)
 			s.states[st.State]++
 		}
-		_, s.spoiled = w.met()
+		_, s.spoiled = sc.counts()
 		rep.samples = append(rep.samples, s)
-		v.show(s, f, last, w, rep)
+		v.show(s, f, last, sc, rep)
 		if cfg.watch != nil {
 			cfg.watch(s)
 		}
