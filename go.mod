@@ -2,7 +2,7 @@ module example.com/qrand
 
 go 1.26.0
 
-// What the product needs.
+// What the library and the commands import.
 require (
 	filippo.io/keygen v1.0.0
 	github.com/cloudflare/circl v1.6.5
@@ -18,12 +18,13 @@ require (
 	golang.org/x/tools v0.52.0
 )
 
-// What only tests need.
+// What only tests import.
 require (
 	github.com/prometheus/client_model v0.6.3
 	pgregory.net/rapid v1.3.0
 )
 
+// What all of these import.
 require (
 	filippo.io/bigmod v0.1.1-0.20260103110540-f8a47775ebe5 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
