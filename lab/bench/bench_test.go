@@ -34,8 +34,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// TestReaders: each fills what it is given, anew each time, and what is ours
-// has a block in its key that is labelled Emulated.
+// TestReaders: each fills what it is given, with other bytes each time. Our Sources have
+// a block in their keys that is labelled Emulated.
 func TestReaders(t *testing.T) {
 	readers, closeAll, err := openReaders()
 	if err != nil {
@@ -118,7 +118,7 @@ func TestParseSpeed(t *testing.T) {
 	}
 }
 
-// TestOpenSSL: the openssl of this machine understands us.
+// TestOpenSSL: the openssl of this machine takes the flags.
 func TestOpenSSL(t *testing.T) {
 	ssl, err := findOpenSSL()
 	if err != nil {
@@ -129,7 +129,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// TestRun: the whole command, but for openssl and in short: a table and a plot,
+// TestRun: the whole command, without openssl and in short: a table and a plot,
 // with each reader and the machine named in both.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()

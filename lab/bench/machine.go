@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// machine says in one line where this runs: figures mean nothing without it.
+// machine describes this machine in one line: figures mean nothing without it.
 func machine() string {
 	return fmt.Sprintf("%s, %d CPUs%s, %s/%s, %s",
 		cpuName(), runtime.NumCPU(), vectors(), runtime.GOOS, runtime.GOARCH, runtime.Version())
@@ -45,7 +45,7 @@ func vectors() string {
 	return ""
 }
 
-// load is what else the machine does, where the system tells.
+// load is the load average, if the system tells it.
 func load() string {
 	text, _ := os.ReadFile("/proc/loadavg")
 	if fields := strings.Fields(string(text)); len(fields) > 0 {

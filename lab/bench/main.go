@@ -44,7 +44,7 @@ func run(w io.Writer, ssl *openSSL, dir string, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	// What the load is afterwards is mostly ourselves.
+	// Afterwards, most of the load is this program.
 	fmt.Fprintf(w, "%s. Load average before: %s. In parentheses: speed as a multiple of %s's.\n", machine(), before, baseline)
 	fmt.Fprintf(w, "\nMedian of %d bursts:\n\n%s", len(rows[0].ns[0]), table(rows, median))
 	fmt.Fprintf(w, "\nFastest burst:\n\n%s", table(rows, fastest))

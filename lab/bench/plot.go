@@ -76,7 +76,7 @@ func drawSVG(rows []row, machine string) ([]byte, error) {
 		p.Add(line, points)
 		entries = append(entries, entry{r.name, line.XYs[len(sizes)-1].Y, []plot.Thumbnailer{line, points}})
 	}
-	// The legend's order is that of the lines' right ends.
+	// The legend has the order in which the lines end at the right.
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		if a.atLarge > b.atLarge {
 			return -1
@@ -98,7 +98,7 @@ func drawSVG(rows []row, machine string) ([]byte, error) {
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err
 	}
-	// Few machines have this font; the others have one of its width.
+	// Few machines have this font; the others have one that is as wide.
 	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"),
 		[]byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), nil
 }

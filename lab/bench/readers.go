@@ -64,8 +64,8 @@ func openReaders() (readers []reader, closeAll func(), err error) {
 	), closeAll, nil
 }
 
-// openSource returns a Source with a block in its key that reseeds by the
-// clock alone, as it would for somebody who reads little.
+// openSource returns a Source with a block in its key that reseeds only by the clock, as
+// it does for a program that reads little.
 func openSource(mix qrand.Mix) (*qrand.Source, error) {
 	s, err := qrand.New(qrand.Config{
 		Blocks:      memory{},
@@ -102,8 +102,8 @@ func (memory) Blocks(_ context.Context, n int) ([]qrypt.Block, error) {
 }
 
 // A keystream XORs a cipher's stream over what it is to fill, as openssl speed
-// does. That makes no random number generator: it has one key for good, and
-// may be used by one goroutine at a time.
+// does. That makes no random number generator: its key never changes before the counter
+// runs over, and one goroutine at a time may use it.
 type keystream struct {
 	open   func() (cipher.Stream, error)
 	stream cipher.Stream

@@ -25,7 +25,7 @@ const (
 // TestScratch runs the image as well as it can be without a container engine: in a
 // root directory with nothing but what the Dockerfile copies and the Deployment
 // mounts, as the Deployment's user, with its arguments, fed by an emulator whose CA
-// takes the place of the world's.
+// stands for the public ones.
 func TestScratch(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root may change the root directory")
@@ -50,7 +50,7 @@ func TestScratch(t *testing.T) {
 	copyFile(t, filepath.Join(work, "emulator.pem"), filepath.Join(root, caPath), 0o644)
 	copyFile(t, program, filepath.Join(root, "qrand"), 0o755)
 
-	// What is mounted: what a Secret has is root's, and the group may read it.
+	// The mounts: the files of a Secret belong to root, and the group may read them.
 	m := readManifest(t)
 	pod := m.deployment.Spec.Template.Spec
 	relay := pod.Containers[0]

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// A build takes longer than most tests. So all mutants of a file's functions are
-// put into one: each is a copy of its function, and the function, asked for a
-// mutant by its number, calls that one instead.
+// A build takes longer than most tests. So one build has all mutants of a file's
+// functions in it: each is a copy of its function with one change. The function itself
+// calls the copy whose number the environment names.
 
 // selector is the file that reads the number.
 const selector = `package %s
@@ -24,8 +24,8 @@ var mutant_, _ = strconv.Atoi(os.Getenv("` + selectorEnv + `"))
 
 const selectorEnv = "MUTANT"
 
-// batchable reports whether a call of the function can be passed on: it is
-// neither generic nor variadic, and what it takes has names.
+// batchable reports whether the function can pass its call on to a copy: it is neither
+// generic nor variadic, and its parameters have names.
 func (m mutant) batchable() bool {
 	if m.decl == nil || m.decl.Type.TypeParams != nil {
 		return false
@@ -47,8 +47,8 @@ func (m mutant) batchable() bool {
 	return true
 }
 
-// batch returns the source with all of the mutants in it, which count from 1, and
-// which mutant each line from a certain one on belongs to.
+// batch returns the source with all of the mutants in it, numbered from 1. The copies
+// begin in line first; lines has for each line from there the mutant that it belongs to.
 func batch(source []byte, all []mutant) (text []byte, first int, lines []int) {
 	calls := map[*ast.FuncDecl]string{}
 	var copies bytes.Buffer

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestCommand: over a file with a function of each form that takes a detour, the
-// command lists the mutants, prints those that no test notices, and sums up; the line
-// that argues for one is heeded.
+// TestCommand: for a file with a function that can be batched and one that cannot, the
+// command lists the mutants, prints those that no test notices, and sums up. It does not
+// try a mutant that is argued for.
 func TestCommand(t *testing.T) {
 	aModule(t, `package m
 
@@ -36,7 +36,7 @@ func TestTotal(t *testing.T) {
 }
 `)
 	defer func(saved string) { survivors = saved }(survivors)
-	survivors = "m\ttotal\treturn c => nothing\tit does not compile, but who reads this is spared it\n"
+	survivors = "m\ttotal\treturn c => nothing\tit does not compile\n"
 	const minus = "m\t(*count).add\tc.n += n => c.n -= n"
 	for _, c := range []struct {
 		args   string
@@ -68,20 +68,20 @@ func TestTotal(t *testing.T) {
 	}
 }
 
-// TestGone: what is argued for and is no mutant of the files any more is reported before
+// TestGone: an argument about something that is no mutant any more is reported before
 // any test is run.
 func TestGone(t *testing.T) {
 	aModule(t, "package m\n\nfunc f() int { return 1 }\n", "package m\n")
 	defer func(saved []string, argued string) { files, survivors = saved, argued }(files, survivors)
 	files, survivors = []string{"."}, "m\tf\treturn 1 => return 2\twhy\nm\tf\treturn 3 => return 4\twhy\n"
 	var stdout, stderr bytes.Buffer
-	if code := command([]string{"-C", "."}, &stdout, &stderr); code != 1 || stdout.Len() > 0 || !strings.HasSuffix(stderr.String(), "?\nm\tf\treturn 3 => return 4\n") {
+	if code := command([]string{"-C", "."}, &stdout, &stderr); code != 1 || stdout.Len() > 0 || !strings.HasSuffix(stderr.String(), "now\nm\tf\treturn 3 => return 4\n") {
 		t.Errorf("ends with %d and\n%s%s", code, stdout.String(), stderr.String())
 	}
 }
 
-// TestBroken: files, tests and arguments with which there is nothing to be found out
-// are errors that say why, and count for nothing.
+// TestBroken: the command ends with an error that says why if the files, the tests or
+// survivors.txt are such that nothing can be found out.
 func TestBroken(t *testing.T) {
 	aModule(t, "package m\n\nfunc f() int { return 1 }\n", "package m\n\nimport \"testing\"\n\nfunc TestF(t *testing.T) { t.Error(\"always\") }\n")
 	defer func(saved string) { survivors = saved }(survivors)

@@ -1,14 +1,14 @@
-// Mutate asks of the tests whether they would notice: it changes one thing at a
-// time in the files that make and feed the generators, and runs the tests over
-// each change. By hand, for it takes an hour, from the folder lab:
+// Command mutate finds out whether the tests would notice a mistake. It changes one
+// thing at a time in the files that make and feed the generators, and runs the tests
+// with each change. It takes an hour. Start it in the folder lab:
 //
 //	go run ./mutate
 //	go run ./mutate drbg.go shard.go
 //
-// A change that the tests let pass is printed, and is either a test that is
-// missing, or a change that does no harm and belongs into survivors.txt, with
-// the reason. It ends with 1 if there is one that is neither. No file is edited:
-// the changed ones are laid over the real ones (go help build, -overlay).
+// It prints each change that no test notices, and ends with 1 if there is one. Then
+// either a test is missing, or the change does no harm and belongs in survivors.txt,
+// with the reason. No file is edited: the changed ones are laid over the real ones
+// (go help build, -overlay).
 package main
 
 import (
@@ -26,9 +26,8 @@ import (
 	"time"
 )
 
-// files are the ones that matter: the generator, its locks, the seed and when it
-// comes, whom it is asked of and when, and what judges a block. A folder stands for
-// all of its files.
+// files are the ones that matter: the generators and their locks, the seed, the reseeder,
+// the supply of blocks and the health tests. A folder stands for all of its files.
 var files = []string{"drbg.go", "shard.go", "reseed.go", "fallback.go", "internal/supply", "internal/health", "internal/clock"}
 
 // survivors lists mutants that do no harm. A line has four fields between tabs:
@@ -45,11 +44,11 @@ func command(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	root := flags.String("C", "..", "the root `directory` of the module whose files are changed")
 	parallel := flags.Int("parallel", 2, "mutants at a time")
-	timeout := flags.Duration("timeout", time.Minute, "for the tests of one mutant; no end in it counts as killed")
-	only := flags.String("run", "", "run the tests that match this alone, to see what they are worth")
-	match := flags.String("match", "", "try the mutants alone whose lines in survivors.txt would match this regular expression")
+	timeout := flags.Duration("timeout", time.Minute, "how long the tests of one mutant may take; one that takes longer counts as killed")
+	only := flags.String("run", "", "run only the tests that match this `expression`")
+	match := flags.String("match", "", "try only the mutants whose lines in survivors.txt would match this regular `expression`")
 	list := flags.Bool("list", false, "list the mutants and end")
-	verbose := flags.Bool("v", false, "print each mutant's fate")
+	verbose := flags.Bool("v", false, "print the outcome of each mutant")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -80,7 +79,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	if gone := withoutMutant(argued, all); flags.NArg() == 0 && !*list && len(gone) > 0 {
-		fmt.Fprintf(stderr, "survivors.txt argues for what is not among the mutants: has it changed, or is it in another file than these: %s?\n%s\n", strings.Join(files, ", "), strings.Join(gone, "\n"))
+		fmt.Fprintf(stderr, "survivors.txt argues for these, which are no mutants of %s: look at the argument again, or add the file in which they are now\n%s\n", strings.Join(files, ", "), strings.Join(gone, "\n"))
 		return 1
 	}
 	all = slices.DeleteFunc(all, func(m mutant) bool { return !matches.MatchString(m.name()) })
@@ -90,9 +89,9 @@ func command(args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	t := tester{only: *only, timeout: *timeout, report: func(m mutant, f fate) {
-		if *verbose || f.fate == survived {
-			fmt.Fprintf(stdout, "%s:%d: %s%s\n%s\n", m.file, m.line, f.fate, f.by, m.name())
+	t := tester{only: *only, timeout: *timeout, report: func(m mutant, o outcome) {
+		if *verbose || o.what == survived {
+			fmt.Fprintf(stdout, "%s:%d: %s%s\n%s\n", m.file, m.line, o.what, o.by, m.name())
 		}
 	}}
 	unexplained, err := tryAll(t, all, argued, *parallel, stdout)
@@ -106,8 +105,8 @@ func command(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// tryAll finds the fates of all mutants except those that are argued for, sums them
-// up, and returns how many survive unexplained.
+// tryAll tries all mutants except those that are argued for, prints the sums, and
+// returns how many survive unexplained.
 func tryAll(t tester, all []mutant, argued map[string]string, parallel int, stdout io.Writer) (_ int, err error) {
 	if t.dir, err = os.MkdirTemp("", "mutate"); err != nil {
 		return 0, err
@@ -125,12 +124,12 @@ func tryAll(t tester, all []mutant, argued map[string]string, parallel int, stdo
 		byFile[m.file] = append(byFile[m.file], m)
 	}
 	for _, file := range slices.Sorted(maps.Keys(byFile)) {
-		fates, err := t.try(file, byFile[file], parallel)
+		outcomes, err := t.try(file, byFile[file], parallel)
 		if err != nil {
 			return 0, err
 		}
-		for _, f := range fates {
-			counts[f.fate]++
+		for _, o := range outcomes {
+			counts[o.what]++
 		}
 	}
 	fmt.Fprintf(stdout, "%d mutants, %d killed, %d argued, %d unexplained; %d more do not compile (%v)\n",
@@ -160,7 +159,7 @@ func mutantsOf(files []string, root string) (all []mutant, err error) {
 	return all, nil
 }
 
-// goFiles are a folder's files with Go in them, except its tests.
+// goFiles lists the Go files of a folder, without its tests.
 func goFiles(root, folder string) (files []string) {
 	found, _ := filepath.Glob(filepath.Join(root, folder, "*.go")) // this pattern is not malformed
 	for _, path := range found {
@@ -171,8 +170,8 @@ func goFiles(root, folder string) (files []string) {
 	return files
 }
 
-// withoutMutant lists what is argued for and is none of the mutants: a change of what it
-// is about needs the argument to be looked at again.
+// withoutMutant lists the names that are argued for and that no mutant has. What they
+// were about has changed, so somebody must look at the argument again.
 func withoutMutant(argued map[string]string, all []mutant) []string {
 	gone := maps.Clone(argued)
 	for _, m := range all {
@@ -181,7 +180,7 @@ func withoutMutant(argued map[string]string, all []mutant) []string {
 	return slices.Sorted(maps.Keys(gone))
 }
 
-// parseSurvivors reads survivors.txt: the reasons by mutants' names.
+// parseSurvivors reads survivors.txt, and returns the reasons by the names of mutants.
 func parseSurvivors(text string) (map[string]string, error) {
 	argued := map[string]string{}
 	for i, line := range strings.Split(text, "\n") {

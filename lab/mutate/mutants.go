@@ -19,16 +19,16 @@ type mutant struct {
 	function string // or the first name of the declaration
 	line     int
 	change   string // what is changed, before and after
-	wider    string // the same with the whole statement, as far as it is in one line
+	wider    string // the same with the whole statement, if that is in one line
 	begin    int    // offsets of what text replaces
 	end      int
 	text     string
 	decl     *ast.FuncDecl // nil: not in a function
 }
 
-// name tells mutants apart. It is the same after the function has moved within its
-// package, or something else in it has changed; it is another one after what the mutant
-// changes has changed.
+// name tells mutants apart. It stays the same when the function moves within its package
+// and when something else in the function changes. It becomes another one when the
+// expression or statement that the mutant changes is edited.
 func (m mutant) name() string { return m.pkg + "\t" + m.function + "\t" + m.change }
 
 // swaps are the operators and what stands in for them: a comparison's negation
@@ -76,9 +76,9 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 	function := ""
 	var decl *ast.FuncDecl
 	offset := func(p token.Pos) int { return fset.Position(p).Offset }
-	var parents []ast.Node // of the node that is visited, which is the last
-	// around is what a node is part of, in levels at most: a line of a statement or of
-	// its header, not more.
+	var parents []ast.Node // from the declaration down to the node that is visited
+	// around returns the node that n is part of, so many levels up at most. It stays in
+	// the line, and in the statement or in its header.
 	around := func(n ast.Node, levels int) ast.Node {
 		for _, parent := range slices.Backward(parents) {
 			switch parent.(type) {
@@ -95,7 +95,7 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 		}
 		return n
 	}
-	put := func(shown ast.Node, from, to token.Pos, text string) { // shown is what the name has of it
+	put := func(shown ast.Node, from, to token.Pos, text string) { // shown is what the name tells of
 		begin, end := offset(from), offset(to)
 		wider := around(shown, math.MaxInt)
 		all = append(all, mutant{
@@ -111,7 +111,7 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 			decl:     decl,
 		})
 	}
-	part := func(n ast.Node) ast.Node { // by itself a word or a number says too little
+	part := func(n ast.Node) ast.Node { // alone, a word or a number says too little
 		if _, element := parents[max(0, len(parents)-2)].(*ast.CompositeLit); element {
 			return n
 		}
@@ -227,8 +227,8 @@ func mutants(file string, source []byte) (all []mutant, err error) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b mutant) int { return cmp.Compare(a.line, b.line) })
-	// Where two have the same name, both get a longer one, and then a number. So a change
-	// that comes to look like another takes its name from nobody.
+	// Mutants with the same name get a longer one, and if need be "1 of 2". So new code
+	// that looks the same never takes the name, and the argument, of an old mutant.
 	names := countNames(all)
 	for i, m := range all {
 		if names[m.name()] > 1 {
@@ -270,8 +270,8 @@ func mentionsText(v *ast.ValueSpec) bool {
 	return false
 }
 
-// change shows source[from:to] before and after source[begin:end] becomes text: in one
-// line, and of what is left out as a whole no more than the first.
+// change shows source[from:to] before and after source[begin:end] becomes text, in one
+// line. Of a statement that is left out it shows only the first line.
 func change(source []byte, from, to, begin, end int, text string) string {
 	oneLine := func(s string) string { return strings.Join(strings.Fields(s), " ") }
 	before := string(source[from:to])

@@ -110,9 +110,9 @@ func TestSurvivors(t *testing.T) {
 	}
 }
 
-// TestNames: what is argued for keeps its name when its function moves to another file
-// or another line, and when something else in it changes; not when it changes itself, or
-// when something comes to look like it.
+// TestNames: a mutant keeps its name when its function moves to another file or line,
+// and when something else in the function changes. It loses it when what it changes is
+// edited, and when something new looks the same.
 func TestNames(t *testing.T) {
 	const function = `
 func (s *sum) add(n, least int) bool {
@@ -181,7 +181,7 @@ func (s *sum) add(n, least int) bool {
 }
 
 // TestTry: in a module of its own, a mutant that a test kills, one that none does,
-// one that would run for ever, and one that does not compile.
+// one that would run without end, and one that does not compile.
 func TestTry(t *testing.T) {
 	aModule(t, "package m\n\nvar least = 3\n\nfunc f(n int) (sum int) {\n\tfor n > 0 {\n\t\tsum += n\n\t\tn--\n\t}\n\treturn sum\n}\n",
 		"package m\n\nimport \"testing\"\n\nfunc TestF(t *testing.T) {\n\tif f(2) != 3 || f(2) < least {\n\t\tt.Error(f(2))\n\t}\n}\n")
@@ -195,12 +195,12 @@ func TestTry(t *testing.T) {
 		if len(chosen) != len(wants) {
 			t.Fatalf("%d of the mutants wanted, want %d", len(chosen), len(wants))
 		}
-		fates, err := tester{dir: t.TempDir(), timeout: timeout, report: func(mutant, fate) {}}.try("m.go", chosen, 2)
+		outcomes, err := tester{dir: t.TempDir(), timeout: timeout, report: func(mutant, outcome) {}}.try("m.go", chosen, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i, m := range chosen {
-			if got := fates[i].fate + fates[i].by; !strings.HasPrefix(got, wants[m.change]) {
+			if got := outcomes[i].what + outcomes[i].by; !strings.HasPrefix(got, wants[m.change]) {
 				t.Errorf("%s: %s, want %s", m.change, got, wants[m.change])
 			}
 		}

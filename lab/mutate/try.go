@@ -23,7 +23,7 @@ const (
 	doesNotBuild = "does not compile"
 )
 
-type fate struct{ fate, by string }
+type outcome struct{ what, by string }
 
 // slow are tests that take a second or more, or a go command: run last.
 const slow = "^(TestStorm|TestReplaceReader|TestDependencies|TestCustomReaderHonored|TestDump|TestDisasterStartedAtOnce|TestMachine|TestNothingReadIsKept|TestPromises|TestFleetStarts|TestHerd|TestBusyFleet|TestAnothersRefusal)$"
@@ -34,12 +34,12 @@ type tester struct {
 	dir     string
 	only    string // the tests to run; empty: all
 	timeout time.Duration
-	report  func(mutant, fate) // is told each as it is known, not at the same time
+	report  func(mutant, outcome) // is called for each, one at a time
 }
 
 // try finds the outcomes of a file's mutants.
-func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
-	fates := make([]fate, len(all))
+func (t tester) try(file string, all []mutant, parallel int) ([]outcome, error) {
+	outcomes := make([]outcome, len(all))
 	source, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -52,8 +52,8 @@ func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 			alone = append(alone, i)
 		}
 	}
-	// All together, but for those that do not compile; were there none, the file as it
-	// is, for its tests to pass.
+	// All together, except those that do not compile. If there are none this builds the
+	// file as it is, whose tests must pass.
 	var binaries []binary
 	for {
 		var chosen []mutant
@@ -78,24 +78,24 @@ func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 		var rest []int
 		for n, i := range together {
 			if bad[n] {
-				fates[i] = fate{doesNotBuild, ""}
-				t.report(all[i], fates[i])
+				outcomes[i] = outcome{doesNotBuild, ""}
+				t.report(all[i], outcomes[i])
 			} else {
 				rest = append(rest, i)
 			}
 		}
 		together = rest
 	}
-	if f, err := t.run(binaries, 0); err != nil || f.fate == killed {
-		return nil, fmt.Errorf("the tests fail without a mutant%s (%v)", f.by, err)
+	if o, err := t.run(binaries, 0); err != nil || o.what == killed {
+		return nil, fmt.Errorf("the tests fail without a mutant%s (%v)", o.by, err)
 	}
 
 	var mu sync.Mutex
-	is := func(i int, f fate) {
+	record := func(i int, o outcome) {
 		mu.Lock()
 		defer mu.Unlock()
-		fates[i] = f
-		t.report(all[i], f)
+		outcomes[i] = o
+		t.report(all[i], o)
 	}
 	jobs := make(chan func() error)
 	failed := make(chan error, len(all))
@@ -111,8 +111,8 @@ func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 	}
 	for n, i := range together {
 		jobs <- func() error {
-			f, err := t.run(binaries, n+1)
-			is(i, f)
+			o, err := t.run(binaries, n+1)
+			record(i, o)
 			return err
 		}
 	}
@@ -122,11 +122,11 @@ func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 			name := fmt.Sprint(i)
 			binaries, out, err := t.build(name, file, bytes.Join([][]byte{source[:m.begin], []byte(m.text), source[m.end:]}, nil))
 			if err != nil {
-				is(i, fate{doesNotBuild, ": " + out})
+				record(i, outcome{doesNotBuild, ": " + out})
 				return nil
 			}
-			f, err := t.run(binaries, 0)
-			is(i, f)
+			o, err := t.run(binaries, 0)
+			record(i, o)
 			os.RemoveAll(filepath.Join(t.dir, name))
 			return err
 		}
@@ -137,17 +137,17 @@ func (t tester) try(file string, all []mutant, parallel int) ([]fate, error) {
 	case err := <-failed:
 		return nil, err
 	default:
-		return fates, nil
+		return outcomes, nil
 	}
 }
 
-// errorLine is how the compiler says where.
+// errorLine matches the place in an error of the compiler.
 var errorLine = regexp.MustCompile(`(?m)^[^ :]+\.go:(\d+):`)
 
-// A binary is a package's tests, built.
+// A binary is the test binary of a package.
 type binary struct{ path, dir string }
 
-// build builds the tests with text in a file's place.
+// build builds the tests with text in the place of a file.
 func (t tester) build(name, file string, text []byte) (binaries []binary, out string, err error) {
 	dir := filepath.Join(t.dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -197,7 +197,7 @@ func (t tester) build(name, file string, text []byte) (binaries []binary, out st
 var packageLine = regexp.MustCompile(`(?m)^package (\w+)$`)
 
 // run runs the tests with a mutant chosen, or none.
-func (t tester) run(binaries []binary, number int) (fate, error) {
+func (t tester) run(binaries []binary, number int) (outcome, error) {
 	type run struct {
 		which   string
 		timeout time.Duration
@@ -209,11 +209,11 @@ func (t tester) run(binaries []binary, number int) (fate, error) {
 	for _, b := range binaries {
 		for _, r := range runs {
 			if failed, by, err := runOne(b, r.which, number, r.timeout); failed || err != nil {
-				return fate{killed, by}, err
+				return outcome{killed, by}, err
 			}
 		}
 	}
-	return fate{survived, ""}, nil
+	return outcome{survived, ""}, nil
 }
 
 // runOne reports whether a test failed, and the first that says so.
@@ -230,7 +230,7 @@ func runOne(b binary, which string, number int, timeout time.Duration) (failed b
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) && ctx.Err() == nil {
-		return false, "", err // not the mutant's doing
+		return false, "", err // the mutant did not do this
 	}
 	for _, line := range strings.Split(string(out), "\n") {
 		if name, ok := strings.CutPrefix(line, "--- FAIL: "); ok {

@@ -1,9 +1,9 @@
-// Command page holds what a browser showed of a relay's status page against what
+// Command page compares what a browser showed of a relay's status page with what
 // /metrics said at the same time. The script run starts it:
 //
 //	page PAGE METRICS
 //
-// PAGE is the document as the browser had it, METRICS the text of /metrics.
+// PAGE is the document in the browser, METRICS the text of /metrics.
 package main
 
 import (
@@ -69,8 +69,8 @@ func compare(page, metrics string) (compared int, errs []error) {
 
 var tag = regexp.MustCompile(`<[^>]*>`)
 
-// text is that of the element with an id, up to its end: it has none of its own
-// kind in it.
+// text returns the text of the element with an id. The element must not contain another
+// of its kind.
 func text(page, id string) string {
 	m := regexp.MustCompile(`<(\w+)[^>]* id="` + id + `"[^>]*>`).FindStringSubmatchIndex(page)
 	if m == nil {
@@ -84,7 +84,7 @@ func number(s string) string { return strings.ReplaceAll(s, ",", "") }
 
 var row = regexp.MustCompile(`<tr[^>]*>.*?<code>(.*?)</code>.*?<td>([0-9,]+)</td>`)
 
-// rows are a table's, each a word and how often it was the result.
+// rows returns the rows of a table, each a word and how often it was the result.
 func rows(page, id string) map[string]int64 {
 	found := map[string]int64{}
 	_, table, _ := strings.Cut(page, ` id="`+id+`"`)
@@ -97,7 +97,7 @@ func rows(page, id string) map[string]int64 {
 
 var line = regexp.MustCompile(`(?m)^([a-z_]+)(\{.*\})? ([0-9.e+]+)$`)
 
-// sum adds a metric up by one of its labels; without a label, all.
+// sum adds up a metric for each value of one of its labels, or all of it without a label.
 func sum(metrics, name, label string) map[string]int64 {
 	found := map[string]int64{}
 	value := regexp.MustCompile(`[{,]` + label + `="([^"]*)"`)

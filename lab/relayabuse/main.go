@@ -50,7 +50,7 @@ type trial struct {
 	duration    time.Duration
 }
 
-// run returns false if the good client was not served each time.
+// run reports whether the good client was served each time.
 func (t *trial) run(name string) bool {
 	attacker := t.target
 	t.target.From, attacker.From = "127.0.0.2", "127.0.0.1"

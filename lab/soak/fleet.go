@@ -17,8 +17,8 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// readSizes are what readers ask for: below and above the places where a Source
-// does something else.
+// readSizes are what readers ask for: below and above the sizes at which a Source does
+// something else.
 var readSizes = []int{1, 16, 32, 33, 48, 64, 1000, 4096, 4097, 70_001}
 
 // A good reader never gives as many zeros as this.
@@ -91,7 +91,7 @@ func newFleet(cfg config, sc *scenario, rep *report) (*fleet, error) {
 	return f, nil
 }
 
-// counted is the client's endpoints, with the blocks counted that they hand out.
+// counted returns the endpoints of the client, which count the blocks that they give.
 func (m *member) counted(client *qrypt.Client) qrand.BlockSource {
 	var all []qrand.BlockSource
 	for _, each := range client.Each() {
@@ -170,9 +170,8 @@ func (f *fleet) check(m *member, p []byte, n int, err error, mixed *time.Time) {
 	}
 }
 
-// windows remembers how Reads began, the last ones of tens of thousands, in
-// memory that does not grow: a window that falls on the place of another takes
-// it.
+// windows remembers how the last tens of thousands of Reads began. Its memory does not
+// grow: a window replaces the one that was in its place.
 type windows struct {
 	places [1 << 16]struct {
 		sync.Mutex

@@ -41,7 +41,7 @@ func (plainBlocks) Blocks(context.Context, int) ([]qrypt.Block, error) {
 	return []qrypt.Block{block}, err
 }
 
-// TestAccount: each sum that does not come out is a failure, and nothing else is.
+// TestAccount: each sum that does not agree is a failure, and nothing else is.
 func TestAccount(t *testing.T) {
 	defer func(saved time.Duration) { closeLimit = saved }(closeLimit)
 	f, sc := newTestFleet(t)
@@ -82,8 +82,8 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-// TestClosed: a Source that is not closed when it should be is found out, and one
-// that is when it should not.
+// TestClosed: a Source that is open when it should be closed is a failure, and one that
+// is closed when it should be open.
 func TestClosed(t *testing.T) {
 	f, sc := newTestFleet(t)
 	f.checkClosed(sc.rep)

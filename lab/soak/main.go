@@ -1,6 +1,5 @@
-// Command soak reads from Sources for hours, while the emulated service fails
-// them in every way it knows, and says at the end whether anything went wrong,
-// leaked or grew:
+// Command soak reads from Sources for hours, while the emulated service fails in every
+// way that it knows. At the end it says whether anything went wrong, leaked or grew:
 //
 //	go run ./soak -d 1h
 //
@@ -32,7 +31,7 @@ func main() {
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr, term.IsTerminal(int(os.Stdout.Fd()))))
 }
 
-// command is the program, but for signals; it returns the exit code.
+// command is the program without signals; it returns the exit code.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer, terminal bool) int {
 	cfg := config{out: stdout, screen: terminal}
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A report is what came of a soak.
+// A report is the result of a soak.
 type report struct {
 	cfg   config
 	began time.Time
@@ -18,7 +18,7 @@ type report struct {
 	mu       sync.Mutex
 	failures []string // the first of them
 	failed   int64
-	notes    []string // what is not a failure: the clocks'; the first of them
+	notes    []string // what is worth knowing and no failure; the first of them
 	noted    int64
 
 	samples                                 []sample

@@ -12,7 +12,7 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// A config says what to do to the Sources, and what to make of it. The flags
+// A config says what happens to the Sources, and what counts as a failure. The flags
 // are its documentation.
 type config struct {
 	duration, warmup, interval time.Duration
@@ -30,8 +30,8 @@ type config struct {
 
 	// For tests.
 	wrap  func(io.Reader) io.Reader // around each reader's Source; nil: none
-	watch func(sample)              // is told of each; nil: nobody
-	kinds []qrypttest.Kind          // of fault; nil: RandomScript's
+	watch func(sample)              // is called with each; nil: none
+	kinds []qrypttest.Kind          // of fault; nil: those of RandomScript
 }
 
 // check completes the configuration, or says what is wrong with it.

@@ -16,7 +16,7 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// short is a configuration for a soak of a moment, which says nothing of memory.
+// short is a configuration for a short soak, which says nothing of memory.
 func short(t *testing.T) config {
 	cfg := config{
 		duration: 3 * time.Minute, interval: 50 * time.Millisecond, readers: 18, rate: 500, faults: 0.25,

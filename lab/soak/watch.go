@@ -12,7 +12,7 @@ import (
 	"example.com/qrand"
 )
 
-// A sample is how things were at a moment.
+// A sample is what was measured at one moment.
 type sample struct {
 	at         time.Duration // since the start
 	rss, heap  int64         // bytes; an rss of -1 is not known on this system
@@ -27,8 +27,8 @@ type sample struct {
 	outages    int64
 }
 
-// jumpLeast is by how much the clocks must differ to be reported; lateLeast by
-// how much a sample must be late.
+// The clocks are reported if they differ by jumpLeast, a sample if it is late by
+// lateLeast.
 const (
 	jumpLeast = 100 * time.Millisecond
 	lateLeast = 2 * time.Second
@@ -69,8 +69,8 @@ func watch(ctx context.Context, cfg config, f *fleet, sc *scenario, rep *report)
 	}
 }
 
-// noteClock compares how long an interval was by the clock that only runs with
-// what the wall clock says, which people and time servers set.
+// noteClock compares how long an interval was by the monotonic clock and by the wall
+// clock, which people and time servers set.
 func (rep *report) noteClock(ran, wall, interval time.Duration) {
 	if jump := wall - ran; jump.Abs() >= jumpLeast {
 		rep.note("the wall clock jumped by %v", jump.Round(time.Millisecond))

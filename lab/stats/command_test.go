@@ -112,7 +112,7 @@ func TestVerdicts(t *testing.T) {
 		{"rngtest finds too much", map[string]string{"rngtest": strings.Replace(scripts["rngtest"], "83", "104", 1)}, []string{`a fault: ["rngtest on MixXOR"]`}},
 		{"rngtest finds too little", map[string]string{"rngtest": strings.Replace(scripts["rngtest"], "83", "63", 1)}, []string{`a fault: ["rngtest on MixXOR"]`}},
 		{"ent finds fault", map[string]string{"ent": `echo "would exceed this value more than 99.99 percent of the times."`}, []string{`a fault: ["ent on MixXOR"]`}},
-		{"ent finds nothing", map[string]string{"ent": `echo "would exceed this value 50.00 percent of the times."`}, []string{"so their word counts for nothing: [\"ent\"]"}},
+		{"ent finds nothing", map[string]string{"ent": `echo "would exceed this value 50.00 percent of the times."`}, []string{"so that they pass the others says nothing: [\"ent\"]"}},
 		{"nothing is found", map[string]string{
 			"ent":       `echo "would exceed this value 50.00 percent of the times."`,
 			"rngtest":   strings.ReplaceAll(scripts["rngtest"], "spoiled*", "none"),
@@ -132,7 +132,7 @@ func TestVerdicts(t *testing.T) {
 		{"ent says something else", map[string]string{"ent": "echo hello"}, []string{"ent printed no chi-square:\nhello"}},
 	} {
 		onPath(t, c.scripts)
-		// As little as can be a fault.
+		// The smallest size in which a fault can be found.
 		small := size{tests: []test{{"-d 0", 1}}, blocks: 500_000, entRuns: 5}
 		trials := newTrials(ownName, "MixXOR", small)
 		for _, stream := range spoiled {

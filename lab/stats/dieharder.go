@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// A test is one of dieharder's: its arguments, and about how many seconds it takes.
+// A test is a test of dieharder: its arguments, and about how many seconds it takes.
 type test struct {
 	args    string
 	seconds int
 }
 
-// dieharder -a takes the better part of an hour for one stream, most of it for the
-// same tests with other parameters (33 lagged sums, 12 bit distributions). These are
-// all of its kinds, each with few parameters, but for those that `dieharder -l` calls
-// suspect (-d 5, 6, 7) or tells not to use (-d 14).
+// dieharder -a takes most of an hour for one stream, because it runs the same tests with
+// many parameters (33 lagged sums, 12 bit distributions). These are all kinds of tests,
+// each with few parameters, without those that `dieharder -l` calls suspect (-d 5, 6, 7)
+// or says not to use (-d 14).
 var fullTests = []test{
 	{"-d 0", 1}, {"-d 1", 4}, {"-d 2", 14}, {"-d 3", 3}, {"-d 4", 1}, {"-d 8", 1}, {"-d 9", 3}, {"-d 10", 1},
 	{"-d 11", 1}, {"-d 12", 2}, {"-d 13", 5}, {"-d 15", 1}, {"-d 16", 3}, {"-d 17", 90},
@@ -40,11 +40,11 @@ var selfCheckTests = []test{{"-d 0", 1}, {"-d 2 -p 25", 4}, {"-d 4", 1}, {"-d 8"
 // fresh bytes. A result that is FAILED twice is a fault, and so is one that is not
 // PASSED in maxRuns: chance does the second once in 10^8.
 //
-// (To make a weak result clearer with more samples, as dieharder's -Y 1 and -m do,
-// is no help: some of its tests then fail for AES, too.)
+// (More samples, as -Y 1 and -m take, do not make a weak result clearer: some of the
+// tests then fail for AES, too.)
 const maxRuns = 4
 
-// A result is a line of dieharder's, in all runs of a test.
+// A result is a line that dieharder prints, in all runs of a test.
 type result struct {
 	name   string // as printed, with the n-tuple
 	passed bool
@@ -96,7 +96,7 @@ func dieharder(open opener, stream string, tests []test) *trial {
 	return t
 }
 
-// fault says what the verdict on the result is, after as many runs as there were.
+// fault reports whether the result is a fault, after all runs.
 func (r *result) fault() bool { return r.failed >= 2 || !r.passed }
 
 // undecided reports whether another run is needed.

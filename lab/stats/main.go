@@ -1,7 +1,6 @@
 // Command stats feeds the streams of qrand to other people's statistical tests
-// (dieharder, ent, rngtest), judges what they say by their own rules, and holds them to
-// finding fault with generators that were spoiled on purpose.
-// The script run starts it.
+// (dieharder, ent, rngtest), and judges what they say by their own rules. They must find
+// fault with generators that were spoiled on purpose. The script run starts it.
 //
 // Tests like these find a broken implementation: a buffer handed out twice, a stuck
 // lane, a counter that shows. That a stream passes them says nothing about whether
@@ -32,7 +31,7 @@ func main() {
 	os.Exit(command(ctx, openStream, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// command is the program, but for signals; it returns the exit code.
+// command is the program without signals; it returns the exit code.
 func command(ctx context.Context, open opener, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("stats", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -68,7 +67,7 @@ type job struct {
 	run    func(context.Context) error
 }
 
-// A verdict is a tool's on a stream.
+// A verdict is what a tool finds of a stream.
 type verdict struct {
 	fault   bool
 	figures string
@@ -165,7 +164,7 @@ func report(trials []*trial, stdout io.Writer) error {
 		err = fmt.Errorf("a fault: %q", faults)
 	}
 	if missed != nil {
-		err = errors.Join(err, fmt.Errorf("the tools do not find what they should, so their word counts for nothing: %q", missed))
+		err = errors.Join(err, fmt.Errorf("the tools do not find what they should, so that they pass the others says nothing: %q", missed))
 	}
 	return err
 }

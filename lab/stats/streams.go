@@ -15,14 +15,14 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// sound are the streams with which no tool may find fault.
+// sound are the streams in which no tool may find a fault.
 var sound = []string{"MixXOR", "MixRekey", "MixRefill", generatorAlone}
 
-// generatorAlone is the stream of one generator, with one key of crypto/rand's and
-// nothing after it. In the modes there is more of crypto/rand, which may hide a fault.
+// generatorAlone is the stream of one generator that took its key from crypto/rand, and
+// nothing after that. The modes take more of crypto/rand, which can hide a fault.
 const generatorAlone = "ChaCha20"
 
-// spoiled are the streams with which the tools must find fault.
+// spoiled are the streams in which the tools must find a fault.
 var spoiled = slices.Sorted(maps.Keys(spoilers))
 
 // A stream is endless. Each is fresh: it has an emulator, a Source and keys of its own.
@@ -79,8 +79,8 @@ func openMode(ctx context.Context, mix qrand.Mix) (stream, error) {
 	return stream{&inSizes{r: s}, end}, nil
 }
 
-// openGenerator returns the stream of a generator alone. The package hands out none:
-// _qrand/generator.go, which lab/overlay.json lays over the package, adds the method.
+// openGenerator returns the stream of a generator alone. Package qrand hands out none, so
+// lab/overlay.json lays _qrand/generator.go over it, which has the method.
 func openGenerator() (io.Reader, error) {
 	source, ok := any(new(qrand.Source)).(interface{ GeneratorAlone(key []byte) io.Reader })
 	if !ok {
@@ -138,7 +138,7 @@ func (s *spoiler) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// spoilers make streams with faults of a good one.
+// spoilers turn a good stream into one with a fault.
 var spoilers = map[string]func(io.Reader) io.Reader{
 	"spoiled: stuck bit": func(good io.Reader) io.Reader { // in one byte of a thousand
 		return &spoiler{good: good, spoil: func(p []byte, n int) {
@@ -173,7 +173,7 @@ var spoilers = map[string]func(io.Reader) io.Reader{
 			}
 		}}
 	},
-	"spoiled: LCG's low byte": func(good io.Reader) io.Reader { // x = 1664525 x + 1013904223 mod 2^32 (Knuth's, in Numerical Recipes)
+	"spoiled: LCG's low byte": func(good io.Reader) io.Reader { // x = 1664525 x + 1013904223 mod 2^32 (Knuth, in Numerical Recipes)
 		var x uint32
 		return &spoiler{good: good, spoil: func(p []byte, _ int) {
 			for i := range p {

@@ -53,8 +53,8 @@ func TestSound(t *testing.T) {
 	}
 }
 
-// TestSpoiled: each spoiled stream is another than the good one of which it is made,
-// and has its fault from one piece to the next.
+// TestSpoiled: each spoiled stream differs from the good one of which it is made, and has
+// its fault in every piece.
 func TestSpoiled(t *testing.T) {
 	good := mustRead(t, rand.NewChaCha8([32]byte{1}))
 	for _, name := range spoiled {

@@ -15,9 +15,9 @@ var tools = []string{"dieharder", "rngtest", "ent"}
 
 // A size is how much of a stream the tools get to see.
 type size struct {
-	tests   []test // dieharder's
-	blocks  int    // rngtest's, of 2,500 bytes
-	entRuns int    // of entBytes each
+	tests   []test // of dieharder
+	blocks  int    // of 2,500 bytes, for rngtest
+	entRuns int    // of ent, with entBytes each
 }
 
 var (
@@ -25,7 +25,7 @@ var (
 	quickSize = size{quickTests, 50_000, 5}
 )
 
-// newTrials are those of a stream, one for each tool.
+// newTrials returns the trials of a stream, one for each tool.
 func newTrials(open opener, stream string, s size) []*trial {
 	return []*trial{
 		dieharder(open, stream, s.tests),

@@ -16,8 +16,8 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// TestMain is Main only in the processes of TestProcess: in this one a Main that
-// passes what failed would hide it.
+// TestMain calls Main only in the processes that TestProcess starts: here a Main that
+// passes what failed would hide its own fault.
 func TestMain(m *testing.M) {
 	if os.Getenv(reportEnv) != "" {
 		Main(m)
@@ -111,7 +111,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// failing is a test that keeps what it fails with.
+// failing is a test that keeps the reason for which it fails.
 type failing struct {
 	testing.TB
 	with string
