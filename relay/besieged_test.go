@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"example.com/qrand/internal/abuse"
+	"example.com/qrand/relay/clients"
 )
 
 // hurried are timeouts for tests that wait for them. lab/relayabuse shows that the
@@ -44,18 +45,18 @@ func besiege(t *testing.T, source *abuse.Numbered, relayConfig Config, cfg Serve
 	path := filepath.Join(t.TempDir(), "clients.json")
 	var tokens []string
 	for _, name := range []string{"good", "bad"} {
-		token, err := AddClient(path, Client{Name: name, Rate: -1})
+		token, err := clients.Add(path, clients.Client{Name: name, Rate: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		tokens = append(tokens, token)
 	}
-	clients, err := OpenClients(path)
+	list, err := clients.Open(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	relayConfig.Blocks, relayConfig.Clients, relayConfig.Logger = source, clients, quiet
+	relayConfig.Blocks, relayConfig.Clients, relayConfig.Logger = source, list, quiet
 	r, err := New(relayConfig)
 	if err != nil {
 		t.Fatal(err)

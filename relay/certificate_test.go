@@ -1,41 +1,27 @@
 package relay
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/qrand/relay/internal/testca"
 )
 
-// pairPEM makes a certificate and its key.
-func pairPEM(t *testing.T, serial int64) (cert, key string) {
+// pemPair is a certificate for name, and its key.
+func pemPair(t *testing.T, name string) (cert, key string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair := testca.New(t).Issue(t, name)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "relay"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(1000 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
 // TestRenewal: a renewed certificate is taken over, and one that is broken, or
@@ -44,8 +30,8 @@ func TestRenewal(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		dir := t.TempDir()
 		certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-		cert1, key1 := pairPEM(t, 1)
-		cert2, key2 := pairPEM(t, 2)
+		cert1, key1 := pemPair(t, "one.example")
+		cert2, key2 := pemPair(t, "two.example")
 		put(t, certFile, cert1)
 		put(t, keyFile, key1)
 		c, err := LoadCertificate(certFile, keyFile)
@@ -60,31 +46,31 @@ func TestRenewal(t *testing.T) {
 			}
 			told = append(told, "new")
 		})
-		serial := func() int64 {
+		name := func() string {
 			time.Sleep(2 * certificateInterval)
 			synctest.Wait()
 			pair, err := c.Get(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return pair.Leaf.SerialNumber.Int64()
+			return pair.Leaf.DNSNames[0]
 		}
 		put(t, certFile, cert2) // its key comes later
-		if got := serial(); got != 1 {
-			t.Errorf("certificate %d is in use", got)
+		if got := name(); got != "one.example" {
+			t.Errorf("the certificate of %s is in use", got)
 		}
 		put(t, keyFile, key2)
-		if got := serial(); got != 2 {
-			t.Errorf("certificate %d is in use", got)
+		if got := name(); got != "two.example" {
+			t.Errorf("the certificate of %s is in use", got)
 		}
 		put(t, keyFile, "no key")
-		if got := serial(); got != 2 {
-			t.Errorf("certificate %d is in use", got)
+		if got := name(); got != "two.example" {
+			t.Errorf("the certificate of %s is in use", got)
 		}
 		put(t, certFile, cert1)
 		put(t, keyFile, key1)
-		if got := serial(); got != 1 {
-			t.Errorf("certificate %d is in use", got)
+		if got := name(); got != "one.example" {
+			t.Errorf("the certificate of %s is in use", got)
 		}
 		if len(told) != 4 || !strings.Contains(told[0], certFile) || told[1] != "new" || !strings.Contains(told[2], keyFile) || told[3] != "new" {
 			t.Errorf("told %q", told)

@@ -10,8 +10,8 @@ import (
 // goroutine that asks it for blocks.
 func TestNilBlocks(t *testing.T) {
 	const want = "relay: Config.Blocks is a nil *qrypt.Client: was the error of its constructor looked at?"
-	clients := open(t, listFile(t, `{"clients":[]}`))
-	if r, err := New(Config{Clients: clients, Blocks: (*qrypt.Client)(nil)}); r != nil || err == nil || err.Error() != want {
+	list := openList(t, listFile(t, `{"clients":[]}`))
+	if r, err := New(Config{Clients: list, Blocks: (*qrypt.Client)(nil)}); r != nil || err == nil || err.Error() != want {
 		t.Errorf("New returned %v, want %q", err, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/clients"
 )
 
 // emulatedValue is what qrypt.EmulatedHeader has in answers with emulated bytes.
@@ -38,7 +39,7 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		v.refuse(refuse(http.StatusMethodNotAllowed, "this path only knows %s", want))
 		return
 	}
-	cl, err := r.cfg.Clients.identify(req)
+	cl, err := r.cfg.Clients.Identify(req)
 	if err != nil {
 		v.refuse(refuse(http.StatusUnauthorized, "%s", strings.TrimPrefix(err.Error(), "relay: ")))
 		return
@@ -58,19 +59,19 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	now := clock.Now()
-	if wait := cl.allow(now); wait > 0 {
+	if wait := cl.Allow(now); wait > 0 {
 		retryAfter(w, wait)
-		v.refuse(refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", cl.Rate, clientRateWindow))
+		v.refuse(refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", cl.Rate, clients.RateWindow))
 		return
 	}
-	ok, paid, until := cl.charge(int64(o.bytes()), now)
+	ok, paid, until := cl.Charge(int64(o.bytes()), now)
 	if !ok {
 		retryAfter(w, until.Sub(now))
 		v.refuse(refuse(http.StatusForbidden, "this client's quota has less than %d bytes left until %s", o.bytes(), until.UTC().Format(time.RFC3339)))
 		return
 	}
 	if !r.deliver(v) {
-		cl.refund(paid)
+		cl.Refund(paid)
 	}
 }
 

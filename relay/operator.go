@@ -78,7 +78,7 @@ func (r *Relay) operator(req *http.Request) (name string, ok bool) {
 		req = req.Clone(req.Context())
 		req.Header["Authorization"] = []string{"Bearer " + password}
 	}
-	if cl, err := r.cfg.Clients.identify(req); err == nil {
+	if cl, err := r.cfg.Clients.Identify(req); err == nil {
 		if name = cl.Name; cl.Operator {
 			return name, true
 		}

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"example.com/qrand/relay/clients"
+	"example.com/qrand/relay/internal/testca"
 )
 
 // arrived is a request as a server has it that listens on to, from such an address.
@@ -30,7 +33,7 @@ func TestOperator(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 4})
 		strict := newOffice(t, Config{Stock: 4, OperatorTokenAlways: true})
-		operator := o.client(Client{Name: "operator", Operator: true})
+		operator := o.client(clients.Client{Name: "operator", Operator: true})
 		const far, near, here = "192.0.2.1:1234", "127.0.0.1:1234", "127.0.0.1:8443"
 		bearer := func(tokens ...string) http.Header {
 			h := http.Header{}
@@ -83,7 +86,7 @@ func TestOperator(t *testing.T) {
 				}
 			}
 		}
-		token := strict.client(Client{Name: "operator", Operator: true})
+		token := strict.client(clients.Client{Name: "operator", Operator: true})
 		if w := strict.ask(token, "GET", "/metrics"); w.Code != 200 {
 			t.Errorf("with a token, where it is always needed: %d", w.Code)
 		}
@@ -106,21 +109,21 @@ func TestOperator(t *testing.T) {
 
 // TestOperatorCertificate: over TLS from afar, by what is in the certificate.
 func TestOperatorCertificate(t *testing.T) {
-	clients := open(t, listFile(t, `{"clients":[{"name":"ops","certificate":"ops.example","operator":true},{"name":"db","certificate":"db.example"}]}`))
-	r, err := New(Config{Blocks: newFakeService(t), Clients: clients, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
+	list := openList(t, listFile(t, `{"clients":[{"name":"ops","certificate":"ops.example","operator":true},{"name":"db","certificate":"db.example"}]}`))
+	r, err := New(Config{Blocks: newFakeService(t), Clients: list, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	ca := newAuthority(t)
+	ca := testca.New(t)
 	server := httptest.NewUnstartedServer(r)
 	server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: x509.NewCertPool()}
-	server.TLS.ClientCAs.AddCert(ca.cert)
+	server.TLS.ClientCAs.AddCert(ca.Certificate)
 	server.StartTLS()
 	defer server.Close()
 	for name, want := range map[string]int{"ops.example": 200, "db.example": 401, "other.example": 401} {
 		transport := server.Client().Transport.(*http.Transport).Clone()
-		transport.TLSClientConfig.Certificates = []tls.Certificate{ca.issue(t, name)}
+		transport.TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, name)}
 		for _, path := range []string{"/", "/metrics"} {
 			req, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
 			if err != nil {
@@ -188,7 +191,7 @@ func hasLabels(m *dto.Metric, labels []string) bool {
 func TestMetrics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4})
-		small := o.client(Client{Name: "small", Rate: -1, Quota: Quota{Bytes: 5000, Period: 24 * time.Hour}})
+		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 5000, Period: 24 * time.Hour}})
 		pieces(t, o.quantum(o.token, 2))
 		pieces(t, o.keys(small, 48, 2))
 		o.quantum(small, 8)
@@ -239,7 +242,7 @@ func TestMetrics(t *testing.T) {
 func TestOperatorLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 4})
-		operator := o.client(Client{Name: "boss", Operator: true})
+		operator := o.client(clients.Client{Name: "boss", Operator: true})
 		pieces(t, o.quantum(o.token, 1))
 		o.log.Reset()
 		o.ask(operator, "GET", "/metrics")

@@ -1,13 +1,14 @@
 package relay
 
 import (
-	"cmp"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/qrand/relay/clients"
 )
 
 // clientsShown is how many clients the page has room for.
@@ -18,7 +19,7 @@ const expiresSoon = 7 * 24 * time.Hour
 
 // A clientRow is a client as the page shows it.
 type clientRow struct {
-	ClientStatus
+	clients.Status
 	Kind     string
 	Limit    string // of its rate
 	Expiry   level  // empty: not soon
@@ -30,11 +31,11 @@ type clientRow struct {
 
 // clientRows are all clients by name, or those that were used last, and how many
 // are left out.
-func clientRows(all []ClientStatus, answers map[string]map[int]int64, now time.Time) (rows []clientRow, more int) {
+func clientRows(all []clients.Status, answers map[string]map[int]int64, now time.Time) (rows []clientRow, more int) {
 	if more = len(all) - clientsShown; more > 0 {
-		slices.SortStableFunc(all, func(a, b ClientStatus) int { return b.LastUsed.Compare(a.LastUsed) })
+		slices.SortStableFunc(all, func(a, b clients.Status) int { return b.LastUsed.Compare(a.LastUsed) })
 		all = all[:clientsShown]
-		sortByName(all, func(st ClientStatus) string { return st.Name })
+		slices.SortFunc(all, func(a, b clients.Status) int { return strings.Compare(a.Name, b.Name) })
 	}
 	for _, st := range all {
 		rows = append(rows, newClientRow(st, answers[st.Name], now))
@@ -42,16 +43,16 @@ func clientRows(all []ClientStatus, answers map[string]map[int]int64, now time.T
 	return rows, max(0, more)
 }
 
-func newClientRow(st ClientStatus, answers map[int]int64, now time.Time) clientRow {
-	row := clientRow{ClientStatus: st, Kind: "token", Limit: "no limit"}
+func newClientRow(st clients.Status, answers map[int]int64, now time.Time) clientRow {
+	row := clientRow{Status: st, Kind: "token", Limit: "no limit"}
 	if st.Certificate != "" {
 		row.Kind = "certificate"
 	}
 	if st.Operator {
 		row.Kind = "operator's " + row.Kind
 	}
-	if st.Rate != noClientRate {
-		row.Limit = strconv.Itoa(cmp.Or(st.Rate, defaultClientRate)) + "\u00a0in\u00a0" + span(clientRateWindow)
+	if st.Rate != -1 {
+		row.Limit = strconv.Itoa(st.Rate) + "\u00a0in\u00a0" + span(clients.RateWindow)
 	}
 	switch {
 	case st.Expires.IsZero():

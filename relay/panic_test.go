@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/qrand/internal/abuse"
+	"example.com/qrand/relay/clients"
 )
 
 // A breaking is a ResponseWriter that panics when it is written to for the n-th
@@ -37,17 +38,17 @@ func (b *breaking) Write(p []byte) (int, error) {
 // without what it was about, and the account balances.
 func TestPanics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.json")
-	token, err := AddClient(path, Client{Name: "web", Rate: -1})
+	token, err := clients.Add(path, clients.Client{Name: "web", Rate: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients, err := OpenClients(path)
+	list, err := clients.Open(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	r := &Relay{
-		cfg:      Config{Clients: clients, Stock: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))},
+		cfg:      Config{Clients: list, Stock: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))},
 		stock:    &stock{},
 		upstream: &upstream{},
 		wake:     make(chan struct{}, 1),
@@ -92,9 +93,9 @@ func TestPanics(t *testing.T) {
 func TestOperatorPanics(t *testing.T) {
 	for _, path := range []string{"/", "/healthz", "/nothing"} {
 		var log bytes.Buffer
-		clients := open(t, listFile(t, `{"clients":[{"name":"ops","token_sha256":"`+hashOf("secret")+`","operator":true}]}`))
+		list := openList(t, listFile(t, `{"clients":[{"name":"ops","token_sha256":"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b","operator":true}]}`))
 		logger := slog.New(slog.NewTextHandler(&log, nil))
-		r, err := New(Config{Blocks: newFakeService(t), Clients: clients, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
+		r, err := New(Config{Blocks: newFakeService(t), Clients: list, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

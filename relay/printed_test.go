@@ -8,6 +8,7 @@ import (
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/internal/verbs"
 	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/clients"
 )
 
 // TestPrintedRelay: no verb prints a block in stock, or the key of the
@@ -27,7 +28,7 @@ func TestPrintedRelay(t *testing.T) {
 		}
 		blocks = append(blocks, b)
 	}
-	r := &Relay{cfg: Config{Stock: 4, Clients: &Clients{}}, stock: &stock{}, upstream: newUpstream(time.Now())}
+	r := &Relay{cfg: Config{Stock: 4, Clients: &clients.List{}}, stock: &stock{}, upstream: newUpstream(time.Now())}
 	r.stock.put(blocks)
 	if _, ok := r.stock.take(make([]byte, 10), time.Now()); !ok { // so that one is open
 		t.Fatal("nothing in stock")

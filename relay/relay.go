@@ -14,8 +14,8 @@
 // snapshot of its machine, has the stock: what is started from it hands the same
 // blocks out again.
 //
-// Most will run it as qrand relay. To embed it, begin with [New], [OpenClients]
-// and [Serve].
+// Most will run it as qrand relay. To embed it, begin with [clients.Open],
+// [New] and [Serve].
 package relay
 
 import (
@@ -33,6 +33,7 @@ import (
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/clients"
 )
 
 // Config configures a Relay.
@@ -41,7 +42,7 @@ type Config struct {
 	Blocks qrand.BlockSource
 
 	// Clients are those who may ask. Nil is an error.
-	Clients *Clients
+	Clients *clients.List
 
 	// Stock is how many blocks are kept ready, in memory, 2 to 4194304 (4 GiB).
 	// They are taken from the account at once. Zero: 4096 (4 MiB).
@@ -87,7 +88,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case cfg.Clients == nil:
-		return cfg, errors.New("relay: Config.Clients is nil: who may ask? Open a list with OpenClients")
+		return cfg, errors.New("relay: Config.Clients is nil: who may ask? Open a list with clients.Open")
 	case cfg.Stock != 0 && (cfg.Stock < 2 || cfg.Stock > maxStock):
 		return cfg, fmt.Errorf("relay: Stock is %d: from 2 to %d blocks can be kept; zero means %d", cfg.Stock, maxStock, defaultStock)
 	case cfg.BatchBlocks < 0 || cfg.BatchBlocks > qrypt.MaxBlocks:
@@ -238,7 +239,7 @@ const saveInterval = 10 * time.Second
 func (r *Relay) keepClients(ctx context.Context) {
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	watch.Go(func() { r.cfg.Clients.watch(ctx, r.clientsChanged) })
+	watch.Go(func() { r.cfg.Clients.Watch(ctx, r.clientsChanged) })
 	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()
 	failed := false

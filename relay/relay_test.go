@@ -18,6 +18,7 @@ import (
 
 	"example.com/qrand"
 	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/clients"
 )
 
 // fakeService is a BlockSource of noise.
@@ -159,17 +160,19 @@ type office struct {
 	*Relay
 	t       testing.TB
 	service *fakeService
+	list    string // of clients
 	token   string // of a client without limits
 	log     *bytes.Buffer
 }
 
 // newOffice makes one in a bubble, with its stock filled.
-func newOffice(t testing.TB, cfg Config, clients ...Client) *office {
+func newOffice(t testing.TB, cfg Config) *office {
 	t.Helper()
 	o := &office{t: t, service: newFakeService(t), log: new(bytes.Buffer)}
 	path := listFile(t, `{"clients":[]}`)
-	o.token = add(t, path, Client{Name: "app", Rate: -1})
-	cfg.Clients = open(t, path)
+	o.list = path
+	o.token = addClient(t, path, clients.Client{Name: "app", Rate: -1})
+	cfg.Clients = openList(t, path)
 	if cfg.Blocks == nil {
 		cfg.Blocks = o.service
 	}
@@ -194,10 +197,10 @@ func newOffice(t testing.TB, cfg Config, clients ...Client) *office {
 }
 
 // client adds a client and returns its token.
-func (o *office) client(c Client) string {
+func (o *office) client(c clients.Client) string {
 	o.t.Helper()
-	token := add(o.t, o.cfg.Clients.path, c)
-	time.Sleep(2 * clientsInterval)
+	token := addClient(o.t, o.list, c)
+	time.Sleep(5 * time.Second)
 	synctest.Wait()
 	return token
 }
@@ -321,7 +324,7 @@ func TestEmulated(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 600, BatchBlocks: 100})
-		operator := o.client(Client{Name: "operator", Operator: true})
+		operator := o.client(clients.Client{Name: "operator", Operator: true})
 		before := o.Account()
 		for _, test := range []struct {
 			token, method, target, body string
@@ -408,8 +411,8 @@ func TestMediaType(t *testing.T) {
 func TestLimits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t, Config{Stock: 64})
-		slow := o.client(Client{Name: "slow", Rate: 3})
-		small := o.client(Client{Name: "small", Rate: -1, Quota: Quota{Bytes: 1500, Period: time.Hour}})
+		slow := o.client(clients.Client{Name: "slow", Rate: 3})
+		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 1500, Period: time.Hour}})
 		for range 3 {
 			pieces(t, o.quantum(slow, 1))
 		}
@@ -440,7 +443,7 @@ func TestNoSupply(t *testing.T) {
 		service := newFakeService(t)
 		service.limit = 4
 		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4, Blocks: service})
-		small := o.client(Client{Name: "small", Rate: -1, Quota: Quota{Bytes: 5200, Period: time.Hour}})
+		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 5200, Period: time.Hour}})
 		for range 5 {
 			w := o.quantum(small, 5)
 			var said struct{ Error string }
@@ -572,19 +575,19 @@ func TestLost(t *testing.T) {
 
 // TestConfig: what makes no sense is refused with what to do.
 func TestConfig(t *testing.T) {
-	clients := open(t, listFile(t, `{"clients":[]}`))
+	list := openList(t, listFile(t, `{"clients":[]}`))
 	for _, test := range []struct {
 		cfg  Config
 		want string
 	}{
-		{Config{}, "OpenClients"},
-		{Config{Clients: clients, Stock: 1}, "from 2 to"},
-		{Config{Clients: clients, Stock: -1}, "from 2 to"},
-		{Config{Clients: clients, Stock: maxStock + 1}, "from 2 to"},
-		{Config{Clients: clients, BatchBlocks: 513}, "1 to 512"},
-		{Config{Clients: clients, BatchBlocks: -1}, "1 to 512"},
-		{Config{Clients: clients, Stock: 8, BatchBlocks: 5}, "more than half"},
-		{Config{Clients: clients, MaxAge: -1}, "MaxAge"},
+		{Config{}, "clients.Open"},
+		{Config{Clients: list, Stock: 1}, "from 2 to"},
+		{Config{Clients: list, Stock: -1}, "from 2 to"},
+		{Config{Clients: list, Stock: maxStock + 1}, "from 2 to"},
+		{Config{Clients: list, BatchBlocks: 513}, "1 to 512"},
+		{Config{Clients: list, BatchBlocks: -1}, "1 to 512"},
+		{Config{Clients: list, Stock: 8, BatchBlocks: 5}, "more than half"},
+		{Config{Clients: list, MaxAge: -1}, "MaxAge"},
 	} {
 		test.cfg.Blocks = newFakeService(t)
 		if r, err := New(test.cfg); r != nil || err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "relay: ") {

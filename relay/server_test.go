@@ -16,22 +16,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/qrand/relay/internal/testca"
 )
 
 // serve serves h with TLS on loopback until the test ends or stop is called.
 func serve(t *testing.T, h http.Handler, cfg ServerConfig) (address string, roots *x509.CertPool, stop func() error) {
 	t.Helper()
-	cert, key := pairPEM(t, 1)
-	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := testca.New(t)
 	roots = x509.NewCertPool()
-	roots.AddCert(pair.Leaf)
+	roots.AddCert(ca.Certificate)
+	var err error
 	if cfg.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
+	cfg.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "relay")}, MinVersion: tls.VersionTLS10}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- Serve(ctx, h, cfg) }()

@@ -25,6 +25,7 @@ import (
 
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay"
+	"example.com/qrand/relay/clients"
 )
 
 // relayOptions are the flags of qrand relay.
@@ -152,7 +153,7 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	} else if err != nil {
 		return err
 	}
-	list, token, remove, err := o.devClients(cmp.Or(o.clients, relayClientsFile(c)))
+	path, token, remove, err := o.devClients(cmp.Or(o.clients, relayClientsFile(c)))
 	if err != nil {
 		return err
 	}
@@ -170,16 +171,16 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	if o.plain && !at.IP.IsLoopback() { // relay.Serve refuses it, too, but only after the relay took entropy
 		return fmt.Errorf("--plain would show tokens and entropy to the network of %s: listen on a loopback address, or use --cert and --key", o.listen)
 	}
-	clients, err := relay.OpenClientsWithUsage(list, o.usage)
+	list, err := clients.Open(path, o.usage)
 	if err != nil {
 		return err
 	}
-	defer clients.Close()
+	defer list.Close()
 	config, err := o.tls(ctx, logger, &watchers)
 	if err != nil {
 		return err
 	}
-	cfg := relay.Config{Blocks: blocks, Clients: clients, Stock: o.stock, BatchBlocks: o.batch, MaxAge: o.maxAge, Logger: logger, OperatorTokenAlways: o.operatorToken}
+	cfg := relay.Config{Blocks: blocks, Clients: list, Stock: o.stock, BatchBlocks: o.batch, MaxAge: o.maxAge, Logger: logger, OperatorTokenAlways: o.operatorToken}
 	if !o.quiet {
 		cfg.AccessLog = logger
 	}
@@ -208,7 +209,7 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 
 // devClients makes a list of clients with one token for this run, if --dev is given
 // and there is no list at path. It returns the path of the list that is used.
-func (o *relayOptions) devClients(path string) (list, token string, remove func(), err error) {
+func (o *relayOptions) devClients(path string) (used, token string, remove func(), err error) {
 	if _, err := os.Stat(path); !o.dev || o.clients != "" || !errors.Is(err, fs.ErrNotExist) {
 		return path, "", func() {}, nil
 	}
@@ -221,11 +222,11 @@ func (o *relayOptions) devClients(path string) (list, token string, remove func(
 		done()
 		os.RemoveAll(dir)
 	}
-	list = filepath.Join(dir, "clients.json")
-	if token, err = relay.AddClient(list, relay.Client{Name: "dev", Created: time.Now(), Rate: -1}); err != nil {
+	used = filepath.Join(dir, "clients.json")
+	if token, err = clients.Add(used, clients.Client{Name: "dev", Created: time.Now(), Rate: -1}); err != nil {
 		remove()
 	}
-	return list, token, remove, err
+	return used, token, remove, err
 }
 
 // tls returns nil for plain HTTP.

@@ -29,7 +29,7 @@ import (
 
 	"example.com/qrand/internal/abuse"
 	"example.com/qrand/qrypt"
-	"example.com/qrand/relay"
+	"example.com/qrand/relay/clients"
 )
 
 // A killable is qrand relay as a process. It is started again and again at the same
@@ -85,7 +85,7 @@ func newKillable(t *testing.T) *killable {
 			t.Fatal(err)
 		}
 	}
-	token, err := relay.AddClient(filepath.Join(k.dir, "clients.json"), relay.Client{Name: "load", Rate: -1})
+	token, err := clients.Add(filepath.Join(k.dir, "clients.json"), clients.Client{Name: "load", Rate: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"example.com/qrand/qrypt"
-	"example.com/qrand/relay"
+	"example.com/qrand/relay/clients"
 )
 
 // runRelayCommand runs qrand relay with a list of one client, and expects a failure.
@@ -22,7 +22,7 @@ func runRelayCommand(t *testing.T, args ...string) (folder, out, errOut string) 
 	}
 	folder = t.TempDir()
 	list := filepath.Join(folder, "clients.json")
-	if _, err := relay.AddClient(list, relay.Client{Name: "web"}); err != nil {
+	if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), path, append([]string{"relay", "--plain", "--clients", list}, args...)...)

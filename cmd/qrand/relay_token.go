@@ -12,7 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"example.com/qrand/relay"
+	"example.com/qrand/relay/clients"
 )
 
 // The file of a relay's clients, unless --clients names one.
@@ -54,7 +54,7 @@ the SHA-256 of each token. A running relay applies changes in a few seconds.`,
 }
 
 func newRelayTokenNewCommand(c *console, file *string) *cobra.Command {
-	var client relay.Client
+	var client clients.Client
 	var expires, quota string
 	cmd := &cobra.Command{
 		Use:   "new NAME [flags]",
@@ -116,8 +116,8 @@ its status page.`,
 	return cmd
 }
 
-func newRelayToken(c *console, file string, client relay.Client) error {
-	token, err := relay.AddClient(file, client)
+func newRelayToken(c *console, file string, client clients.Client) error {
+	token, err := clients.Add(file, client)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func newRelayToken(c *console, file string, client relay.Client) error {
 	}
 	if _, err := io.WriteString(c.out, token+"\n"); err != nil {
 		// Nobody has seen the token, and its name would be in the way of the next try.
-		return errors.Join(err, relay.RevokeClient(file, client.Name))
+		return errors.Join(err, clients.Revoke(file, client.Name))
 	}
 	c.note("%s is in %s; its token is not shown again", client.Name, file)
 	return nil
@@ -147,14 +147,14 @@ current period of its quota.`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			clients, err := relay.ListClients(*file, usage)
+			all, err := clients.Read(*file, usage)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return writeClientsJSON(c.out, clients)
+				return writeClientsJSON(c.out, all)
 			}
-			return writeClients(c, clients, time.Now())
+			return writeClients(c, all, time.Now())
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
@@ -172,9 +172,9 @@ what is left of the quota.`,
 		Example: `  qrand relay token revoke web-1`,
 		Args:    oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
-			clients, err := relay.ListClients(*file, "")
+			all, err := clients.Read(*file, "")
 			if err == nil && len(args) == 0 {
-				for _, client := range clients {
+				for _, client := range all {
 					names = append(names, client.Name)
 				}
 			}
@@ -184,8 +184,8 @@ what is left of the quota.`,
 			if len(args) == 0 {
 				return misused(cmd, "which client? qrand relay token list lists them")
 			}
-			err := relay.RevokeClient(*file, args[0])
-			if errors.Is(err, relay.ErrNoClient) {
+			err := clients.Revoke(*file, args[0])
+			if errors.Is(err, clients.ErrUnknown) {
 				return fmt.Errorf("%w in %s: qrand relay token list lists them", err, *file)
 			}
 			if err == nil {
@@ -220,7 +220,7 @@ func parseExpiry(text string, now time.Time) (t time.Time, err error) {
 }
 
 // parseQuota reads a quota such as 10MiB/24h.
-func parseQuota(text string) (q relay.Quota, err error) {
+func parseQuota(text string) (q clients.Quota, err error) {
 	size, period, _ := strings.Cut(text, "/")
 	q.Period, err = time.ParseDuration(period)
 	if err != nil || q.Period < time.Second {
@@ -232,13 +232,13 @@ func parseQuota(text string) (q relay.Quota, err error) {
 	return q, nil
 }
 
-func writeClients(c *console, clients []relay.ClientStatus, now time.Time) error {
+func writeClients(c *console, all []clients.Status, now time.Time) error {
 	t := &table{
 		heads: []string{"NAME", "KIND", "RATE", "QUOTA", "USED", "TOTAL", "EXPIRES", "LAST USED"},
 		right: []bool{false, false, true, true, true, true, false, false},
 	}
 	p := c.onOut()
-	for _, client := range clients {
+	for _, client := range all {
 		rate := "no limit"
 		if client.Rate > 0 {
 			rate = fmt.Sprintf("%d/10s", client.Rate)
@@ -269,7 +269,7 @@ func writeClients(c *console, clients []relay.ClientStatus, now time.Time) error
 	return t.write(c.out, p)
 }
 
-func clientKind(client relay.Client) string {
+func clientKind(client clients.Client) string {
 	switch {
 	case client.Operator:
 		return "operator"
@@ -279,7 +279,7 @@ func clientKind(client relay.Client) string {
 	return "token"
 }
 
-func writeClientsJSON(w io.Writer, clients []relay.ClientStatus) error {
+func writeClientsJSON(w io.Writer, all []clients.Status) error {
 	type quota struct {
 		Bytes  int64     `json:"bytes"`
 		Period string    `json:"period"`
@@ -300,7 +300,7 @@ func writeClientsJSON(w io.Writer, clients []relay.ClientStatus) error {
 	list := struct {
 		Clients []client `json:"clients"`
 	}{[]client{}}
-	for _, st := range clients {
+	for _, st := range all {
 		cl := client{Name: st.Name, Kind: clientKind(st.Client), Certificate: st.Certificate, Created: st.Created, Expires: st.Expires, Rate: st.Rate, TotalBytes: st.TotalBytes, LastUsed: st.LastUsed}
 		if st.Quota.Bytes > 0 {
 			cl.Quota = &quota{st.Quota.Bytes, st.Quota.PeriodString(), st.PeriodBytes, st.PeriodEnds}

@@ -28,6 +28,7 @@ import (
 
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay"
+	"example.com/qrand/relay/clients"
 )
 
 // A stock is the part of a relay that is closed to other packages: _relay/stock.go, which
@@ -56,18 +57,18 @@ func run(ctx context.Context, stdout io.Writer, accessLog bool, profile string) 
 	}
 	defer os.RemoveAll(dir)
 	list := filepath.Join(dir, "clients.json")
-	token, err := relay.AddClient(list, relay.Client{Name: "load", Rate: -1})
+	token, err := clients.Add(list, clients.Client{Name: "load", Rate: -1})
 	if err != nil {
 		return err
 	}
-	clients, err := relay.OpenClients(list)
+	known, err := clients.Open(list, "")
 	if err != nil {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	cfg := relay.Config{
 		Blocks:  &fastSource{mathrand.NewChaCha8([32]byte{})},
-		Clients: clients,
+		Clients: known,
 		Stock:   64 << 10, // blocks: 64 MiB
 		Logger:  logger,
 	}

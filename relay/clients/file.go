@@ -1,4 +1,4 @@
-package relay
+package clients
 
 import (
 	"bytes"
@@ -7,16 +7,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
 )
 
 const (
-	maxClientsFile = 16 << 20
-	maxClientRate  = 1 << 20
+	maxFile        = 16 << 20
+	maxRate        = 1 << 20
 	maxQuotaPeriod = 366 * 24 * time.Hour
 )
 
@@ -43,9 +44,36 @@ type fileQuota struct {
 	Period string `json:"period"`
 }
 
-// parseClients reads a list. It is strict, because what it would pass over could
-// be somebody's limit: "quotas", or a second "rate".
-func parseClients(path string, data []byte) ([]entry, error) {
+func readEntries(path string) ([]entry, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, data)
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case os.IsNotExist(err):
+		return nil, fmt.Errorf("relay: there is no list of clients in %s: qrand relay token new makes it, with a first client (%w)", path, os.ErrNotExist)
+	case err != nil:
+		return nil, fmt.Errorf("relay: the list of clients: %w", err)
+	case !info.Mode().IsRegular(): // a pipe would keep us waiting
+		return nil, fmt.Errorf("relay: %s is not a regular file: name the file with the list of clients", path)
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("relay: %s has more than %d bytes: is it the list of clients?", path, maxFile)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("relay: the list of clients: %w", err)
+	}
+	return data, nil
+}
+
+// parse reads a list. It is strict, because what it passed over could
+// be a limit that somebody meant to set: "quotas", or a second "rate".
+func parse(path string, data []byte) ([]entry, error) {
 	raw, err := splitClients(data)
 	if err != nil {
 		return nil, fmt.Errorf("relay: %s: %w", path, err)
@@ -97,7 +125,7 @@ func (f *fileClient) label(i int) string {
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func (f *fileClient) entry() (e entry, err error) {
-	e.Client = Client{Name: f.Name, Certificate: f.Certificate, Rate: defaultClientRate, Operator: f.Operator}
+	e.Client = Client{Name: f.Name, Certificate: f.Certificate, Rate: defaultRate, Operator: f.Operator}
 	if !namePattern.MatchString(f.Name) {
 		return e, errors.New(`"name" must be 1 to 64 letters, digits and ._- and begin with a letter or digit`)
 	}
@@ -121,8 +149,8 @@ func (f *fileClient) entry() (e entry, err error) {
 	}
 	if f.Rate != nil {
 		e.Rate = *f.Rate
-		if e.Rate != noClientRate && (e.Rate < 1 || e.Rate > maxClientRate) {
-			return e, fmt.Errorf(`"rate" is %d: write how many requests in 10 s, at most %d, or -1 for no limit`, e.Rate, maxClientRate)
+		if e.Rate != noRateLimit && (e.Rate < 1 || e.Rate > maxRate) {
+			return e, fmt.Errorf(`"rate" is %d: write how many requests in 10 s, at most %d, or -1 for no limit`, e.Rate, maxRate)
 		}
 	}
 	if f.Quota != nil {
@@ -164,8 +192,99 @@ func parseTime(what, text string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// encodeClients writes a list as parseClients reads it.
-func encodeClients(entries []entry) []byte {
+// splitClients takes {"clients": [...]} apart.
+func splitClients(data []byte) ([]json.RawMessage, error) {
+	const want = `want {"clients": [...]} and nothing else`
+	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, fmt.Errorf("line %d: not JSON: %w", 1+bytes.Count(data[:syntax.Offset], []byte("\n")), err)
+		}
+		return nil, fmt.Errorf("not JSON: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	for _, expected := range []json.Token{json.Delim('{'), "clients", json.Delim('[')} {
+		if t, err := d.Token(); err != nil || t != expected {
+			return nil, errors.New(want)
+		}
+	}
+	var raw []json.RawMessage
+	for d.More() {
+		var r json.RawMessage
+		if err := d.Decode(&r); err != nil {
+			return nil, err
+		}
+		raw = append(raw, r)
+	}
+	for _, expected := range []json.Token{json.Delim(']'), json.Delim('}')} {
+		if t, err := d.Token(); err != nil || t != expected {
+			return nil, errors.New(want)
+		}
+	}
+	return raw, nil
+}
+
+// decodeStrictly refuses what encoding/json accepts: members that it does not
+// know, that come twice or in another case, and null or an empty text, which would
+// be as if the member were absent.
+func decodeStrictly(data []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		want := map[string]string{"string": "a text", "bool": "true or false", "int": "a whole number", "int64": "a whole number"}[kind.Type.String()]
+		if want == "" {
+			want = "an object"
+		}
+		what := "it"
+		if kind.Field != "" {
+			what = fmt.Sprintf("%q", kind.Field)
+		}
+		return fmt.Errorf("%s is a %s: it must be %s", what, kind.Value, want)
+	}
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return checkMembers(json.NewDecoder(bytes.NewReader(data)), "it")
+}
+
+func checkMembers(d *json.Decoder, what string) error {
+	t, err := d.Token()
+	switch {
+	case err != nil:
+		return err
+	case t == nil, t == "":
+		return fmt.Errorf("%s is empty: leave it out, or write what it is", what)
+	case t != json.Delim('{'):
+		return nil
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := t.(string)
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+			return fmt.Errorf("unknown field %q: write names in small letters", name)
+		}
+		if seen[name] {
+			return fmt.Errorf("%q is there twice", name)
+		}
+		seen[name] = true
+		if err := checkMembers(d, fmt.Sprintf("%q", name)); err != nil {
+			return err
+		}
+	}
+	if _, err = d.Token(); err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// encode writes a list as parse reads it.
+func encode(entries []entry) []byte {
 	file := struct {
 		Clients []fileClient `json:"clients"`
 	}{[]fileClient{}}
@@ -194,16 +313,4 @@ func formatTime(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339Nano)
-}
-
-func readClients(path string) ([]entry, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseClients(path, data)
-}
-
-func sortByName[T any](all []T, name func(T) string) {
-	slices.SortFunc(all, func(a, b T) int { return strings.Compare(name(a), name(b)) })
 }

@@ -1,15 +1,15 @@
-package relay
+package clients
 
 import (
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,29 +70,29 @@ func TestAddListRevoke(t *testing.T) {
 $`).Match(data) {
 		t.Errorf("%s, %v", data, err)
 	}
-	all, err := ListClients(path, "")
+	all, err := Read(path, "")
 	if err != nil || len(all) != 2 || all[0].Name != "db" || all[1].Name != "web-1" || all[1].Created.Before(began) || all[1].Rate != 30 {
 		t.Errorf("%+v, %v", all, err)
 	}
-	if _, err := AddClient(path, Client{Name: "db"}); !errors.Is(err, ErrClientExists) {
+	if _, err := Add(path, Client{Name: "db"}); !errors.Is(err, ErrExists) {
 		t.Errorf("a name twice: %v", err)
 	}
 	for _, bad := range []Client{{}, {Name: "a b"}, {Name: "x", Rate: -2}, {Name: "x", Quota: Quota{Bytes: 1}}, {Name: "x", Quota: Quota{Period: time.Hour}},
 		{Name: "x", Certificate: "db.example"}, {Name: "x", Operator: true, Quota: Quota{1, time.Hour}}, {Name: "x", Expires: time.Unix(-1, 0)}} {
-		if token, err := AddClient(path, bad); err == nil || token != "" {
+		if token, err := Add(path, bad); err == nil || token != "" {
 			t.Errorf("%+v was added", bad)
 		}
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(data) {
 		t.Errorf("a refused client changed the file: %s, %v", after, err)
 	}
-	if err := RevokeClient(path, "web"); !errors.Is(err, ErrNoClient) {
+	if err := Revoke(path, "web"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("revoking nobody: %v", err)
 	}
-	if err := RevokeClient(path, "web-1"); err != nil {
+	if err := Revoke(path, "web-1"); err != nil {
 		t.Fatal(err)
 	}
-	if all, err := ListClients(path, ""); err != nil || len(all) != 1 || all[0].Name != "db" {
+	if all, err := Read(path, ""); err != nil || len(all) != 1 || all[0].Name != "db" {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
@@ -100,14 +100,14 @@ $`).Match(data) {
 func TestEditLeavesOthersFiles(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "clients.json")
-	if err := RevokeClient(path, "a"); !errors.Is(err, fs.ErrNotExist) {
+	if err := Revoke(path, "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	if names, err := os.ReadDir(folder); err != nil || len(names) != 0 {
 		t.Errorf("files were made: %v, %v", names, err)
 	}
 	put(t, path, "something else")
-	if _, err := AddClient(path, Client{Name: "a"}); err == nil || !strings.Contains(err.Error(), "not JSON") {
+	if _, err := Add(path, Client{Name: "a"}); err == nil || !strings.Contains(err.Error(), "not JSON") {
 		t.Errorf("another file: %v", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "something else" {
@@ -126,7 +126,7 @@ func TestEditFollowsLink(t *testing.T) {
 	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != fs.ModeSymlink {
 		t.Errorf("%v, %v", info, err)
 	}
-	if all, err := ListClients(path, ""); err != nil || len(all) != 1 {
+	if all, err := Read(path, ""); err != nil || len(all) != 1 {
 		t.Errorf("%v, %v", all, err)
 	}
 }
@@ -139,21 +139,21 @@ func TestEditConcurrently(t *testing.T) {
 	for g := range editors {
 		all.Go(func() {
 			for i := range each {
-				if _, err := AddClient(path, Client{Name: fmt.Sprintf("keep-%d-%d", g, i)}); err != nil {
+				if _, err := Add(path, Client{Name: fmt.Sprintf("keep-%d-%d", g, i)}); err != nil {
 					t.Error(err)
 				}
 				name := fmt.Sprintf("drop-%d-%d", g, i)
-				if _, err := AddClient(path, Client{Name: name}); err != nil {
+				if _, err := Add(path, Client{Name: name}); err != nil {
 					t.Error(err)
 				}
-				if err := RevokeClient(path, name); err != nil {
+				if err := Revoke(path, name); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	all.Wait()
-	if list, err := ListClients(path, ""); err != nil || len(list) != editors*each {
+	if list, err := Read(path, ""); err != nil || len(list) != editors*each {
 		t.Errorf("%d clients are left, want %d; %v", len(list), editors*each, err)
 	}
 	names, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
@@ -162,30 +162,77 @@ func TestEditConcurrently(t *testing.T) {
 	}
 }
 
-func FuzzClientsFile(f *testing.F) {
-	hash := hashOf("a")
-	for _, seed := range []string{
-		`{"clients":[]}`,
-		`{"clients":[{"name":"a","token_sha256":"` + hash + `","created":"2026-01-02T03:04:05.6+01:00","expires":"2027-01-01T00:00:00Z","rate":3,"quota":{"bytes":1,"period":"1.5s"}}]}`,
-		`{"clients":[{"name":"a","certificate":"Ä <&> \"7\"","rate":-1,"operator":true},{"name":"b","certificate":"b"}]}`,
-		`{"clients":[{"name":"a","certificate":"x","quota":{"bytes":9223372036854775807,"period":"90m"}}]}`,
-		`{"clients":[{"name":"a","name":"b"},null,{"NAME":1}]} x`,
-		`[[[[`,
-	} {
-		f.Add([]byte(seed))
+// TestNoTokenLeaks: no file, no error and no printed value has a token in it.
+func TestNoTokenLeaks(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "clients.json")
+	token := add(t, path, Client{Name: "web-1", Expires: time.Now().Add(time.Hour)})
+	unknown, err := newToken()
+	if err != nil {
+		t.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, err := parseClients("f", data)
+	c := open(t, path)
+	cl := known(t, c, token)
+	texts := map[string]string{
+		"the client": fmt.Sprintf("%+v %#v", cl.Client, c.Status()),
+		"the list":   fmt.Sprintf("%+v", c),
+	}
+	for name, r := range map[string]*http.Request{
+		"unknown":   with("Bearer " + unknown),
+		"malformed": with("Bearer " + token + "\x00"),
+		"no scheme": with(token),
+		"twice":     with("Bearer "+token, "Bearer "+unknown),
+	} {
+		if _, err := c.Identify(r); err != nil {
+			texts["the refusal of "+name] = fmt.Sprintf("%v %+v", err, err)
+		} else {
+			t.Errorf("%s was not refused", name)
+		}
+	}
+	for _, place := range []string{
+		`{"clients":[{"name":"%s","certificate":"x"}]}`, `{"clients":[{"name":"x","token_sha256":"%s"}]}`,
+		`{"clients":[{"name":"x","token":"%s"}]}`, `{"clients":[{"%s":1}]}`, `{"clients":["%s"]}`, `{"clients":%q}`,
+		`{"clients":[{"name":"x","certificate":"x","expires":"%s"}]}`, `{"clients":[{"name":"x","certificate":"x","quota":{"bytes":1,"period":"%s"}}]}`,
+		`{"clients":[{"name":"x","certificate":"%s "}]}`, `{"%s":[]}`, `{"clients":[%s]}`,
+	} {
+		if _, err := parse("f", []byte(strings.ReplaceAll(strings.ReplaceAll(place, "%q", `"%s"`), "%s", token))); err != nil {
+			texts["the error of "+place] = err.Error()
+		} else {
+			t.Errorf("%s is a list", place)
+		}
+	}
+	if err := Revoke(path, token); !errors.Is(err, ErrUnknown) {
+		t.Errorf("revoking it by its token: %v", err)
+	} else {
+		texts["the error of Revoke"] = err.Error()
+	}
+	if _, err := Add(path, Client{Name: token}); err == nil {
+		t.Error("a client may be called as a token is")
+	} else {
+		texts["the error of Add"] = err.Error()
+	}
+	if err := c.Save(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*"))
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "relay: f: ") || entries != nil {
-				t.Errorf("%v, %v", entries, err)
+			t.Fatal(err)
+		}
+		texts[filepath.Base(name)] = string(data)
+	}
+	for where, text := range texts {
+		for _, secret := range []string{token, unknown} {
+			for i := len(tokenPrefix); i+8 <= len(secret); i++ {
+				if strings.Contains(text, secret[i:i+8]) {
+					t.Errorf("%s has a part of a token: %s", where, text)
+					break
+				}
 			}
-			return
 		}
-		text := encodeClients(entries)
-		again, err := parseClients("f", text)
-		if err != nil || !slices.Equal(again, entries) {
-			t.Errorf("%+v became %+v, %v by way of %s", entries, again, err, text)
-		}
-	})
+	}
 }

@@ -1,4 +1,4 @@
-package relay
+package clients
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// replaceFile puts a complete file in place of path, so that whoever reads it
-// while we write, or after a crash, finds the old one or the new one. The new one
-// is its owner's alone; an old one's mode and owner stay: root may add a client to
+// replaceFile puts a complete file in place of path: whoever reads it meanwhile, or
+// after a crash, finds the old file or the new one. Only its owner can read a new
+// file. If there is an old one, its mode and owner stay: root may add a client to
 // the list of a relay that runs as another user.
 func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 	folder := filepath.Dir(path)

@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !aix
 
-package relay
+package clients
 
 import (
 	"errors"

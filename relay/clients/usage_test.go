@@ -1,4 +1,4 @@
-package relay
+package clients
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 )
 
 // shut saves and closes, as a Relay does at its end.
-func shut(t *testing.T, c *Clients) {
+func shut(t *testing.T, c *List) {
 	t.Helper()
 	if err := errors.Join(c.Save(), c.Close()); err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestRestart(t *testing.T) {
 		token := add(t, path, web)
 		c := open(t, path)
 		time.Sleep(30 * time.Minute)
-		if ok, _, _ := known(t, c, token).charge(80, time.Now()); !ok {
+		if ok, _, _ := known(t, c, token).Charge(80, time.Now()); !ok {
 			t.Fatal("refused")
 		}
 		shut(t, c)
@@ -40,14 +40,14 @@ func TestRestart(t *testing.T) {
 			t.Errorf("after a restart: %+v", st)
 		}
 		cl := known(t, c, token)
-		if ok, _, until := cl.charge(21, time.Now()); ok || until.Sub(used) != 30*time.Minute {
+		if ok, _, until := cl.Charge(21, time.Now()); ok || until.Sub(used) != 30*time.Minute {
 			t.Errorf("more than the quota: %v until %v", ok, until)
 		}
-		if ok, _, _ := cl.charge(15, time.Now()); !ok {
+		if ok, _, _ := cl.Charge(15, time.Now()); !ok {
 			t.Error("less than the quota is refused")
 		}
 		shut(t, c)
-		if err := RevokeClient(path, web.Name); err != nil {
+		if err := Revoke(path, web.Name); err != nil {
 			t.Fatal(err)
 		}
 		c = open(t, path)
@@ -55,16 +55,16 @@ func TestRestart(t *testing.T) {
 		token = add(t, path, web)
 		c = open(t, path)
 		cl = known(t, c, token)
-		if ok, _, _ := cl.charge(6, time.Now()); ok {
+		if ok, _, _ := cl.Charge(6, time.Now()); ok {
 			t.Error("a new token is a new quota")
 		}
-		if ok, _, _ := cl.charge(5, time.Now()); !ok {
+		if ok, _, _ := cl.Charge(5, time.Now()); !ok {
 			t.Error("what is left of the quota is refused")
 		}
 		shut(t, c)
 		time.Sleep(29 * time.Minute)
 		c = open(t, path)
-		if ok, _, _ := known(t, c, token).charge(100, time.Now()); !ok {
+		if ok, _, _ := known(t, c, token).Charge(100, time.Now()); !ok {
 			t.Error("a new period is refused")
 		}
 	})
@@ -88,7 +88,7 @@ func TestSaveWritesChanges(t *testing.T) {
 	if !os.SameFile(first, saved()) {
 		t.Error("it was written without a change")
 	}
-	c.list.Load().all[0].charge(1, time.Now())
+	c.current.Load().all[0].Charge(1, time.Now())
 	second := saved()
 	if os.SameFile(first, second) {
 		t.Error("a change was not written")
@@ -100,7 +100,7 @@ func TestSaveWritesChanges(t *testing.T) {
 	if err := os.Remove(path + ".usage"); err != nil {
 		t.Fatal(err)
 	}
-	c.list.Load().all[0].charge(1, time.Now())
+	c.current.Load().all[0].Charge(1, time.Now())
 	saved()
 }
 
@@ -111,23 +111,23 @@ func TestTwoRelays(t *testing.T) {
 	one := open(t, path)
 	spend := func() {
 		t.Helper()
-		one.list.Load().all[0].charge(1, time.Now())
+		one.current.Load().all[0].Charge(1, time.Now())
 		if err := one.Save(); err != nil {
 			t.Error(err)
 		}
 	}
 	spend()
-	if two, err := OpenClients(path); err == nil || two != nil || !strings.Contains(err.Error(), "end that one first") {
+	if two, err := Open(path, ""); err == nil || two != nil || !strings.Contains(err.Error(), "end that one first") {
 		t.Errorf("a second relay: %v", err)
 	}
 	spend()
-	if all, err := ListClients(path, ""); err != nil || all[0].TotalBytes != 2 {
+	if all, err := Read(path, ""); err != nil || all[0].TotalBytes != 2 {
 		t.Errorf("while the relay runs, the list is %+v, %v", all, err)
 	}
 	if err := one.Close(); err != nil {
 		t.Error(err)
 	}
-	one.list.Load().all[0].charge(1, time.Now())
+	one.current.Load().all[0].Charge(1, time.Now())
 	if err := one.Save(); err == nil {
 		t.Error("without the lock it is written")
 	}
@@ -150,7 +150,7 @@ func TestUsageReplaced(t *testing.T) {
 		}
 		c := open(t, path)
 		put(t, path+".usage", `{"clients":{"a":{"total_bytes":7}}}`)
-		c.list.Load().all[0].charge(1, time.Now())
+		c.current.Load().all[0].Charge(1, time.Now())
 		if err := c.Save(); err == nil || !strings.Contains(err.Error(), "give each relay a list of clients of its own") {
 			t.Errorf("after %q somebody else's file was replaced: %v", before, err)
 		}
@@ -160,13 +160,13 @@ func TestUsageReplaced(t *testing.T) {
 func TestUsageElsewhere(t *testing.T) {
 	path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
 	usage := filepath.Join(t.TempDir(), "usage.json")
-	c, err := OpenClientsWithUsage(path, usage)
+	c, err := Open(path, usage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.list.Load().all[0].charge(7, time.Now())
+	c.current.Load().all[0].Charge(7, time.Now())
 	shut(t, c)
-	if all, err := ListClients(path, usage); err != nil || all[0].TotalBytes != 7 {
+	if all, err := Read(path, usage); err != nil || all[0].TotalBytes != 7 {
 		t.Errorf("%+v, %v", all, err)
 	}
 	if _, err := os.Stat(path + ".usage"); !os.IsNotExist(err) {
@@ -177,7 +177,7 @@ func TestUsageElsewhere(t *testing.T) {
 func TestUnwritableFolder(t *testing.T) {
 	path := listFile(t, `{"clients":[]}`)
 	missing := filepath.Join(filepath.Dir(path), "missing", "usage")
-	if c, err := OpenClientsWithUsage(path, missing); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
+	if c, err := Open(path, missing); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
 		t.Errorf("%v, %v", c, err)
 	}
 	if os.Getuid() == 0 || runtime.GOOS == "windows" {
@@ -189,7 +189,7 @@ func TestUnwritableFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Chmod(folder, 0o700)
-	if c, err := OpenClients(path); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
+	if c, err := Open(path, ""); err == nil || c != nil || !strings.Contains(err.Error(), "cannot be written") {
 		t.Errorf("%v, %v", c, err)
 	}
 }
@@ -203,8 +203,8 @@ func TestDamagedUsage(t *testing.T) {
 	} {
 		put(t, path+".usage", text)
 		for what, open := range map[string]func() error{
-			"OpenClients": func() error { _, err := OpenClients(path); return err },
-			"ListClients": func() error { _, err := ListClients(path, ""); return err },
+			"Open": func() error { _, err := Open(path, ""); return err },
+			"Read": func() error { _, err := Read(path, ""); return err },
 		} {
 			if err := open(); err == nil || !strings.Contains(err.Error(), "clients.json.usage") || !strings.Contains(err.Error(), "or delete it: then all quotas and totals begin anew") {
 				t.Errorf("%s with %q: %v", what, text, err)

@@ -1,9 +1,6 @@
-package relay
+package clients
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -11,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.com/qrand/relay/internal/testca"
 )
 
 func TestIdentify(t *testing.T) {
@@ -33,7 +31,7 @@ func TestIdentify(t *testing.T) {
 		"capitals":   {"BEARER " + token},
 		"two spaces": {"Bearer  " + token},
 	} {
-		if cl, err := c.identify(with(values...)); err != nil || cl.Name != "web-1" {
+		if cl, err := c.Identify(with(values...)); err != nil || cl.Name != "web-1" {
 			t.Errorf("%s: %v, %v", name, cl, err)
 		}
 	}
@@ -58,12 +56,12 @@ func TestIdentify(t *testing.T) {
 		"unicode":           {[]string{"Bearer tök"}, errBadCredentials},
 		"a folded scheme":   {[]string{"Be\u0430rer " + token}, errBadCredentials},
 		"too long":          {[]string{"Bearer " + strings.Repeat("x", maxAuthorization-6)}, errBadCredentials},
-		"as long as may be": {[]string{"Bearer " + strings.Repeat("x", maxAuthorization-7)}, errUnknownClient},
-		"unknown":           {[]string{"Bearer " + token + "x"}, errUnknownClient},
-		"in capitals":       {[]string{"Bearer " + strings.ToUpper(token)}, errUnknownClient},
-		"its hash":          {[]string{"Bearer " + hashOf(token)}, errUnknownClient},
+		"as long as may be": {[]string{"Bearer " + strings.Repeat("x", maxAuthorization-7)}, errUnknown},
+		"unknown":           {[]string{"Bearer " + token + "x"}, errUnknown},
+		"in capitals":       {[]string{"Bearer " + strings.ToUpper(token)}, errUnknown},
+		"its hash":          {[]string{"Bearer " + hashOf(token)}, errUnknown},
 	} {
-		if cl, err := c.identify(with(test.values...)); !errors.Is(err, test.want) || cl != nil {
+		if cl, err := c.Identify(with(test.values...)); !errors.Is(err, test.want) || cl != nil {
 			t.Errorf("%s: %v, %v, want %v", name, cl, err, test.want)
 		}
 	}
@@ -78,8 +76,8 @@ func TestExpiry(t *testing.T) {
 		time.Sleep(time.Hour - time.Nanosecond)
 		known(t, c, token)
 		time.Sleep(time.Nanosecond)
-		cl, err := c.identify(with("Bearer " + token))
-		if !errors.Is(err, errExpiredClient) || cl != nil || !strings.Contains(err.Error(), "web-1 expired on 2000-01-01T01:00:00Z") {
+		cl, err := c.Identify(with("Bearer " + token))
+		if !errors.Is(err, errExpired) || cl != nil || !strings.Contains(err.Error(), "web-1 expired on 2000-01-01T01:00:00Z") {
 			t.Errorf("%v, %v", cl, err)
 		}
 	})
@@ -111,18 +109,18 @@ func TestIdentifyCertificate(t *testing.T) {
 		"its second DNS name":             {verified("", "x.example", "db.internal.example"), "db", nil},
 		"the first of two":                {verified("", "db.internal.example", "Device 7"), "db", nil},
 		"its common name":                 {verified("Device 7"), "device", nil},
-		"a common name, but a DNS name":   {verified("Device 7", "x.example"), "", errUnknownClient},
-		"another name":                    {verified("", "db2.internal.example"), "", errUnknownClient},
-		"another case":                    {verified("", "DB.internal.example"), "", errUnknownClient},
-		"a wildcard":                      {verified("", "*.internal.example"), "", errUnknownClient},
-		"no name":                         {verified(""), "", errUnknownClient},
+		"a common name, but a DNS name":   {verified("Device 7", "x.example"), "", errUnknown},
+		"another name":                    {verified("", "db2.internal.example"), "", errUnknown},
+		"another case":                    {verified("", "DB.internal.example"), "", errUnknown},
+		"a wildcard":                      {verified("", "*.internal.example"), "", errUnknown},
+		"no name":                         {verified(""), "", errUnknown},
 		"not verified":                    {unverified, "", errNoCredentials},
-		"over since the connection began": {past, "", errExpiredClient},
-		"an expired entry":                {verified("", "late.example"), "", errExpiredClient},
-		"and a wrong token":               {wrong, "", errUnknownClient},
+		"over since the connection began": {past, "", errExpired},
+		"an expired entry":                {verified("", "late.example"), "", errExpired},
+		"and a wrong token":               {wrong, "", errUnknown},
 		"and another's token":             {both, "web", nil},
 	} {
-		cl, err := c.identify(test.r)
+		cl, err := c.Identify(test.r)
 		if !errors.Is(err, test.err) || (cl == nil) != (test.want == "") || cl != nil && cl.Name != test.want {
 			t.Errorf("%s: %v, %v, want %q, %v", name, cl, err, test.want, test.err)
 		}
@@ -133,16 +131,16 @@ func TestIdentifyCertificate(t *testing.T) {
 func TestIdentifyTLS(t *testing.T) {
 	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.internal.example"}]}`))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		cl, err := c.identify(r)
+		cl, err := c.Identify(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
 		io.WriteString(w, cl.Name)
 	}))
-	ca, other := newAuthority(t), newAuthority(t)
+	ca, other := testca.New(t), testca.New(t)
 	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
+	roots.AddCert(ca.Certificate)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // that it refuses another CA's
 	server.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: roots}
 	server.StartTLS()
@@ -151,10 +149,10 @@ func TestIdentifyTLS(t *testing.T) {
 		certificates []tls.Certificate
 		want         string
 	}{
-		"ours":         {[]tls.Certificate{ca.issue(t, "db.internal.example")}, "200 db"},
-		"of no client": {[]tls.Certificate{ca.issue(t, "web.internal.example")}, `401 relay: not a client of this relay: nobody has a certificate for "web.internal.example"` + "\n"},
+		"ours":         {[]tls.Certificate{ca.Issue(t, "db.internal.example")}, "200 db"},
+		"of no client": {[]tls.Certificate{ca.Issue(t, "web.internal.example")}, `401 relay: not a client of this relay: nobody has a certificate for "web.internal.example"` + "\n"},
 		"none":         {nil, "401 relay: no access token: send it as Authorization: Bearer\n"},
-		"another CA's": {[]tls.Certificate{other.issue(t, "db.internal.example")}, "no answer"},
+		"another CA's": {[]tls.Certificate{other.Issue(t, "db.internal.example")}, "no answer"},
 	} {
 		transport := server.Client().Transport.(*http.Transport).Clone()
 		transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -179,11 +177,11 @@ func TestIdentifyTLS(t *testing.T) {
 	}
 }
 
-// TestConstrainedAuthority: a CA that may issue for one domain, or not for one, or
+// TestConstrainedCA: a CA that may issue for one domain, or not for one, or
 // for some addresses, names no other client by a common name.
-func TestConstrainedAuthority(t *testing.T) {
+func TestConstrainedCA(t *testing.T) {
 	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.prod.example"},{"name":"web","certificate":"web.dev.example"}]}`))
-	root := newAuthority(t)
+	root := testca.New(t)
 	_, network, err := net.ParseCIDR("192.0.2.0/24")
 	if err != nil {
 		t.Fatal(err)
@@ -200,102 +198,40 @@ func TestConstrainedAuthority(t *testing.T) {
 		"addresses":    {x509.Certificate{PermittedIPRanges: []*net.IPNet{network}}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, false},
 		"mail":         {x509.Certificate{PermittedEmailAddresses: []string{"dev.example"}}, x509.Certificate{Subject: pkix.Name{CommonName: "db.prod.example"}}, false},
 	} {
-		middle := root.sign(t, &test.limits, true)
-		leaf := middle.sign(t, &test.leaf, false).cert
+		test.limits.Subject.CommonName, test.limits.IsCA = "middle", true
+		middle := root.Sign(t, &test.limits)
+		leaf := middle.Sign(t, &test.leaf).Certificate
 		roots, between := x509.NewCertPool(), x509.NewCertPool()
-		roots.AddCert(root.cert)
-		between.AddCert(middle.cert)
+		roots.AddCert(root.Certificate)
+		between.AddCert(middle.Certificate)
 		chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		_, err = c.identify(&http.Request{Header: http.Header{}, TLS: &tls.ConnectionState{VerifiedChains: chains}})
-		if (err == nil) != test.known || err != nil && !errors.Is(err, errUnknownClient) {
+		_, err = c.Identify(&http.Request{Header: http.Header{}, TLS: &tls.ConnectionState{VerifiedChains: chains}})
+		if (err == nil) != test.known || err != nil && !errors.Is(err, errUnknown) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// sign issues a certificate like the template, with a key of its own.
-func (a *authority) sign(t *testing.T, template *x509.Certificate, isCA bool) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(3), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	if isCA {
-		template.Subject.CommonName, template.IsCA, template.BasicConstraintsValid, template.KeyUsage = "middle", true, true, x509.KeyUsageCertSign
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-// An authority issues certificates to clients.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-func (a *authority) issue(t *testing.T, dnsName string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: []string{dnsName}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 func BenchmarkRequest(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "clients.json")
-	token := add(b, path, Client{Name: "web-1", Rate: maxClientRate, Quota: Quota{1 << 62, 24 * time.Hour}})
+	token := add(b, path, Client{Name: "web-1", Rate: maxRate, Quota: Quota{1 << 62, 24 * time.Hour}})
 	c := open(b, path)
 	r := with("Bearer " + token)
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		cl, err := c.identify(r)
+		cl, err := c.Identify(r)
 		if err != nil {
 			b.Fatal(err)
 		}
 		now = now.Add(time.Second) // so that none is refused
-		if cl.allow(now) != 0 {
+		if cl.Allow(now) != 0 {
 			b.Fatal("refused")
 		}
-		if ok, _, _ := cl.charge(32, now); !ok {
+		if ok, _, _ := cl.Charge(32, now); !ok {
 			b.Fatal("refused")
 		}
 	}
@@ -308,10 +244,10 @@ func TestRequestAllocates(t *testing.T) {
 	c := open(t, path)
 	r, now := with("Bearer "+token), time.Now()
 	if n := testing.AllocsPerRun(1000, func() { // most are refused by the limiter
-		cl, _ := c.identify(r)
-		cl.allow(now)
-		_, paid, _ := cl.charge(1, now)
-		cl.refund(paid)
+		cl, _ := c.Identify(r)
+		cl.Allow(now)
+		_, paid, _ := cl.Charge(1, now)
+		cl.Refund(paid)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

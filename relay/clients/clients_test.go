@@ -1,0 +1,293 @@
+package clients
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// listFile writes a list of clients to a new folder.
+func listFile(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "clients.json")
+	put(t, path, text)
+	return path
+}
+
+func put(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, path string) *List {
+	t.Helper()
+	c, err := Open(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// add adds a client to a list and returns its token.
+func add(t testing.TB, path string, c Client) string {
+	t.Helper()
+	token, err := Add(path, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func hashOf(token string) string {
+	h := hashToken(token)
+	return hex.EncodeToString(h[:])
+}
+
+// with makes a request with such Authorization headers.
+func with(values ...string) *http.Request {
+	r := &http.Request{Header: http.Header{}}
+	for _, v := range values {
+		r.Header.Add("Authorization", v)
+	}
+	return r
+}
+
+func known(t testing.TB, c *List, token string) *Member {
+	t.Helper()
+	cl, err := c.Identify(with("Bearer " + token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cl
+}
+
+// TestOpenFails: what is not a list is named, and nothing is left behind.
+func TestOpenFails(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "clients.json")
+	if _, err := Open(path, ""); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "qrand relay token new") {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := Open(folder, ""); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a folder: %v", err)
+	}
+	put(t, path, strings.Repeat(" ", maxFile+1))
+	if _, err := Open(path, ""); err == nil || !strings.Contains(err.Error(), "is it the list of clients?") {
+		t.Errorf("a huge file: %v", err)
+	}
+	put(t, path, `{"clients":[{}]}`)
+	if c, err := Open(path, ""); err == nil || c != nil {
+		t.Errorf("a broken file: %v", err)
+	}
+	names, err := os.ReadDir(folder)
+	if err != nil || len(names) != 1 {
+		t.Errorf("files were left: %v, %v", names, err)
+	}
+}
+
+// TestReload: a change is in force after watchInterval; a broken file leaves the
+// list as it was, and is reported once.
+func TestReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	token := add(t, path, Client{Name: "web-1"})
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, path)
+		reported := make(chan error, 10)
+		go c.Watch(t.Context(), func(err error) { reported <- err })
+		// expect sleeps until the file was looked at, and once more.
+		expect := func(when, report string, names ...string) {
+			t.Helper()
+			time.Sleep(2 * watchInterval)
+			synctest.Wait()
+			var reports []error
+			for len(reported) > 0 {
+				reports = append(reports, <-reported)
+			}
+			var got []string
+			for _, st := range c.Status() {
+				got = append(got, st.Name)
+			}
+			if !slices.Equal(got, names) {
+				t.Errorf("%s: clients %v, want %v", when, got, names)
+			}
+			text := "none"
+			if len(reports) > 0 {
+				text = fmt.Sprint(reports[0])
+			}
+			if len(reports) > 1 || report == "none" && text != "none" || !strings.Contains(text, report) {
+				t.Errorf("%s: reported %v, want one with %q", when, reports, report)
+			}
+			if err := c.Err(); (err != nil) != (report != "none" && report != "<nil>") {
+				t.Errorf("%s: Err is %v", when, err)
+			}
+			known(t, c, token)
+		}
+		expect("at first", "none", "web-1")
+		second := add(t, path, Client{Name: "web-2"})
+		if _, err := c.Identify(with("Bearer " + second)); !errors.Is(err, errUnknown) {
+			t.Errorf("before the file was read: %v", err)
+		}
+		expect("after another client", "<nil>", "web-1", "web-2")
+		known(t, c, second)
+		put(t, path, `{"clients":[`)
+		expect("after a slip", "not JSON", "web-1", "web-2")
+		put(t, path, `{"clients":[{}]}`)
+		expect("after another", `"name" must be`, "web-1", "web-2")
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		expect("without the file", "there is no list", "web-1", "web-2")
+		put(t, path, string(good))
+		expect("mended", "<nil>", "web-1")
+		if _, err := c.Identify(with("Bearer " + second)); !errors.Is(err, errUnknown) {
+			t.Errorf("a client that is gone: %v", err)
+		}
+		put(t, path, "x")
+		expect("broken again", "not JSON", "web-1")
+		put(t, path, string(good))
+		expect("mended as it was", "<nil>", "web-1")
+	})
+}
+
+// TestReloadKeeps: what a client has used stays, and so does its limiter unless
+// its limit is another.
+func TestReloadKeeps(t *testing.T) {
+	const text = `{"clients":[{"name":"a","certificate":"a","rate":%d,"quota":{"bytes":100,"period":"24h"}},{"name":"b","certificate":"%s","rate":1}]}`
+	path := listFile(t, fmt.Sprintf(text, 1, "b"))
+	c := open(t, path)
+	now := time.Now()
+	spend := func(name string) bool { return c.current.Load().byCertificate[name].Allow(now) == 0 }
+	for _, name := range []string{"a", "b"} {
+		if first, second := spend(name), spend(name); !first || second {
+			t.Fatal("the limit is not 1")
+		}
+	}
+	before := c.current.Load().byCertificate["a"]
+	before.Charge(60, now)
+	put(t, path, fmt.Sprintf(text, 2, "new"))
+	if changed, err := c.reload(); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	if spend("new") {
+		t.Error("a new certificate is a new limit")
+	}
+	if first, second, third := spend("a"), spend("a"), spend("a"); !first || !second || third {
+		t.Error("the new limit is not 2")
+	}
+	// A request that began before the reload is counted, too.
+	before.Charge(40, now)
+	if ok, _, _ := c.current.Load().byCertificate["a"].Charge(1, now); ok {
+		t.Error("the reload refilled the quota")
+	}
+}
+
+// TestClientsConcurrently: while requests are made and refunded, and the list is
+// reloaded and saved, no byte is counted twice or lost.
+func TestClientsConcurrently(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	var tokens []string
+	for i := range 3 {
+		tokens = append(tokens, add(t, path, Client{Name: fmt.Sprint("c", i), Rate: -1, Quota: Quota{1 << 30, 24 * time.Hour}}))
+	}
+	now := time.Now()
+	c := open(t, path)
+	var charged [3]atomic.Int64
+	var requests, others sync.WaitGroup
+	stop := make(chan struct{})
+	others.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			name := fmt.Sprint("more-", i)
+			if _, err := Add(path, Client{Name: name, Certificate: name}); err != nil {
+				t.Error(err)
+			}
+			if _, err := c.reload(); err != nil {
+				t.Error(err)
+			}
+			if err := c.Save(); err != nil {
+				t.Error(err)
+			}
+			c.Status()
+		}
+	})
+	for g := range 8 {
+		requests.Go(func() {
+			for i := range 2000 {
+				n := int64(i % 7)
+				cl, err := c.Identify(with("Bearer " + tokens[(g+i)%3]))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				cl.Allow(now)
+				ok, paid, _ := cl.Charge(n, now)
+				if !ok {
+					t.Error("refused")
+				}
+				if i%4 == 0 {
+					cl.Refund(paid)
+				} else {
+					charged[(g+i)%3].Add(n)
+				}
+			}
+		})
+	}
+	requests.Wait()
+	close(stop)
+	others.Wait()
+	for i, token := range tokens {
+		cl := known(t, c, token)
+		if st, want := cl.status(now), charged[i].Load(); st.PeriodBytes != want || st.TotalBytes != want {
+			t.Errorf("client %d: %+v, want %d bytes", i, st, want)
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "clients.json")
+		expires := time.Now().Add(time.Hour).UTC()
+		token := add(t, path, Client{Name: "b", Expires: expires, Quota: Quota{4096, time.Hour}})
+		add(t, path, Client{Name: "a", Certificate: "a.example", Rate: -1, Operator: true})
+		c := open(t, path)
+		time.Sleep(time.Minute)
+		known(t, c, token).Charge(1024, time.Now())
+		now := time.Now().UTC()
+		want := []Status{
+			{Client: Client{Name: "a", Certificate: "a.example", Created: now.Add(-time.Minute), Rate: -1, Operator: true}},
+			{Client: Client{Name: "b", Created: now.Add(-time.Minute), Expires: expires, Rate: 30, Quota: Quota{4096, time.Hour}},
+				PeriodBytes: 1024, PeriodEnds: expires, TotalBytes: 1024, LastUsed: now},
+		}
+		if got := c.Status(); !slices.Equal(got, want) {
+			t.Errorf("%+v\nwant %+v", got, want)
+		}
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Read(path, ""); err != nil || !slices.Equal(got, want) {
+			t.Errorf("Read: %+v, %v", got, err)
+		}
+	})
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package clients
+
+import "os"
+
+// keepOwner has nothing to do: a file's permissions come from its folder.
+func keepOwner(*os.File, os.FileInfo) error { return nil }

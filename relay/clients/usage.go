@@ -1,0 +1,185 @@
+package clients
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// usageSuffix is what a usageFile has after the list's name where it is beside it.
+const usageSuffix = ".usage"
+
+// errLocked is what tryLock returns when another process has the lock.
+var errLocked = errors.New("it is locked")
+
+// A usageFile keeps what clients have used over restarts. One relay writes it.
+type usageFile struct {
+	path   string
+	saved  []byte      // what was read, or written last; nil: nothing
+	info   os.FileInfo // of the file then
+	locked *os.File    // nil: another may write it
+}
+
+// A fileUsage is a usage as it is written.
+type fileUsage struct {
+	PeriodStart time.Time `json:"period_start,omitzero"`
+	PeriodBytes int64     `json:"period_bytes,omitzero"`
+	TotalBytes  int64     `json:"total_bytes,omitzero"`
+	LastUsed    time.Time `json:"last_used,omitzero"`
+}
+
+// lock makes this relay the one that writes the file, or fails at once. The lock
+// ends with the process, so that a relay that was killed does not block the next.
+func (u *usageFile) lock() (err error) {
+	f, err := os.OpenFile(u.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if err := tryLock(f); errors.Is(err, errLocked) {
+		return fmt.Errorf("relay: a relay that runs writes %s, what its clients have used: end that one first, or give this one a list of clients of its own", u.path)
+	} else if err != nil {
+		return fmt.Errorf("relay: %s.lock cannot be locked, so another relay might write what clients have used: keep that on another file system: %w", u.path, err)
+	}
+	// If nothing can be written here, that must show now, not when there is much to lose.
+	probe, err := os.CreateTemp(filepath.Dir(u.path), "."+filepath.Base(u.path)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
+	}
+	u.locked = f
+	return nil
+}
+
+// unlock lets another relay write the file; from then on save fails.
+func (u *usageFile) unlock() error {
+	if u.locked == nil {
+		return nil
+	}
+	err := u.locked.Close()
+	u.locked = nil
+	if err != nil {
+		return fmt.Errorf("relay: %s.lock: %w", u.path, err)
+	}
+	return nil
+}
+
+// load reads what clients have used; nothing, if there is no file.
+func (u *usageFile) load() (map[string]*usage, error) {
+	used := map[string]*usage{}
+	data, err := os.ReadFile(u.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return used, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	if u.info, err = os.Stat(u.path); err != nil {
+		return nil, fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	u.saved = data
+	var file struct {
+		Clients map[string]fileUsage `json:"clients"`
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err = d.Decode(&file)
+	if err == nil {
+		if _, end := d.Token(); end != io.EOF {
+			err = errors.New("something follows the accounts")
+		}
+	}
+	if err == nil && file.Clients == nil {
+		err = errors.New("there are no accounts")
+	}
+	for name, f := range file.Clients {
+		if f.PeriodBytes < 0 || f.TotalBytes < 0 {
+			err = fmt.Errorf("%.64q has used less than nothing", name)
+		}
+		one := &usage{periodBytes: f.PeriodBytes, totalBytes: f.TotalBytes}
+		if !f.PeriodStart.IsZero() {
+			one.periodStart = f.PeriodStart.UnixNano()
+		}
+		if !f.LastUsed.IsZero() {
+			one.lastUsed.Store(f.LastUsed.Unix())
+		}
+		used[name] = one
+	}
+	if err != nil {
+		return nil, fmt.Errorf("relay: %s, what clients have used, is damaged (%w): put a copy in its place, or delete it: then all quotas and totals begin anew", u.path, err)
+	}
+	return used, nil
+}
+
+// save writes what clients have used, if it has changed.
+func (u *usageFile) save(used map[string]*usage) error {
+	file := struct {
+		Clients map[string]fileUsage `json:"clients"`
+	}{map[string]fileUsage{}}
+	for name, one := range used {
+		if f := one.file(); f != (fileUsage{}) {
+			file.Clients[name] = f
+		}
+	}
+	data, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	data = append(data, '\n')
+	if bytes.Equal(data, u.saved) {
+		return nil
+	}
+	if u.locked == nil {
+		return fmt.Errorf("relay: %s, what clients have used, is not written after Close", u.path)
+	}
+	if err := u.stillOurs(); err != nil {
+		return err
+	}
+	info, err := replaceFile(u.path, data)
+	if err != nil {
+		return fmt.Errorf("relay: what clients have used cannot be written beside their list: %w", err)
+	}
+	u.saved, u.info = data, info
+	return nil
+}
+
+// stillOurs fails if somebody else, without the lock, has written the file since we
+// did: two relays with one file would each undo what the other noted.
+func (u *usageFile) stillOurs() error {
+	info, err := os.Stat(u.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	if u.info == nil || !os.SameFile(info, u.info) || info.Size() != u.info.Size() || !info.ModTime().Equal(u.info.ModTime()) {
+		return fmt.Errorf("relay: somebody else writes %s, so what clients use is not being saved: give each relay a list of clients of its own, and restart this one", u.path)
+	}
+	return nil
+}
+
+func (one *usage) file() (f fileUsage) {
+	if seconds := one.lastUsed.Load(); seconds != 0 {
+		f.LastUsed = time.Unix(seconds, 0).UTC()
+	}
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	f.PeriodBytes, f.TotalBytes = one.periodBytes, one.totalBytes
+	if one.periodStart != 0 {
+		f.PeriodStart = time.Unix(0, one.periodStart).UTC()
+	}
+	return f
+}
