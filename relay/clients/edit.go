@@ -10,9 +10,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
-
-	"github.com/rogpeppe/go-internal/lockedfile"
 )
 
 // A token's prefix lets scanners for secrets find it where it does not belong.
@@ -105,8 +104,7 @@ func Read(path, usagePath string) ([]Status, error) {
 	return all, nil
 }
 
-// edit changes the list. Only one process does so at a time: the lock is on a file
-// of its own that stays there, because the list itself is replaced.
+// edit changes the list. Only one process does so at a time.
 func edit(path string, create bool, change func([]entry) ([]entry, error)) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // renaming would put a file in place of the link
@@ -114,11 +112,15 @@ func edit(path string, create bool, change func([]entry) ([]entry, error)) error
 	if _, err := readFile(path); err != nil && !(create && errors.Is(err, fs.ErrNotExist)) {
 		return err // before a lock is left beside a file that is no list
 	}
-	unlock, err := lockedfile.MutexAt(path + ".lock").Lock()
+	lock := newLock(path, 0o666)
+	err := lock.Lock()
+	for errors.Is(err, syscall.EINTR) { // as it happens on network file systems
+		err = lock.Lock()
+	}
 	if err != nil {
 		return fmt.Errorf("relay: the list of clients cannot be locked: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	entries, err := readEntries(path)
 	if err != nil && !(create && errors.Is(err, fs.ErrNotExist)) {
 		return err

@@ -5,7 +5,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/gofrs/flock"
 )
+
+// newLock is the operating system's lock for the file at path. It is on a file of
+// its own, which stays there, because the file at path is replaced. It ends with
+// the process, so that one that was killed does not block the next.
+func newLock(path string, mode fs.FileMode) *flock.Flock {
+	// Some network file systems refuse to lock what is not open for writing.
+	return flock.New(path+".lock", flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(mode))
+}
 
 // replaceFile puts a complete file in place of path: whoever reads it meanwhile, or
 // after a crash, finds the old file or the new one. Only its owner can read a new

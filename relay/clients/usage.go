@@ -9,21 +9,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // usageSuffix is what a usageFile has after the list's name where it is beside it.
 const usageSuffix = ".usage"
 
-// errLocked is what tryLock returns when another process has the lock.
-var errLocked = errors.New("it is locked")
-
 // A usageFile keeps what clients have used over restarts. One relay writes it.
 type usageFile struct {
 	path   string
-	saved  []byte      // what was read, or written last; nil: nothing
-	info   os.FileInfo // of the file then
-	locked *os.File    // nil: another may write it
+	saved  []byte       // what was read, or written last; nil: nothing
+	info   os.FileInfo  // of the file then
+	locked *flock.Flock // nil: another may write it
 }
 
 // A fileUsage is a usage as it is written.
@@ -34,23 +34,27 @@ type fileUsage struct {
 	LastUsed    time.Time `json:"last_used,omitzero"`
 }
 
-// lock makes this relay the one that writes the file, or fails at once. The lock
-// ends with the process, so that a relay that was killed does not block the next.
+// lock makes this relay the one that writes the file, or fails at once.
 func (u *usageFile) lock() (err error) {
-	f, err := os.OpenFile(u.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	lock := newLock(u.path, 0o600)
+	locked, err := lock.TryLock()
+	for errors.Is(err, syscall.EINTR) { // as it happens on network file systems
+		locked, err = lock.TryLock()
+	}
+	var open *fs.PathError
+	switch {
+	case errors.As(err, &open):
 		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
+	case err != nil:
+		return fmt.Errorf("relay: %s cannot be locked, so another relay might write what clients have used: keep that on another file system: %w", lock, err)
+	case !locked:
+		return fmt.Errorf("relay: a relay that runs writes %s, what its clients have used: end that one first, or give this one a list of clients of its own", u.path)
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			lock.Close()
 		}
 	}()
-	if err := tryLock(f); errors.Is(err, errLocked) {
-		return fmt.Errorf("relay: a relay that runs writes %s, what its clients have used: end that one first, or give this one a list of clients of its own", u.path)
-	} else if err != nil {
-		return fmt.Errorf("relay: %s.lock cannot be locked, so another relay might write what clients have used: keep that on another file system: %w", u.path, err)
-	}
 	// If nothing can be written here, that must show now, not when there is much to lose.
 	probe, err := os.CreateTemp(filepath.Dir(u.path), "."+filepath.Base(u.path)+".*.tmp")
 	if err != nil {
@@ -59,7 +63,7 @@ func (u *usageFile) lock() (err error) {
 	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
 		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
-	u.locked = f
+	u.locked = lock
 	return nil
 }
 
