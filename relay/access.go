@@ -13,7 +13,8 @@ import (
 
 // record counts a request for entropy, and logs it.
 func (r *Relay) record(v *visit) {
-	r.metrics.count(v.client, v.status, time.Since(v.began).Seconds(), v.handed)
+	r.counts.add(v.client, v.status, v.handed)
+	r.metrics.seconds.Observe(time.Since(v.began).Seconds())
 	r.log(v)
 }
 
@@ -38,7 +39,7 @@ func (r *Relay) log(v *visit) {
 	if v.why != "" {
 		attrs = append(attrs, slog.String("refused", v.why))
 	}
-	if v.client == nobody {
+	if v.client == "" {
 		unlogged, ok := r.strangers.log(time.Now())
 		if !ok {
 			return

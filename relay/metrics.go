@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -11,91 +13,127 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// metrics is what /metrics shows. Requests are counted as they come; all else is
-// read from the accounts when somebody looks.
+// counts are of requests for entropy.
+type counts struct {
+	mu       sync.Mutex
+	requests int64
+	answers  map[string]map[int]int64 // by client (empty: not known) and HTTP status
+	bytes    map[string]int64         // of entropy handed out, by client
+}
+
+func (c *counts) add(client string, status, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answers == nil {
+		c.answers, c.bytes = map[string]map[int]int64{}, map[string]int64{}
+	}
+	if c.answers[client] == nil {
+		c.answers[client] = map[int]int64{}
+	}
+	c.requests++
+	c.answers[client][status]++
+	if bytes > 0 {
+		c.bytes[client] += int64(bytes)
+	}
+}
+
+func (c *counts) total() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests
+}
+
+func (c *counts) list() (answers map[string]map[int]int64, bytes map[string]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answers = map[string]map[int]int64{}
+	for client, statuses := range c.answers {
+		answers[client] = maps.Clone(statuses)
+	}
+	return answers, maps.Clone(c.bytes)
+}
+
+// metrics is what /metrics shows. Only the durations are kept here; all else is
+// read from the relay when somebody looks.
 type metrics struct {
 	registry *prometheus.Registry
 	handler  http.Handler
-	requests *prometheus.CounterVec
 	seconds  prometheus.Histogram
-	bytes    *prometheus.CounterVec
 }
 
-const (
-	namespace = "qrand_relay"
-	nobody    = "" // the client of a request that was refused before it was known
-)
+const namespace = "qrand_relay"
 
 func newMetrics(r *Relay) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "requests_total",
-			Help: "Requests for entropy, by client (empty: not known) and HTTP status.",
-		}, []string{"client", "status"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "client_bytes_total",
-			Help: "Bytes of entropy handed out, by client.",
-		}, []string{"client"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "request_duration_seconds",
 			Help:    "How long requests for entropy took.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10), // 100 us to 26 s
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.bytes, m.seconds, accounts{r},
+	m.registry.MustRegister(m.seconds, collector{r},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }
 
-func (m *metrics) count(client string, status int, seconds float64, bytes int) {
-	m.requests.WithLabelValues(client, strconv.Itoa(status)).Inc()
-	m.seconds.Observe(seconds)
-	if bytes > 0 {
-		m.bytes.WithLabelValues(client).Add(float64(bytes))
-	}
-}
-
-// accounts is a prometheus.Collector of the relay's own accounts.
-type accounts struct{ r *Relay }
+// A collector is a prometheus.Collector of what the relay counts.
+type collector struct{ r *Relay }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 }
 
 var (
-	descStock      = desc("stock_bytes", "Bytes of entropy that wait for a client.")
-	descStockLimit = desc("stock_limit_bytes", "Bytes of entropy that are kept ready at most.")
-	descReceived   = desc("received_bytes_total", "Bytes of entropy accepted from the service.")
-	descHanded     = desc("handed_out_bytes_total", "Bytes of entropy in answers that the network took.")
-	descLost       = desc("lost_bytes_total", "Bytes of entropy in answers that the network did not take.")
-	descExpired    = desc("expired_bytes_total", "Bytes of entropy wiped because they had waited too long.")
-	descInFlight   = desc("in_flight_bytes", "Bytes of entropy in answers that are being written.")
-	descRefused    = desc("refused_blocks_total", "Blocks from the service that failed a check.")
-	descUp         = desc("upstream_up", "1 if an endpoint of the service gives good blocks.")
-	descEmulated   = desc("upstream_emulated", "1 if blocks came from an emulator: not quantum entropy.")
-	descLast       = desc("upstream_last_answer_timestamp_seconds", "When the service last gave good blocks.")
-	descUpstream   = desc("upstream_requests_total", "Requests to the service, by result.", "result")
-	descQuota      = desc("client_quota_bytes", "A client's quota for each period.", "client")
-	descPeriod     = desc("client_period_bytes", "What a client with a quota has used of it in this period.", "client")
+	descRequests    = desc("requests_total", "Requests for entropy, by client (empty: not known) and HTTP status.", "client", "status")
+	descClientBytes = desc("client_bytes_total", "Bytes of entropy handed out, by client.", "client")
+	descStock       = desc("stock_bytes", "Bytes of entropy that wait for a client.")
+	descStockLimit  = desc("stock_limit_bytes", "Bytes of entropy that are kept ready at most.")
+	descReceived    = desc("received_bytes_total", "Bytes of entropy accepted from the service.")
+	descHanded      = desc("handed_out_bytes_total", "Bytes of entropy in answers that the network took.")
+	descLost        = desc("lost_bytes_total", "Bytes of entropy in answers that the network did not take.")
+	descExpired     = desc("expired_bytes_total", "Bytes of entropy wiped because they had waited too long.")
+	descInFlight    = desc("in_flight_bytes", "Bytes of entropy in answers that are being written.")
+	descRefused     = desc("refused_blocks_total", "Blocks from the service that failed a check.")
+	descUp          = desc("upstream_up", "1 if an endpoint of the service gives good blocks.")
+	descEmulated    = desc("upstream_emulated", "1 if blocks came from an emulator: not quantum entropy.")
+	descLast        = desc("upstream_last_answer_timestamp_seconds", "When the service last gave good blocks.")
+	descUpstream    = desc("upstream_requests_total", "Requests to the service, by result.", "result")
+	descQuota       = desc("client_quota_bytes", "A client's quota for each period.", "client")
+	descPeriod      = desc("client_period_bytes", "What a client with a quota has used of it in this period.", "client")
 )
 
-func (accounts) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descStock, descStockLimit, descReceived, descHanded, descLost, descExpired, descInFlight,
-		descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod} {
+func (collector) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descRequests, descClientBytes, descStock, descStockLimit, descReceived, descHanded, descLost, descExpired,
+		descInFlight, descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod} {
 		c <- d
 	}
 }
 
-func (a accounts) Collect(c chan<- prometheus.Metric) {
+func (col collector) Collect(c chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		c <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
-	account, up := a.r.Account(), a.r.Upstream()
+	truth := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	answers, bytes := col.r.counts.list()
+	for client, statuses := range answers {
+		for status, n := range statuses {
+			send(descRequests, counter, float64(n), client, strconv.Itoa(status))
+		}
+	}
+	for client, n := range bytes {
+		send(descClientBytes, counter, float64(n), client)
+	}
+	account, up := col.r.Account(), col.r.Upstream()
 	send(descStock, gauge, float64(account.Stock))
-	send(descStockLimit, gauge, float64(a.r.cfg.Stock*qrypt.BlockSize))
+	send(descStockLimit, gauge, float64(col.r.cfg.Stock*qrypt.BlockSize))
 	send(descReceived, counter, float64(account.Received))
 	send(descHanded, counter, float64(account.HandedOut))
 	send(descLost, counter, float64(account.Lost))
@@ -111,17 +149,10 @@ func (a accounts) Collect(c chan<- prometheus.Metric) {
 	for reason, n := range up.Failed {
 		send(descUpstream, counter, float64(n), string(reason))
 	}
-	for _, cl := range a.r.cfg.Clients.Status() {
+	for _, cl := range col.r.cfg.Clients.Status() {
 		if cl.Quota.Bytes > 0 {
 			send(descQuota, gauge, float64(cl.Quota.Bytes), cl.Name)
 			send(descPeriod, gauge, float64(cl.PeriodBytes), cl.Name)
 		}
 	}
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"example.com/qrand/internal/clock"
+	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/internal/page"
 )
 
 // serveOperator answers the probes, which everybody may ask and which tell
@@ -23,18 +27,18 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	var page http.HandlerFunc
+	var serve http.HandlerFunc
 	switch req.URL.Path {
 	case "/healthz":
-		page = func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
+		serve = func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
 	case "/readyz":
-		page = r.serveReady
+		serve = r.serveReady
 	case "/metrics":
-		page = r.metrics.handler.ServeHTTP
+		serve = r.metrics.handler.ServeHTTP
 	case "/":
-		page = r.servePage
-	case stylePath:
-		page = serveStyle
+		serve = r.servePage
+	case page.StylePath:
+		serve = page.ServeStyle
 	default:
 		v.refuse(refuse(http.StatusNotFound, "there is nothing at this path"))
 		return
@@ -52,7 +56,7 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 	}
-	page(v.w, req)
+	serve(v.w, req)
 }
 
 func say(w http.ResponseWriter, status int, text string) {
@@ -68,6 +72,36 @@ func (r *Relay) serveReady(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	say(w, http.StatusOK, "ok")
+}
+
+// servePage shows an operator how the relay is doing.
+func (r *Relay) servePage(w http.ResponseWriter, req *http.Request) {
+	now := clock.Now()
+	answers, _ := r.counts.list()
+	err := page.Serve(w, req, page.Data{
+		Now:        now,
+		Began:      r.began,
+		Account:    page.Account(r.Account()),
+		Limit:      int64(r.cfg.Stock) * qrypt.BlockSize,
+		MaxAge:     r.cfg.MaxAge,
+		Samples:    append(r.history.List(), r.sample(now)),
+		Upstream:   page.Upstream(r.Upstream()),
+		Endpoints:  r.endpoints,
+		Answers:    answers,
+		Clients:    r.cfg.Clients.Status(),
+		ClientsErr: r.cfg.Clients.Err(),
+		Events:     r.events.List(),
+	})
+	if err != nil {
+		r.cfg.Logger.Error("relay: the status page cannot be shown", "error", err.Error())
+		say(w, http.StatusInternalServerError, "the status page cannot be shown: the log says why")
+	}
+}
+
+func (r *Relay) sample(now time.Time) page.Sample {
+	account, up := r.Account(), r.Upstream()
+	return page.Sample{Time: now, Stock: account.Stock, Received: account.Received, HandedOut: account.HandedOut,
+		Requests: r.counts.total(), Failing: !up.Up && up.Reason != ""}
 }
 
 // operator reports whether a request may see the operator's pages: with an

@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"example.com/qrand/relay/clients"
+	"example.com/qrand/relay/internal/page"
 	"example.com/qrand/relay/internal/testca"
 )
 
@@ -252,7 +253,7 @@ func TestOperatorLogged(t *testing.T) {
 		req := arrived("GET", "/", "127.0.0.1:1234", "127.0.0.1:8443")
 		req.Host = "localhost"
 		o.ServeHTTP(httptest.NewRecorder(), req)
-		for _, path := range []string{"/healthz", "/readyz", stylePath, "/nothing"} {
+		for _, path := range []string{"/healthz", "/readyz", page.StylePath, "/nothing"} {
 			o.ask("", "GET", path)
 		}
 		lines := strings.Split(strings.TrimSpace(o.log.String()), "\n")

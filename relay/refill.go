@@ -60,7 +60,7 @@ func (f *refiller) Take(o supply.Outcome, now time.Time) {
 	}
 	if o.Recovered {
 		f.r.cfg.Logger.Info("relay: recovered: the service answers")
-		f.r.events.add(now, "recovered: the service answers")
+		f.r.events.Add(now, "recovered: the service answers")
 	}
 }
 
@@ -70,15 +70,15 @@ func (f *refiller) received(o supply.Outcome, now time.Time) {
 	f.r.stock.put(o.Blocks)
 	if f.r.upstream.answered(endpoint, emulated, now) {
 		f.r.cfg.Logger.Warn("relay: the entropy is emulated, not quantum", "endpoint", endpoint)
-		f.r.events.add(now, "the entropy is EMULATED, not quantum")
+		f.r.events.Add(now, "the entropy is EMULATED, not quantum")
 	}
 	if o.Moved {
 		if o.Instead != nil {
 			f.r.cfg.Logger.Warn("relay: blocks come from another endpoint than the preferred one", "endpoint", endpoint, "error", o.Instead.Error())
-			f.r.events.add(now, "blocks come from another endpoint than the preferred one")
+			f.r.events.Add(now, "blocks come from another endpoint than the preferred one")
 		} else {
 			f.r.cfg.Logger.Info("relay: blocks come from the preferred endpoint again", "endpoint", endpoint)
-			f.r.events.add(now, "blocks come from the preferred endpoint again")
+			f.r.events.Add(now, "blocks come from the preferred endpoint again")
 		}
 	}
 }
@@ -99,5 +99,5 @@ func (f *refiller) failed(o supply.Outcome, now time.Time) {
 		args = append(args, "next", o.Next.Sub(now).Round(time.Millisecond))
 	}
 	f.r.cfg.Logger.Warn(text, args...)
-	f.r.events.add(now, "no entropy from the service: "+reason.String())
+	f.r.events.Add(now, "no entropy from the service: "+reason.String())
 }

@@ -34,6 +34,7 @@ import (
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay/clients"
+	"example.com/qrand/relay/internal/page"
 )
 
 // Config configures a Relay.
@@ -128,8 +129,9 @@ type Relay struct {
 	stock     *stock
 	upstream  *upstream
 	endpoints []string // of upstream
-	events    events
-	history   history
+	events    page.Events
+	history   page.History
+	counts    counts
 	metrics   *metrics
 	strangers strangers // in the access log
 	began     time.Time
@@ -159,7 +161,7 @@ func New(cfg Config) (*Relay, error) {
 		cancel:   cancel,
 	}
 	r.metrics = newMetrics(r)
-	r.events.add(now, "the relay starts")
+	r.events.Add(now, "the relay starts")
 	refiller := newRefiller(r, key)
 	r.endpoints = refiller.supply.Endpoints()
 	r.done.Go(func() { refiller.run(ctx) })
@@ -216,12 +218,12 @@ func (r *Relay) wakeRefiller() {
 
 // keepHistory takes the samples that the page is made of.
 func (r *Relay) keepHistory(ctx context.Context) {
-	tick := time.NewTicker(historyStep)
+	tick := time.NewTicker(page.SampleInterval)
 	defer tick.Stop()
 	for {
 		now := clock.Now()
-		if news := r.history.add(r.sample(now, r.metrics.answers())); news != "" {
-			r.events.add(now, news)
+		if news := r.history.Add(r.sample(now)); news != "" {
+			r.events.Add(now, news)
 		}
 		select {
 		case <-ctx.Done():
@@ -252,7 +254,7 @@ func (r *Relay) keepClients(ctx context.Context) {
 		err := r.cfg.Clients.Save()
 		if err != nil && !failed {
 			r.cfg.Logger.Error("relay: what clients use cannot be saved: a restart would forget it", "error", err.Error())
-			r.events.add(clock.Now(), "what clients use cannot be saved")
+			r.events.Add(clock.Now(), "what clients use cannot be saved")
 		}
 		failed = err != nil
 	}
@@ -261,9 +263,9 @@ func (r *Relay) keepClients(ctx context.Context) {
 func (r *Relay) clientsChanged(err error) {
 	if err != nil {
 		r.cfg.Logger.Error("relay: the list of clients as it is now is not used, the old one holds", "error", err.Error())
-		r.events.add(clock.Now(), "the list of clients has an error; the old one holds")
+		r.events.Add(clock.Now(), "the list of clients has an error; the old one holds")
 		return
 	}
 	r.cfg.Logger.Info("relay: the list of clients has changed")
-	r.events.add(clock.Now(), "the list of clients has changed")
+	r.events.Add(clock.Now(), "the list of clients has changed")
 }

@@ -1,4 +1,4 @@
-package relay
+package page
 
 import (
 	"cmp"
@@ -26,12 +26,12 @@ type headline struct {
 	Title  string
 	Since  time.Time // zero: not known
 	Detail string
-	Advice string // what may help; empty: nothing, or nothing is amiss
+	Advice string // what may help; empty: nothing, or nothing is wrong
 }
 
 func (v *view) headline() headline {
 	up := v.Upstream
-	why := v.Reason()
+	reason := v.Reason()
 	out := "Out of stock: clients get 503"
 	if v.Account.Stock > 0 { // what is left of a block
 		out = "Out of whole blocks: most clients get 503"
@@ -51,11 +51,11 @@ func (v *view) headline() headline {
 	case none:
 		return headline{
 			Level: levelBad, Word: "Out of stock", Title: out, Since: v.emptySince,
-			Detail: "The service fails: " + why + "; " + v.Next() + ".", Advice: v.advice(),
+			Detail: "The service fails: " + reason + "; " + v.Next() + ".", Advice: v.advice(),
 		}
 	case !up.Up:
 		return headline{
-			Level: levelWarn, Word: "Service fails", Title: "Handing out from stock; the service fails: " + why + ", " + v.Next(), Since: up.Since,
+			Level: levelWarn, Word: "Service fails", Title: "Handing out from stock; the service fails: " + reason + ", " + v.Next(), Since: up.Since,
 			Detail: v.Lasts(), Advice: v.advice(),
 		}
 	}
@@ -63,7 +63,7 @@ func (v *view) headline() headline {
 		Level: levelGood, Word: "OK", Title: "Handing out entropy", Since: up.Since,
 		Detail: "The service answers. " + v.Lasts(),
 	}
-	if up.Emulated { // which is well in a test, and nowhere else
+	if up.Emulated { // which is right in a test, and nowhere else
 		h.Level, h.Word, h.Title = levelWarn, "Emulated", "Handing out emulated entropy"
 	}
 	return h
@@ -75,7 +75,7 @@ func (v *view) Reason() string { return cmp.Or(v.Upstream.Reason.String(), strin
 // Starting is before the first request to the service has ended.
 func (v *view) Starting() bool { return v.Upstream.Reason == "" && v.Upstream.LastAnswer.IsZero() }
 
-// advice is where to look first.
+// advice says where to look first.
 func (v *view) advice() string {
 	preferred := ""
 	if len(v.Endpoints) > 0 {
@@ -86,4 +86,66 @@ func (v *view) advice() string {
 		return ""
 	}
 	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// maxBytes is what the largest request asks for.
+const maxBytes = qrypt.MaxBlocks * qrypt.BlockSize
+
+// Lasts says for how long the stock is enough if the service gives nothing more.
+func (v *view) Lasts() string {
+	switch {
+	case v.Account.Stock < maxBytes && !v.Upstream.Up:
+		return "The stock is low: requests for more than " + size(v.Account.Stock) + " get 503."
+	case v.Rates.Over == 0:
+		return "There is no rate yet to tell for how long the stock lasts."
+	case v.Rates.Out < 1:
+		return "Nobody draws on the stock now."
+	}
+	if v.Upstream.Up {
+		return "Without it the stock would last " + span(v.lasts()) + " at the present rate."
+	}
+	return "At the present rate the stock lasts " + span(v.lasts()) + "."
+}
+
+// LastsShort says the same in a figure.
+func (v *view) LastsShort() string {
+	switch {
+	case v.Rates.Over == 0:
+		return "–"
+	case v.Rates.Out < 1:
+		return "∞"
+	}
+	return span(v.lasts())
+}
+
+func (v *view) lasts() time.Duration {
+	seconds := float64(v.Account.Stock) / v.Rates.Out
+	return time.Duration(min(seconds, longest.Seconds()) * float64(time.Second))
+}
+
+// longest keeps the figure within a Duration where hardly anybody draws on the stock.
+const longest = 10 * 365 * 24 * time.Hour
+
+// RatesOver is the time that the rates are averages of.
+func (v *view) RatesOver() string { return span(v.Rates.Over) }
+
+// Next says when the service is asked next, while it does not give anything.
+func (v *view) Next() string {
+	wait := v.Upstream.NextRequest.Sub(v.Now)
+	if v.Upstream.Up || wait <= 0 {
+		return "a request is under way"
+	}
+	return "next request in " + span(wait)
+}
+
+// NextShort says the same for a table.
+func (v *view) NextShort() string {
+	wait := v.Upstream.NextRequest.Sub(v.Now)
+	switch {
+	case v.Upstream.Up:
+		return "when there is room in the stock"
+	case v.Starting(), wait <= 0:
+		return "under way"
+	}
+	return "in " + span(wait)
 }

@@ -1,4 +1,4 @@
-package relay
+package page
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ const (
 
 	// chartGap is how far samples may be apart and still be joined: where more is
 	// missing, the process or the machine was asleep.
-	chartGap = 5 * historyStep / 2
+	chartGap = 5 * SampleInterval / 2
 )
 
 // A point is in the units of the box.
@@ -49,7 +49,7 @@ type point struct{ x, y float64 }
 
 // drawChart draws samples up to the last, which is of now. It goes by the wall
 // clock, as its axis does.
-func drawChart(samples []sample, limit int64) chart {
+func drawChart(samples []Sample, limit int64) chart {
 	current := samples[len(samples)-1]
 	now := current.Time.Round(0)
 	low, high, failed := current.Stock, current.Stock, time.Duration(0)
