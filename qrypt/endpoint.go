@@ -2,9 +2,10 @@ package qrypt
 
 import (
 	"errors"
-	"net"
 	"net/url"
 	"strings"
+
+	"example.com/qrand/internal/loopback"
 )
 
 // parseEndpoint checks a base URL and returns it without a trailing slash. Its
@@ -20,15 +21,10 @@ func parseEndpoint(raw string) (string, error) {
 		return "", errors.New("user information in the URL: the token goes in Config.Token or QRYPT_TOKEN")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "", errors.New("a query or fragment in the URL: write it like " + EndpointEUS)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback.Is(u.Hostname()):
 		return "", errors.New("plain http would show the token to the network: use https (http is for loopback addresses)")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return "", errors.New("its scheme is not https: write it like " + EndpointEUS)
 	}
 	return strings.TrimRight(u.String(), "/"), nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

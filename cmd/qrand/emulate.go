@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/qrand/internal/loopback"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -210,7 +211,7 @@ func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars
 	fmt.Fprintf(&b, "\n%sCtrl-C ends it.\n\n", pasteText(vars, "your token", service.URL))
 	_, err := io.WriteString(c.out, b.String())
 	for i, address := range cfg.Listen {
-		if host, _, _ := net.SplitHostPort(address); host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		if host, _, _ := net.SplitHostPort(address); !loopback.Is(host) {
 			c.note("other hosts can reach %s: it listens on %s", cfg.Regions[i], address)
 		}
 	}
