@@ -110,7 +110,7 @@ func TestConnectionLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limit(listener, most, perHost)
+	l := limitConns(listener, most, perHost)
 	defer l.Close()
 	accepted := make(chan net.Conn)
 	go func() {

@@ -8,7 +8,7 @@ import (
 // TestBufferIsWiped: nothing of an answer stays in its buffer, and encoding makes
 // no other copy by growing.
 func TestBufferIsWiped(t *testing.T) {
-	for _, o := range []order{{pieces: 1, size: 1024}, {pieces: 512, size: 1024}, {open: true, pieces: 512, size: 1}, {open: true, pieces: 1, size: maxBytes}} {
+	for _, o := range []order{{pieces: 1, size: 1024}, {pieces: 512, size: 1024}, {openAPI: true, pieces: 512, size: 1}, {openAPI: true, pieces: 1, size: maxBytes}} {
 		b := &buffer{raw: bytes.Repeat([]byte{0xff}, o.bytes())}
 		b.encode(o)
 		before := cap(b.body)

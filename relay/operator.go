@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"example.com/qrand/internal/clock"
+	"example.com/qrand/internal/loopback"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay/internal/page"
 )
@@ -15,15 +17,15 @@ import (
 // serveOperator answers the probes, which everybody may ask and which tell
 // nothing, and the operator's pages.
 func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
-	v := &visit{r: req, began: time.Now()}
-	v.w = &noting{w, v}
+	x := &exchange{r: req, began: time.Now()}
+	x.w = &statusWriter{w, x}
 	private := req.URL.Path == "/metrics" || req.URL.Path == "/"
 	defer func() {
 		if private {
-			r.log(v)
+			r.log(x)
 		}
 	}()
-	defer r.rescue(v)
+	defer r.rescue(x)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -40,23 +42,23 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	case page.StylePath:
 		serve = page.ServeStyle
 	default:
-		v.refuse(refuse(http.StatusNotFound, "there is nothing at this path"))
+		x.refuse(refuse(http.StatusNotFound, "there is nothing at this path"))
 		return
 	}
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		v.refuse(refuse(http.StatusMethodNotAllowed, "this path only knows GET"))
+		x.refuse(refuse(http.StatusMethodNotAllowed, "this path only knows GET"))
 		return
 	}
 	if private {
 		var ok bool
-		if v.client, ok = r.operator(req); !ok {
+		if x.client, ok = r.operator(req); !ok {
 			h.Set("WWW-Authenticate", `Basic realm="qrand relay: an operator's token as password", charset="UTF-8"`)
-			v.refuse(refuse(http.StatusUnauthorized, "this page is for operators: send an operator's token, as Bearer or as the password of Basic"))
+			x.refuse(refuse(http.StatusUnauthorized, "this page is for operators: send an operator's token, as Bearer or as the password of Basic"))
 			return
 		}
 	}
-	serve(v.w, req)
+	serve(x.w, req)
 }
 
 func say(w http.ResponseWriter, status int, text string) {
@@ -150,21 +152,16 @@ func fromThisHost(req *http.Request) bool {
 		return false
 	}
 	ip := from.Addr().Unmap() // not all of 127.0.0.0/8: a service mesh's proxy has another of it
-	return (ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || ip == netip.IPv6Loopback()) && isLoopback(req.Host)
+	return (ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || ip == netip.IPv6Loopback()) && isThisHost(req.Host)
 }
 
-// isLoopback reports whether host, with or without a port, is this host's own
-// name or address.
-func isLoopback(host string) bool {
+// isThisHost reports whether the Host header names this host, with or without a
+// port.
+func isThisHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
+	} else if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
 	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil && len(host) > 2 && host[0] == '[' {
-		ip, err = netip.ParseAddr(host[1 : len(host)-1])
-	}
-	return err == nil && ip.Unmap().IsLoopback()
+	return loopback.Is(host)
 }

@@ -32,8 +32,8 @@ func arrived(method, target, from, to string) *http.Request {
 // TestOperator: who sees the operator's pages.
 func TestOperator(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4})
-		strict := newOffice(t, Config{Stock: 4, OperatorTokenAlways: true})
+		o := newTestRelay(t, Config{Stock: 4})
+		strict := newTestRelay(t, Config{Stock: 4, OperatorTokenAlways: true})
 		operator := o.client(clients.Client{Name: "operator", Operator: true})
 		const far, near, here = "192.0.2.1:1234", "127.0.0.1:1234", "127.0.0.1:8443"
 		bearer := func(tokens ...string) http.Header {
@@ -151,7 +151,7 @@ func basic(user, password string) string {
 }
 
 // metric is the sum of the series of a metric with such labels.
-func (o *office) metric(name string, labels ...string) (sum float64) {
+func (o *testRelay) metric(name string, labels ...string) (sum float64) {
 	o.t.Helper()
 	families, err := o.metrics.registry.Gather()
 	if err != nil {
@@ -191,7 +191,7 @@ func hasLabels(m *dto.Metric, labels []string) bool {
 // TestMetrics: the metrics are the accounts.
 func TestMetrics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4})
+		o := newTestRelay(t, Config{Stock: 8, BatchBlocks: 4})
 		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 5000, Period: 24 * time.Hour}})
 		pieces(t, o.quantum(o.token, 2))
 		pieces(t, o.keys(small, 48, 2))
@@ -242,7 +242,7 @@ func TestMetrics(t *testing.T) {
 // it was; none for the probes, and none of them counts as one for entropy.
 func TestOperatorLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4})
+		o := newTestRelay(t, Config{Stock: 4})
 		operator := o.client(clients.Client{Name: "boss", Operator: true})
 		pieces(t, o.quantum(o.token, 1))
 		o.log.Reset()
@@ -279,7 +279,7 @@ func TestOperatorLogged(t *testing.T) {
 // who try tokens do not fill the disk.
 func TestAccessLog(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8})
+		o := newTestRelay(t, Config{Stock: 8})
 		const secret = "qrelay_sEcReT"
 		o.ask(o.token, "GET", quantumPath+"?size="+secret)
 		o.ask(secret, "GET", quantumPath)
@@ -296,7 +296,7 @@ func TestAccessLog(t *testing.T) {
 		for range 1000 {
 			o.ask("wrong", "GET", quantumPath)
 		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*strangersLogged {
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
 			t.Errorf("%d lines for 1000 wrong tokens", n)
 		}
 		time.Sleep(time.Second)
@@ -305,7 +305,7 @@ func TestAccessLog(t *testing.T) {
 			o.ask("", "DELETE", quantumPath)
 			o.ask("", "POST", "/metrics")
 		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*strangersLogged {
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
 			t.Errorf("%d lines for 200 requests of who is not known", n)
 		}
 		time.Sleep(time.Second)

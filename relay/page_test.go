@@ -210,7 +210,7 @@ func TestPageStates(t *testing.T) {
 	t.Run("emptied", func(t *testing.T) {
 		pageRun(t, &pageSource{}, func(w *pageWorld) {
 			w.fail(pageRateLimited())
-			w.stock.take(make([]byte, 16*qrypt.BlockSize), time.Now())
+			w.stock.draw(make([]byte, 16*qrypt.BlockSize), time.Now())
 			w.stock.sent(16*qrypt.BlockSize, true)
 			w.wakeRefiller()
 			time.Sleep(page.SampleInterval)
@@ -226,7 +226,7 @@ func TestPageStates(t *testing.T) {
 	t.Run("less than a block", func(t *testing.T) {
 		pageRun(t, &pageSource{}, func(w *pageWorld) {
 			w.fail(pageRateLimited())
-			w.stock.take(make([]byte, 16*qrypt.BlockSize-100), time.Now())
+			w.stock.draw(make([]byte, 16*qrypt.BlockSize-100), time.Now())
 			w.stock.sent(16*qrypt.BlockSize-100, true)
 			w.wakeRefiller()
 			time.Sleep(time.Minute)
@@ -262,7 +262,7 @@ func TestPageEndpoints(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		one, two := newFakeService(t), newFakeService(t)
 		one.err = &qrypt.Error{StatusCode: http.StatusUnauthorized, Class: qrypt.ErrUnauthorized}
-		o := newOffice(t, Config{Stock: 4, Blocks: supply.Preferred{clientOf(one, "https://one.test"), clientOf(two, "https://two.test")}})
+		o := newTestRelay(t, Config{Stock: 4, Blocks: supply.Preferred{clientOf(one, "https://one.test"), clientOf(two, "https://two.test")}})
 		w := &pageWorld{Relay: o.Relay, t: t}
 		w.page().Want(t, "service", "Endpointshttps://one.test https://two.test answered last")
 	})
@@ -285,7 +285,7 @@ func TestPageFigures(t *testing.T) {
 		}
 		w.counts.add("web-2", http.StatusForbidden, 0)
 		// What the network does not take, and what is being written.
-		w.stock.take(make([]byte, 700), time.Now())
+		w.stock.draw(make([]byte, 700), time.Now())
 		w.stock.sent(300, false)
 		w.upstream.refused(12345)
 		time.Sleep(time.Minute)

@@ -2,7 +2,9 @@ package relay
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/qrand"
@@ -12,8 +14,8 @@ import (
 )
 
 // A refiller keeps the stock full: one request at a time, each as large as the
-// service allows, made as soon as there is room for its blocks. When it is made,
-// and of whom, is the supply's business.
+// service allows, as soon as there is room for its blocks. The supply decides when
+// a request is made, and to which endpoint.
 type refiller struct {
 	r      *Relay
 	supply *supply.Supply
@@ -33,9 +35,9 @@ func (f *refiller) run(ctx context.Context) {
 	f.supply.Close()
 }
 
-// Want asks for a batch when there is room for one; where there is not, the supply
-// asks for one block in an outage, to see its end. What is too old is wiped,
-// whatever the service does.
+// Want asks for a batch when there is room for one. In an outage the supply asks
+// for one block even without room, to see its end. Blocks that are too old are wiped
+// here, whatever the service does.
 func (f *refiller) Want(now time.Time) (n int, again time.Time) {
 	if f.r.stock.missing(f.r.cfg.Stock, now) >= f.r.cfg.BatchBlocks {
 		n = f.r.cfg.BatchBlocks
@@ -46,10 +48,10 @@ func (f *refiller) Want(now time.Time) (n int, again time.Time) {
 	return n, again
 }
 
-// Rest notes when the next request is due.
-func (f *refiller) Rest(due time.Time) { f.r.upstream.rest(due) }
+// Rest keeps when the next request is due.
+func (f *refiller) Rest(due time.Time) { f.r.upstream.setNext(due) }
 
-// Take takes in what came of a request.
+// Take handles what came of a request.
 func (f *refiller) Take(o supply.Outcome, now time.Time) {
 	f.r.upstream.refused(o.Refused)
 	switch {
@@ -83,7 +85,7 @@ func (f *refiller) received(o supply.Outcome, now time.Time) {
 	}
 }
 
-// failed takes in a failure. What is in stock is handed out meanwhile.
+// failed handles a failure. What is in stock is handed out meanwhile.
 func (f *refiller) failed(o supply.Outcome, now time.Time) {
 	reason := qrand.Reason(o.Reason)
 	f.r.upstream.failed(reason, o.Err, o.Degraded, now)
@@ -100,4 +102,83 @@ func (f *refiller) failed(o supply.Outcome, now time.Time) {
 	}
 	f.r.cfg.Logger.Warn(text, args...)
 	f.r.events.Add(now, "no entropy from the service: "+reason.String())
+}
+
+// Upstream is how the service is doing that the relay gets its entropy from.
+type Upstream struct {
+	Up            bool                   // an endpoint of it gives good blocks
+	Reason        qrand.Reason           // why it is not up; empty before the first answer, or when it is
+	Since         time.Time              // since when Up and Reason are so
+	LastError     string                 // of the last request, if that failed
+	LastAnswer    time.Time              // the last good one; zero: none
+	NextRequest   time.Time              // when it is due; zero: when there is room for blocks, or one is under way
+	Endpoint      string                 // of the last good answer
+	Emulated      bool                   // some blocks were, as their emulator said: not quantum entropy
+	Answered      int64                  // requests with good blocks
+	Failed        map[qrand.Reason]int64 // requests without
+	RefusedBlocks int64                  // that came, and failed a check
+}
+
+// upstream is an Upstream that the refiller writes and others read.
+type upstream struct {
+	mu  sync.Mutex
+	now Upstream
+}
+
+func newUpstream(now time.Time) *upstream {
+	return &upstream{now: Upstream{Since: now, Failed: map[qrand.Reason]int64{}}}
+}
+
+func (u *upstream) status() Upstream {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := u.now
+	st.Failed = maps.Clone(st.Failed)
+	return st
+}
+
+// answered counts a good answer, and returns whether it is the first with emulated
+// blocks.
+func (u *upstream) answered(endpoint string, emulated bool, now time.Time) (firstEmulated bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.now
+	if !st.Up {
+		st.Since = now
+	}
+	st.Up, st.Reason, st.LastError = true, "", ""
+	st.Answered++
+	st.LastAnswer = now
+	st.Endpoint = endpoint
+	firstEmulated = emulated && !st.Emulated
+	st.Emulated = st.Emulated || emulated
+	return firstEmulated
+}
+
+// failed counts a failure; down: no endpoint gives blocks.
+func (u *upstream) failed(reason qrand.Reason, err error, down bool, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	st := &u.now
+	st.LastError = err.Error()
+	st.Failed[reason]++
+	if !down {
+		return
+	}
+	if st.Reason != reason {
+		st.Since = now
+	}
+	st.Up, st.Reason = false, reason
+}
+
+func (u *upstream) setNext(due time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.now.NextRequest = due
+}
+
+func (u *upstream) refused(blocks int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.now.RefusedBlocks += int64(blocks)
 }

@@ -20,7 +20,7 @@ import (
 // again as soon as there is room for one.
 func TestFill(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 1300})
+		o := newTestRelay(t, Config{Stock: 1300})
 		if !slices.Equal(o.service.asked, []int{512, 512}) {
 			t.Errorf("asked for %v", o.service.asked)
 		}
@@ -41,7 +41,7 @@ func TestFill(t *testing.T) {
 // any 10 s.
 func TestUpstreamRate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 1})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 1})
 		for range 3000 {
 			o.quantum(o.token, 1)
 			time.Sleep(10 * time.Millisecond)
@@ -65,7 +65,7 @@ func TestUpstreamRate(t *testing.T) {
 // the outage table, and the log says it once; then all is well again.
 func TestOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4})
+		o := newTestRelay(t, Config{Stock: 8, BatchBlocks: 4})
 		o.service.set(func() {
 			o.service.calls = nil
 			o.service.err = &qrypt.Error{Endpoint: "https://service.example", StatusCode: 429, Class: qrypt.ErrRateLimited, RetryAfter: time.Minute}
@@ -91,7 +91,7 @@ func TestOutage(t *testing.T) {
 			t.Errorf("the next request is due in %v", until)
 		}
 		pieces(t, o.quantum(o.token, 4))
-		if w := o.quantum(o.token, 1); w.Code != 503 || w.Header().Get("Retry-After") != strconv.Itoa(int(math.Ceil(min(until, maxRetryAfter).Seconds()))) {
+		if w := o.quantum(o.token, 1); w.Code != 503 || w.Header().Get("Retry-After") != strconv.Itoa(int(math.Ceil(min(until, maxSupplyWait).Seconds()))) {
 			t.Errorf("%d, Retry-After %q, %v before the next request", w.Code, w.Header().Get("Retry-After"), until)
 		}
 		o.service.set(func() { o.service.err = nil })
@@ -114,7 +114,7 @@ func TestOutage(t *testing.T) {
 // missing.
 func TestOutageEndsWithFullStock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		pieces(t, o.quantum(o.token, 1))
 		o.service.set(func() { o.service.err = errors.New("an error of the source's own") })
 		pieces(t, o.quantum(o.token, 1))
@@ -132,7 +132,7 @@ func TestOutageEndsWithFullStock(t *testing.T) {
 // is seen within three quarters of a minute.
 func TestNewAccountToken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() {
 			o.service.calls, o.service.err = nil, &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized}
 		})
@@ -154,7 +154,7 @@ func TestNewAccountToken(t *testing.T) {
 // is due in the midst of it.
 func TestLookAtTokenTakesLong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() {
 			o.service.check, o.service.err = 10*time.Minute, &qrypt.Error{StatusCode: 401, Class: qrypt.ErrUnauthorized}
 		})
@@ -179,7 +179,7 @@ func TestHang(t *testing.T) {
 		service := newFakeService(t)
 		service.hang = time.Hour
 		began := time.Now()
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, Blocks: service})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, Blocks: service})
 		if up := o.Upstream(); up.Reason != qrand.TimedOut || up.Since.Sub(began) != supply.HangLimit || !strings.Contains(up.LastError, "token function hang") {
 			t.Errorf("upstream is %+v", up)
 		}
@@ -208,7 +208,7 @@ func TestBadBlocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+				o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 				o.service.set(func() {
 					o.service.given = nil
 					test.spoil(o.service)
@@ -237,7 +237,7 @@ func TestBadBlocks(t *testing.T) {
 // nobody asks.
 func TestMaxAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour})
 		old := slices.Clone(o.service.given)
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -262,7 +262,7 @@ func TestMaxAgeInAnOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: 10 * time.Minute})
+				o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: 10 * time.Minute})
 				o.service.set(func() { break_(o.service) })
 				pieces(t, o.keys(o.token, 24, 1))
 				pieces(t, o.quantum(o.token, 1))
@@ -287,7 +287,7 @@ func TestTooOld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		service := newFakeService(t)
 		service.age = 2 * time.Hour
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour, Blocks: service})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour, Blocks: service})
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if n := len(service.calls); n > 40 {
@@ -313,7 +313,7 @@ func TestTooOldElsewhere(t *testing.T) {
 				old, fresh := newFakeService(t), newFakeService(t)
 				old.age, fresh.noise = 2*time.Hour, newNoise(10)
 				began := time.Now()
-				o := newOffice(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour, Blocks: sources(old, fresh)})
+				o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour, Blocks: sources(old, fresh)})
 				for range 24 {
 					pieces(t, o.quantum(o.token, 2))
 					time.Sleep(5 * time.Minute)
@@ -352,7 +352,7 @@ func TestElsewhere(t *testing.T) {
 				if early {
 					a.err = failure
 				}
-				o := newOffice(t, Config{Stock: 8, BatchBlocks: 2, Blocks: supply.Preferred{a, b}})
+				o := newTestRelay(t, Config{Stock: 8, BatchBlocks: 2, Blocks: supply.Preferred{a, b}})
 				if !early {
 					if len(b.calls) > 0 {
 						t.Errorf("%v: the other endpoint was asked while the first one answered", class)
@@ -383,7 +383,7 @@ func TestElsewhere(t *testing.T) {
 // three lines, and a fourth after it has answered for ten minutes.
 func TestFlapping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 1})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 1})
 		run := func(d time.Duration) (lines int) {
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 				o.quantum(o.token, 1)
@@ -411,7 +411,7 @@ func TestFlapping(t *testing.T) {
 // TestNextRequest: there is none while one is under way, or none is wanted.
 func TestNextRequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		for _, test := range []struct {
 			name string
 			draw int
@@ -437,7 +437,7 @@ func TestNextRequest(t *testing.T) {
 // TestEmulatedInPart: one emulated block of an answer is enough to say so, for good.
 func TestEmulatedInPart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		f := newRefiller(o.Relay, make([]byte, 32))
 		give := func(emulated ...bool) {
 			var blocks []qrypt.Block
@@ -458,7 +458,7 @@ func TestEmulatedInPart(t *testing.T) {
 // found out.
 func TestReplay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 6000, BatchBlocks: 500})
+		o := newTestRelay(t, Config{Stock: 6000, BatchBlocks: 500})
 		o.service.set(func() { o.service.repeat = true })
 		pieces(t, o.quantum(o.token, 500))
 		time.Sleep(time.Second)
@@ -472,7 +472,7 @@ func TestReplay(t *testing.T) {
 // TestCloseWipesWhatComesLate: what a BlockSource gives after Close is wiped.
 func TestCloseWipesWhatComesLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() { o.service.hang, o.service.stubborn = time.Minute, true })
 		pieces(t, o.quantum(o.token, 2))
 		o.Close()
@@ -491,7 +491,7 @@ func TestCloseWipesWhatComesLate(t *testing.T) {
 // goroutine (or the bubble fails).
 func TestClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 4, BatchBlocks: 2})
+		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() { o.service.hang = time.Hour })
 		pieces(t, o.quantum(o.token, 2))
 		begin := time.Now()

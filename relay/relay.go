@@ -133,7 +133,7 @@ type Relay struct {
 	history   page.History
 	counts    counts
 	metrics   *metrics
-	strangers strangers // in the access log
+	unknown   unknownClients // in the access log
 	began     time.Time
 	wake      chan struct{}
 	cancel    context.CancelFunc

@@ -155,8 +155,8 @@ func (f *fakeService) serve(req *http.Request) (*http.Response, error) {
 	return w.Result(), err
 }
 
-// An office is a relay with clients, and what it logs.
-type office struct {
+// A testRelay is a relay with clients, and what it logs.
+type testRelay struct {
 	*Relay
 	t       testing.TB
 	service *fakeService
@@ -165,10 +165,10 @@ type office struct {
 	log     *bytes.Buffer
 }
 
-// newOffice makes one in a bubble, with its stock filled.
-func newOffice(t testing.TB, cfg Config) *office {
+// newTestRelay makes one in a bubble, with its stock filled.
+func newTestRelay(t testing.TB, cfg Config) *testRelay {
 	t.Helper()
-	o := &office{t: t, service: newFakeService(t), log: new(bytes.Buffer)}
+	o := &testRelay{t: t, service: newFakeService(t), log: new(bytes.Buffer)}
 	path := listFile(t, `{"clients":[]}`)
 	o.list = path
 	o.token = addClient(t, path, clients.Client{Name: "app", Rate: -1})
@@ -197,7 +197,7 @@ func newOffice(t testing.TB, cfg Config) *office {
 }
 
 // client adds a client and returns its token.
-func (o *office) client(c clients.Client) string {
+func (o *testRelay) client(c clients.Client) string {
 	o.t.Helper()
 	token := addClient(o.t, o.list, c)
 	time.Sleep(5 * time.Second)
@@ -206,7 +206,7 @@ func (o *office) client(c clients.Client) string {
 }
 
 // ask makes a request: a method and a target, a body if there is one, a token.
-func (o *office) ask(token, method, target string, body ...string) *httptest.ResponseRecorder {
+func (o *testRelay) ask(token, method, target string, body ...string) *httptest.ResponseRecorder {
 	o.t.Helper()
 	req := httptest.NewRequest(method, target, strings.NewReader(strings.Join(body, "")))
 	if len(body) > 0 {
@@ -221,11 +221,11 @@ func (o *office) ask(token, method, target string, body ...string) *httptest.Res
 	return w
 }
 
-func (o *office) quantum(token string, n int) *httptest.ResponseRecorder {
+func (o *testRelay) quantum(token string, n int) *httptest.ResponseRecorder {
 	return o.ask(token, "GET", quantumPath+"?size="+strconv.Itoa(n))
 }
 
-func (o *office) keys(token string, size, count int) *httptest.ResponseRecorder {
+func (o *testRelay) keys(token string, size, count int) *httptest.ResponseRecorder {
 	return o.ask(token, "POST", openPath, `{"block_size":`+strconv.Itoa(size)+`,"block_count":`+strconv.Itoa(count)+`}`)
 }
 
@@ -265,7 +265,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // TestDialects: both calls give the service's own bytes in order, each once.
 func TestDialects(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 64})
+		o := newTestRelay(t, Config{Stock: 64})
 		source := o.service.all()
 		blocks := func(i, n int) []byte { return source[i*qrypt.BlockSize : (i+n)*qrypt.BlockSize] }
 		for _, test := range []struct {
@@ -307,7 +307,7 @@ func TestEmulated(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		service := newFakeService(t)
 		service.emulated = true
-		o := newOffice(t, Config{Stock: 8, Blocks: service})
+		o := newTestRelay(t, Config{Stock: 8, Blocks: service})
 		for _, w := range []*httptest.ResponseRecorder{o.quantum(o.token, 1), o.keys(o.token, 32, 1)} {
 			if pieces(t, w); w.Header().Get(qrypt.EmulatedHeader) == "" {
 				t.Error("emulated entropy passes for quantum")
@@ -323,7 +323,7 @@ func TestEmulated(t *testing.T) {
 // nothing.
 func TestRefusals(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 600, BatchBlocks: 100})
+		o := newTestRelay(t, Config{Stock: 600, BatchBlocks: 100})
 		operator := o.client(clients.Client{Name: "operator", Operator: true})
 		before := o.Account()
 		for _, test := range []struct {
@@ -390,7 +390,7 @@ func TestRefusals(t *testing.T) {
 // TestMediaType: the Open API's body is JSON and says so.
 func TestMediaType(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8})
+		o := newTestRelay(t, Config{Stock: 8})
 		for media, status := range map[string]int{
 			"application/json": 200, "Application/JSON; charset=utf-8": 200, "": 422, "text/plain": 422, "application/json/x": 422,
 			"application/x-www-form-urlencoded": 422,
@@ -410,7 +410,7 @@ func TestMediaType(t *testing.T) {
 // 403, each with when to come back, and others are served meanwhile.
 func TestLimits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 64})
+		o := newTestRelay(t, Config{Stock: 64})
 		slow := o.client(clients.Client{Name: "slow", Rate: 3})
 		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 1500, Period: time.Hour}})
 		for range 3 {
@@ -442,7 +442,7 @@ func TestNoSupply(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		service := newFakeService(t)
 		service.limit = 4
-		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4, Blocks: service})
+		o := newTestRelay(t, Config{Stock: 8, BatchBlocks: 4, Blocks: service})
 		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 5200, Period: time.Hour}})
 		for range 5 {
 			w := o.quantum(small, 5)
@@ -500,7 +500,7 @@ func (w *plainWriter) WriteHeader(int)     {}
 // TestNoFlush: an answer that cannot be flushed is not lost for that.
 func TestNoFlush(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8})
+		o := newTestRelay(t, Config{Stock: 8})
 		req := httptest.NewRequest("GET", quantumPath, nil)
 		req.Header.Set("Authorization", "Bearer "+o.token)
 		w := &plainWriter{header: http.Header{}}
@@ -514,7 +514,7 @@ func TestNoFlush(t *testing.T) {
 // TestMoreThanStock: what can never be served is not "for now".
 func TestMoreThanStock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8})
+		o := newTestRelay(t, Config{Stock: 8})
 		if w := o.quantum(o.token, 9); w.Code != 400 || !strings.Contains(w.Body.String(), "8192 bytes") {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
@@ -528,7 +528,7 @@ func TestMoreThanStock(t *testing.T) {
 // TestAgeIsNotYounger: a part of a second counts as one.
 func TestAgeIsNotYounger(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 8, BatchBlocks: 4})
+		o := newTestRelay(t, Config{Stock: 8, BatchBlocks: 4})
 		time.Sleep(time.Millisecond)
 		if age := o.quantum(o.token, 1).Header().Get("Age"); age != "61" {
 			t.Errorf("Age %s after 60.001 s", age)
@@ -547,7 +547,7 @@ func (w *lameWriter) FlushError() error {
 // client is charged for it, since it may have arrived.
 func TestLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		o := newOffice(t, Config{Stock: 64})
+		o := newTestRelay(t, Config{Stock: 64})
 		for _, left := range []int{10, 1450} { // in Write, at the end of it
 			before := o.Account()
 			req := httptest.NewRequest("GET", quantumPath, nil)

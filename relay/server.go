@@ -1,14 +1,18 @@
 package relay
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -22,7 +26,7 @@ type timeouts struct {
 	shutdown time.Duration
 }
 
-// defaultTimeouts are far more than a client needs that means well.
+// defaultTimeouts are far more than a well-behaved client needs.
 var defaultTimeouts = timeouts{
 	header:   5 * time.Second,
 	read:     10 * time.Second,
@@ -34,12 +38,12 @@ var defaultTimeouts = timeouts{
 
 const maxHeader = 16 << 10
 
-// http2Limits bound what a peer can make an HTTP/2 connection hold before it has
-// shown a token. A request of the API fits in one frame, and no answer needs a
+// http2Limits bound the memory that a peer can make an HTTP/2 connection use before
+// it has shown a token. A request of the API fits in one frame, and no answer needs a
 // body to be read ahead; Go's own limits are 1 MiB for each of the three sizes.
-// Without WriteByteTimeout a connection whose peer reads nothing would never
-// end: the write timeout ends its streams, and neither that nor the idle timeout
-// reaches a write that hangs.
+// Without WriteByteTimeout a connection whose peer reads nothing would never end: the
+// write timeout ends its streams, but neither that nor the idle timeout ends a write
+// that hangs.
 func http2Limits(t timeouts) *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams:          16,       // each can be made to hold 32 KiB, and four requests that wait
@@ -98,7 +102,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if files, known := openFiles(); known && files < uint64(maxConns)+otherFiles {
 		logger.Warn("relay: this process may have fewer files open than connections: raise its limit (ulimit -n, LimitNOFILE) or lower MaxConns", "files", files, "connections", maxConns)
 	}
-	limited := limit(cfg.Listener, maxConns, cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost))
+	limited := limitConns(cfg.Listener, maxConns, cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost))
 	t := cmp.Or(cfg.timeouts, defaultTimeouts)
 	server := &http.Server{
 		Handler:           h,
@@ -108,7 +112,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		IdleTimeout:       t.idle,
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             http2Limits(t),
-		ErrorLog:          newErrorLog(logger),
+		ErrorLog:          log.New(errorLog{logger}, "", 0),
 	}
 	var serve func(net.Listener) error = server.Serve
 	if cfg.TLS != nil {
@@ -123,15 +127,105 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	go func() { ended <- serve(limited) }()
 	select {
 	case err := <-ended:
-		server.Close() // what goes on with connections that were accepted
+		server.Close() // or connections that were accepted would go on
 		return fmt.Errorf("relay: %w", err)
 	case <-ctx.Done():
 	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.shutdown)
+	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.shutdown)
 	defer cancel()
-	if err := server.Shutdown(patience); err != nil {
+	if err := server.Shutdown(shutdownCtx); err != nil {
 		server.Close()
 		return fmt.Errorf("relay: connections were closed that did not end within %v", t.shutdown)
 	}
 	return nil
+}
+
+// A connLimiter is a net.Listener that closes a connection at once if it is one too
+// many, of all or of one address. It does not let it wait: a peer that holds many
+// connections must not keep others from theirs.
+type connLimiter struct {
+	net.Listener
+	most, mostPerHost int
+
+	mu      sync.Mutex
+	all     int
+	perHost map[netip.Addr]int
+}
+
+func limitConns(l net.Listener, most, mostPerHost int) *connLimiter {
+	return &connLimiter{Listener: l, most: most, mostPerHost: mostPerHost, perHost: map[netip.Addr]int{}}
+}
+
+func (l *connLimiter) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		host := hostOf(conn.RemoteAddr())
+		if l.enter(host) {
+			return &limitedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(host) })}, nil
+		}
+		conn.Close()
+	}
+}
+
+// hostOf is the address whose connections are counted together. Of IPv6 it is the
+// /64, because one host may have all of that.
+func hostOf(addr net.Addr) netip.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if ip.Is6() {
+		prefix, _ := ip.Prefix(64)
+		return prefix.Addr()
+	}
+	return ip
+}
+
+func (l *connLimiter) enter(host netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= l.most || l.perHost[host] >= l.mostPerHost {
+		return false
+	}
+	l.all++
+	l.perHost[host]++
+	return true
+}
+
+func (l *connLimiter) leave(host netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.perHost[host]--; l.perHost[host] == 0 {
+		delete(l.perHost, host)
+	}
+}
+
+type limitedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *limitedConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// An errorLog gets what http.Server writes to its log. What is wrong here is at Warn:
+// panics, Accept without files left, wrong answers. What peers do wrong is at Debug,
+// from failed handshakes to broken HTTP/2: they can do it often.
+type errorLog struct{ logger *slog.Logger }
+
+func (e errorLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	ours := bytes.HasPrefix(line, []byte("http: ")) || bytes.HasPrefix(line, []byte("http2: panic"))
+	if ours && !bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = slog.LevelWarn
+	}
+	e.logger.Log(context.Background(), level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }

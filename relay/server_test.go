@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -174,7 +175,7 @@ func TestListenerFails(t *testing.T) {
 // TestErrorLog: what is wrong here is seen; what anybody can do is not.
 func TestErrorLog(t *testing.T) {
 	var log bytes.Buffer
-	to := newErrorLog(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	to := stdlog.New(errorLog{slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, "", 0)
 	for line, level := range map[string]string{
 		"http: Accept error: accept tcp: too many open files; retrying in 5ms":                  "WARN",
 		"http: panic serving 192.0.2.1:1: broken":                                               "WARN",

@@ -23,19 +23,19 @@ type Account struct {
 	Expired   int64 // wiped at MaxAge, when the relay was closed, or by a source that should not have
 }
 
-// A stock holds the blocks that no client has yet. Each byte leaves it once.
+// A stock holds the blocks that no client has got yet. Each byte leaves it once.
 type stock struct {
 	maxAge time.Duration // zero: none
 
 	mu      sync.Mutex
 	whole   []qrypt.Block // oldest first
-	open    qrypt.Block   // the block that is being cut up; the zero Block: none
+	partial qrypt.Block   // the block that is being cut up; the zero Block: none
 	cut     int           // so many of its bytes are gone
 	account Account
 	closed  bool
 }
 
-// put adds blocks, which are the stock's from here on.
+// put adds blocks, which belong to the stock from here on.
 func (s *stock) put(blocks []qrypt.Block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,25 +55,25 @@ func (s *stock) put(blocks []qrypt.Block) {
 
 func byAge(a, b qrypt.Block) int { return a.Origin().Received.Compare(b.Origin().Received) }
 
-// A parcel is what leaves the stock for one answer.
-type parcel struct {
+// drawn says what draw took from the stock, without the bytes.
+type drawn struct {
 	emulated bool          // some of it is
 	age      time.Duration // of its oldest byte
 }
 
-// take fills p, and wipes in the stock what it took, or leaves both alone and
-// returns false. What is as long as whole blocks consists of them, so that a
-// client sees the service's own blocks; anything else is cut from one block
-// after the other, and what is left of the last is the next one's.
-func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
+// draw fills p, and wipes in the stock what it took; if there is too little, it
+// leaves both alone and returns false. If p has the length of whole blocks it gets
+// whole blocks, so that a client sees the service's own. Any other length is cut from
+// one block after the other, and what is left of the last one is cut next.
+func (s *stock) draw(p []byte, now time.Time) (drawn, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)
-	var from parcel
+	var from drawn
 	if len(p)%qrypt.BlockSize == 0 {
 		n := len(p) / qrypt.BlockSize
 		if !s.have(n) {
-			return parcel{}, false
+			return drawn{}, false
 		}
 		for i, b := range s.whole[:n] {
 			copy(p[i*qrypt.BlockSize:], b.Bytes())
@@ -82,21 +82,21 @@ func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
 		}
 		s.drop(n)
 	} else {
-		if !s.have((len(p) - s.opened() + qrypt.BlockSize - 1) / qrypt.BlockSize) {
-			return parcel{}, false
+		if !s.have((len(p) - s.uncut() + qrypt.BlockSize - 1) / qrypt.BlockSize) {
+			return drawn{}, false
 		}
 		for at := 0; at < len(p); {
-			if s.open.Bytes() == nil {
-				s.open, s.cut = s.whole[0], 0
+			if s.partial.Bytes() == nil {
+				s.partial, s.cut = s.whole[0], 0
 				s.drop(1)
 			}
-			rest := s.open.Bytes()[s.cut:]
+			rest := s.partial.Bytes()[s.cut:]
 			n := copy(p[at:], rest)
 			clear(rest[:n])
-			from.add(s.open.Origin(), now)
+			from.add(s.partial.Origin(), now)
 			at, s.cut = at+n, s.cut+n
 			if s.cut == qrypt.BlockSize {
-				s.open = qrypt.Block{}
+				s.partial = qrypt.Block{}
 			}
 		}
 	}
@@ -105,8 +105,8 @@ func (s *stock) take(p []byte, now time.Time) (parcel, bool) {
 	return from, true
 }
 
-// have reports whether there are n whole blocks. One that has been wiped, by a
-// source that did not leave it to us, is no block: nobody gets zeros.
+// have reports whether there are n whole blocks. It drops a block that the source has
+// wiped, though it was ours: nobody gets zeros.
 func (s *stock) have(n int) bool {
 	for i := 0; i < min(n, len(s.whole)); {
 		if slices.IndexFunc(s.whole[i].Bytes(), func(x byte) bool { return x != 0 }) >= 0 {
@@ -120,15 +120,15 @@ func (s *stock) have(n int) bool {
 	return n <= len(s.whole)
 }
 
-// opened is what is left of the block that is being cut up.
-func (s *stock) opened() int {
-	if s.open.Bytes() == nil {
+// uncut is how many bytes are left of the block that is being cut up.
+func (s *stock) uncut() int {
+	if s.partial.Bytes() == nil {
 		return 0
 	}
 	return qrypt.BlockSize - s.cut
 }
 
-func (f *parcel) add(origin qrypt.Origin, now time.Time) {
+func (f *drawn) add(origin qrypt.Origin, now time.Time) {
 	f.emulated = f.emulated || origin.Emulated
 	f.age = max(f.age, clock.Age(now, origin.Received))
 }
@@ -139,7 +139,7 @@ func (s *stock) drop(n int) {
 	s.whole = s.whole[n:]
 }
 
-// sent takes in how the answer with n bytes ended.
+// sent counts how the answer with n bytes ended.
 func (s *stock) sent(n int, delivered bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,8 +157,8 @@ func (s *stock) expire(now time.Time) {
 		return
 	}
 	old := func(b qrypt.Block) bool { return clock.Age(now, b.Origin().Received) > s.maxAge }
-	if s.open.Bytes() != nil && old(s.open) {
-		s.discardOpen()
+	if s.partial.Bytes() != nil && old(s.partial) {
+		s.discardPartial()
 	}
 	n := slices.IndexFunc(s.whole, func(b qrypt.Block) bool { return !old(b) })
 	if n < 0 {
@@ -175,10 +175,10 @@ func (s *stock) discard(n int) {
 	s.account.Expired += int64(n) * qrypt.BlockSize
 }
 
-func (s *stock) discardOpen() {
-	n := int64(s.opened())
-	s.open.Wipe()
-	s.open = qrypt.Block{}
+func (s *stock) discardPartial() {
+	n := int64(s.uncut())
+	s.partial.Wipe()
+	s.partial = qrypt.Block{}
 	s.account.Stock -= n
 	s.account.Expired += n
 }
@@ -199,8 +199,8 @@ func (s *stock) oldest(now time.Time) (age time.Duration, any bool) {
 	if len(s.whole) > 0 {
 		age, any = clock.Age(now, s.whole[0].Origin().Received), true
 	}
-	if s.open.Bytes() != nil {
-		age, any = max(age, clock.Age(now, s.open.Origin().Received)), true
+	if s.partial.Bytes() != nil {
+		age, any = max(age, clock.Age(now, s.partial.Origin().Received)), true
 	}
 	return age, any
 }
@@ -225,8 +225,8 @@ func (s *stock) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.discard(len(s.whole))
-	if s.open.Bytes() != nil {
-		s.discardOpen()
+	if s.partial.Bytes() != nil {
+		s.discardPartial()
 	}
 }
 

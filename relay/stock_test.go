@@ -28,11 +28,11 @@ func (n noise) block(t testing.TB, origin qrypt.Origin) qrypt.Block {
 // modelStock is a stock that is slow and obvious: the whole blocks, and the bytes
 // of the one that is being cut.
 type modelStock struct {
-	whole [][]byte
-	open  []byte
+	whole   [][]byte
+	partial []byte
 }
 
-func (m *modelStock) take(n int) []byte {
+func (m *modelStock) draw(n int) []byte {
 	var p []byte
 	if n%qrypt.BlockSize == 0 {
 		if n/qrypt.BlockSize > len(m.whole) {
@@ -44,14 +44,14 @@ func (m *modelStock) take(n int) []byte {
 		}
 		return p
 	}
-	if n > len(m.open)+len(m.whole)*qrypt.BlockSize {
+	if n > len(m.partial)+len(m.whole)*qrypt.BlockSize {
 		return nil
 	}
 	for ; n > 0; n-- {
-		if len(m.open) == 0 {
-			m.open, m.whole = m.whole[0], m.whole[1:]
+		if len(m.partial) == 0 {
+			m.partial, m.whole = m.whole[0], m.whole[1:]
 		}
-		p, m.open = append(p, m.open[0]), m.open[1:]
+		p, m.partial = append(p, m.partial[0]), m.partial[1:]
 	}
 	return p
 }
@@ -79,8 +79,8 @@ func TestStock(t *testing.T) {
 		default:
 			n := []int{1, 32, 48, 1000, 1023, 1024, 1025, 2048, 3000}[random.IntN(9)]
 			p := bytes.Repeat([]byte{0xa5}, n)
-			_, ok := s.take(p, now)
-			want := m.take(n)
+			_, ok := s.draw(p, now)
+			want := m.draw(n)
 			if ok != (want != nil) {
 				t.Fatalf("step %d: took %d bytes: %v", step, n, ok)
 			}
@@ -101,7 +101,7 @@ func TestStock(t *testing.T) {
 				lost += int64(n)
 			}
 		}
-		left := int64(len(m.open) + len(m.whole)*qrypt.BlockSize)
+		left := int64(len(m.partial) + len(m.whole)*qrypt.BlockSize)
 		if got, want := s.balance(), (Account{Received: received, Stock: left, HandedOut: handed, Lost: lost}); got != want {
 			t.Fatalf("step %d: the account is %+v, want %+v", step, got, want)
 		}
@@ -132,15 +132,15 @@ func TestStockIsWiped(t *testing.T) {
 		t.Errorf("%d blocks are missing, want 6", n)
 	}
 	wiped("expired", blocks[:2]...)
-	s.take(make([]byte, qrypt.BlockSize), now)
+	s.draw(make([]byte, qrypt.BlockSize), now)
 	wiped("taken whole", blocks[2])
-	s.take(make([]byte, 40), now)
+	s.draw(make([]byte, 40), now)
 	if p := blocks[3].Bytes(); !bytes.Equal(p[:40], make([]byte, 40)) || bytes.Equal(p[40:80], make([]byte, 40)) {
 		t.Error("cut: not the taken bytes are wiped, and they alone")
 	}
-	s.take(make([]byte, qrypt.BlockSize-40), now)
+	s.draw(make([]byte, qrypt.BlockSize-40), now)
 	wiped("cut up", blocks[3])
-	s.take(make([]byte, 1), now)
+	s.draw(make([]byte, 1), now)
 	s.close()
 	wiped("closed", blocks[4:]...)
 	late := at(0)
@@ -152,17 +152,17 @@ func TestStockIsWiped(t *testing.T) {
 	}
 }
 
-// TestOpenBlockExpires: a block that is half cut up expires too.
-func TestOpenBlockExpires(t *testing.T) {
+// TestPartialBlockExpires: a block that is half cut up expires too.
+func TestPartialBlockExpires(t *testing.T) {
 	now := time.Now()
 	s := stock{maxAge: time.Minute}
 	b := newNoise(3).block(t, qrypt.Origin{Received: now})
 	s.put([]qrypt.Block{b})
-	s.take(make([]byte, 24), now)
-	if _, ok := s.take(make([]byte, 24), now.Add(time.Minute)); !ok {
+	s.draw(make([]byte, 24), now)
+	if _, ok := s.draw(make([]byte, 24), now.Add(time.Minute)); !ok {
 		t.Error("a block that is as old as it may be was not handed out")
 	}
-	if _, ok := s.take(make([]byte, 24), now.Add(time.Minute+time.Second)); ok {
+	if _, ok := s.draw(make([]byte, 24), now.Add(time.Minute+time.Second)); ok {
 		t.Error("an expired block was handed out")
 	}
 	if got := s.balance(); got.Expired != 976 || got.Stock != 0 || !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
@@ -170,9 +170,9 @@ func TestOpenBlockExpires(t *testing.T) {
 	}
 }
 
-// TestOrderOfAge: blocks that come through another relay may be older than what is
+// TestOldestFirst: blocks that come through another relay may be older than what is
 // there; they go first, and expire first.
-func TestOrderOfAge(t *testing.T) {
+func TestOldestFirst(t *testing.T) {
 	now := time.Now()
 	source := newNoise(5)
 	at := func(age time.Duration) qrypt.Block { return source.block(t, qrypt.Origin{Received: now.Add(-age)}) }
@@ -185,7 +185,7 @@ func TestOrderOfAge(t *testing.T) {
 	if n := s.missing(3, now.Add(2*time.Minute)); n != 1 {
 		t.Errorf("%d blocks are missing, want 1", n)
 	}
-	from, ok := s.take(make([]byte, qrypt.BlockSize), now.Add(2*time.Minute))
+	from, ok := s.draw(make([]byte, qrypt.BlockSize), now.Add(2*time.Minute))
 	if !ok || from.age != 32*time.Minute {
 		t.Errorf("took a block of %v: %v", from.age, ok)
 	}
@@ -202,10 +202,10 @@ func TestWipedBySource(t *testing.T) {
 	blocks[2].Wipe()
 	want := bytes.Clone(blocks[1].Bytes())
 	p := make([]byte, 2*qrypt.BlockSize)
-	if _, ok := s.take(p, now); ok || s.ready(now) != true {
+	if _, ok := s.draw(p, now); ok || s.ready(now) != true {
 		t.Error("two blocks were taken of one")
 	}
-	if _, ok := s.take(p[:40], now); !ok || !bytes.Equal(p[:40], want[:40]) {
+	if _, ok := s.draw(p[:40], now); !ok || !bytes.Equal(p[:40], want[:40]) {
 		t.Error("what was cut is not from the block that is left")
 	}
 	if got := s.balance(); got.Expired != 2*qrypt.BlockSize || got.Stock != qrypt.BlockSize-40 {
@@ -213,8 +213,8 @@ func TestWipedBySource(t *testing.T) {
 	}
 }
 
-// TestParcel: an answer is as old as its oldest byte, and emulated if one byte is.
-func TestParcel(t *testing.T) {
+// TestAgeAndEmulated: an answer is as old as its oldest byte, and emulated if one byte is.
+func TestAgeAndEmulated(t *testing.T) {
 	now := time.Now()
 	source := newNoise(4)
 	var s stock
@@ -229,9 +229,9 @@ func TestParcel(t *testing.T) {
 		age      time.Duration
 		emulated bool
 	}{{1000, time.Minute, false}, {48, time.Minute, true}, {1000, time.Second, true}, {1024, 0, false}} {
-		from, ok := s.take(make([]byte, want.n), now)
+		from, ok := s.draw(make([]byte, want.n), now)
 		if !ok || from.age != want.age || from.emulated != want.emulated {
-			t.Errorf("parcel %d: %v %+v, want %+v", i, ok, from, want)
+			t.Errorf("answer %d: %v %+v, want %+v", i, ok, from, want)
 		}
 	}
 }

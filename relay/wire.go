@@ -2,13 +2,15 @@ package relay
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 
 	"example.com/qrand/qrypt"
 )
@@ -24,8 +26,8 @@ const (
 	maxBytes  = qrypt.MaxBlocks * qrypt.BlockSize // all of them together
 	maxBody   = 4 << 10                           // of a request, which needs some 40 bytes
 
-	// What a request that says nothing gets. The document has the first; of the
-	// Open API's call, one key.
+	// What a request that says nothing gets. Qrypt's document has the first; of the
+	// Open API's call it is one key.
 	defaultQuantumPieces = 1
 	defaultOpenPieces    = 1
 	defaultOpenSize      = 32
@@ -33,25 +35,15 @@ const (
 
 // An order is what a request asks for: so many pieces of size bytes each.
 type order struct {
-	open         bool // in the Open API's dialect
+	openAPI      bool // in the Open API's dialect
 	pieces, size int
 }
 
 func (o order) bytes() int { return o.pieces * o.size }
 
-// A refusal is an answer without entropy.
-type refusal struct {
-	status int
-	text   string
-}
-
-func refuse(status int, format string, args ...any) *refusal {
-	return &refusal{status, fmt.Sprintf(format, args...)}
-}
-
 // malformed is 400 in the document's dialect and 422 in the Open API's.
 func (o order) malformed(format string, args ...any) *refusal {
-	if o.open {
+	if o.openAPI {
 		return refuse(http.StatusUnprocessableEntity, format, args...)
 	}
 	return refuse(http.StatusBadRequest, format, args...)
@@ -60,7 +52,7 @@ func (o order) malformed(format string, args ...any) *refusal {
 // readOrder reads what is asked for.
 func readOrder(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 	if r.URL.Path == openPath {
-		return readOpen(w, r)
+		return readOpenAPI(w, r)
 	}
 	return readQuantum(r)
 }
@@ -84,8 +76,8 @@ func readQuantum(r *http.Request) (order, *refusal) {
 	return o, o.malformed("size must be one integer from 1 to %d", maxPieces)
 }
 
-func readOpen(w http.ResponseWriter, r *http.Request) (order, *refusal) {
-	o := order{open: true, pieces: defaultOpenPieces, size: defaultOpenSize}
+func readOpenAPI(w http.ResponseWriter, r *http.Request) (order, *refusal) {
+	o := order{openAPI: true, pieces: defaultOpenPieces, size: defaultOpenSize}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return o, o.malformed("the content type must be application/json")
 	}
@@ -111,4 +103,65 @@ func readOpen(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 		return o, o.malformed("block_size must be at least 1, and all blocks together at most %d bytes", maxBytes)
 	}
 	return o, nil
+}
+
+// A buffer is what an answer is made in: the bytes as the stock gave them, and the
+// body. It is wiped before it goes back to the pool.
+type buffer struct {
+	raw  []byte
+	body []byte
+}
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+func newBuffer(n int) *buffer {
+	b := buffers.Get().(*buffer)
+	if cap(b.raw) < n {
+		b.raw = make([]byte, n)
+	}
+	b.raw, b.body = b.raw[:n], b.body[:0]
+	return b
+}
+
+func (b *buffer) release() {
+	clear(b.raw)
+	clear(b.body)
+	buffers.Put(b)
+}
+
+// encode writes the body of an answer in the order's dialect: the raw bytes as
+// pieces in base64 (RFC 4648 section 4). It allocates all of it at once, so that no
+// growing leaves a copy behind.
+func (b *buffer) encode(o order) {
+	const around = 64 // bytes before and after the list
+	if n := around + o.pieces*(base64.StdEncoding.EncodedLen(o.size)+len(`"",`)); cap(b.body) < n {
+		b.body = make([]byte, 0, n)
+	}
+	head, tail := `{"random":[`, `],"size":`+strconv.Itoa(o.pieces)+`}`
+	if o.openAPI {
+		head, tail = `{"entropy":[`, `]}`
+	}
+	body := append(b.body, head...)
+	for i := range o.pieces {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, '"')
+		body = base64.StdEncoding.AppendEncode(body, b.raw[i*o.size:][:o.size])
+		body = append(body, '"')
+	}
+	b.body = append(body, tail...)
+}
+
+// send writes the body of an answer with entropy, and reports whether the network
+// took it. Even then it may not arrive. A client that does not get it must ask
+// again, for the same bytes are never sent twice.
+func send(w http.ResponseWriter, body []byte) bool {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if _, err := w.Write(body); err != nil {
+		return false
+	}
+	err := http.NewResponseController(w).Flush()
+	return err == nil || errors.Is(err, http.ErrNotSupported) // by a middleware: then it goes when we return
 }

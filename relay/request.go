@@ -1,0 +1,159 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// An exchange is a request and its answer, and what the log will say of them.
+type exchange struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	began   time.Time
+	client  string // its name; empty: not known
+	status  int    // of the answer; zero: none has begun
+	refused string // why there was no entropy, or no page
+	handed  int    // bytes of entropy in an answer that the network took
+	lost    int    // or did not take
+}
+
+// A refusal is an answer without entropy.
+type refusal struct {
+	status int
+	text   string
+}
+
+func refuse(status int, format string, args ...any) *refusal {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+func (ref *refusal) send(w http.ResponseWriter) {
+	body, _ := json.Marshal(map[string]string{"error": ref.text})
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if ref.status == http.StatusUnauthorized {
+		w.Header().Add("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(ref.status)
+	w.Write(body)
+}
+
+func (x *exchange) refuse(ref *refusal) {
+	x.status, x.refused = ref.status, ref.text
+	ref.send(x.w)
+}
+
+// refuseFor is refuse with a Retry-After: whole seconds, rounded up, at least one.
+func (x *exchange) refuseFor(wait time.Duration, ref *refusal) {
+	seconds := max(1, int64((wait+time.Second-1)/time.Second))
+	x.w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	x.refuse(ref)
+}
+
+// rescue is deferred. A panic before the answer becomes a 500; one within it ends
+// the connection. The log does not get its value, which may have anything in it.
+func (r *Relay) rescue(x *exchange) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause != http.ErrAbortHandler {
+		r.cfg.Logger.Error("relay: a request ended in a panic", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+	}
+	if x.status != 0 { // an answer has begun, and no other may follow in it
+		panic(http.ErrAbortHandler)
+	}
+	x.refuse(refuse(http.StatusInternalServerError, "an error of the relay's own"))
+}
+
+// A statusWriter keeps the status of an answer that somebody else writes.
+type statusWriter struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+func (s *statusWriter) WriteHeader(status int) {
+	s.x.status = status
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *statusWriter) Write(p []byte) (int, error) {
+	if s.x.status == 0 {
+		s.x.status = http.StatusOK
+	}
+	return s.ResponseWriter.Write(p)
+}
+
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// log writes a line of the access log. What a client sent is not in it: a token may
+// be anywhere.
+func (r *Relay) log(x *exchange) {
+	log := r.cfg.AccessLog
+	if log == nil {
+		return
+	}
+	remote, _, err := net.SplitHostPort(x.r.RemoteAddr)
+	if err != nil {
+		remote = x.r.RemoteAddr
+	}
+	attrs := []slog.Attr{
+		slog.String("remote", remote),
+		slog.String("client", x.client),
+		slog.String("call", x.r.URL.Path),
+		slog.Int("status", x.status),
+		slog.Int("bytes", x.handed),
+		slog.Duration("took", time.Since(x.began)),
+	}
+	if x.lost > 0 {
+		attrs = append(attrs, slog.Int("lost", x.lost))
+	}
+	if x.refused != "" {
+		attrs = append(attrs, slog.String("refused", x.refused))
+	}
+	if x.client == "" {
+		unlogged, ok := r.unknown.admit(time.Now())
+		if !ok {
+			return
+		}
+		if unlogged > 0 {
+			attrs = append(attrs, slog.Int("unlogged", unlogged))
+		}
+	}
+	log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
+}
+
+// unknownClients keeps those who are no clients from filling the disk: of their
+// requests in a second only the first few get a line in the access log.
+type unknownClients struct {
+	mu       sync.Mutex
+	limiter  *rate.Limiter
+	unlogged int
+}
+
+const unknownLogged = 10 // in a second
+
+// admit reports whether a request gets a line, and how many got none before it.
+func (u *unknownClients) admit(now time.Time) (unlogged int, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.limiter == nil {
+		u.limiter = rate.NewLimiter(unknownLogged, unknownLogged)
+	}
+	if !u.limiter.AllowN(now, 1) {
+		u.unlogged++
+		return 0, false
+	}
+	unlogged, u.unlogged = u.unlogged, 0
+	return unlogged, true
+}
