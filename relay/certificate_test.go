@@ -13,7 +13,7 @@ import (
 	"example.com/qrand/relay/internal/testca"
 )
 
-// pemPair is a certificate for name, and its key.
+// pemPair makes a certificate for name, and its key.
 func pemPair(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	pair := testca.New(t).Issue(t, name)
@@ -24,8 +24,8 @@ func pemPair(t *testing.T, name string) (cert, key string) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
-// TestRenewal: a renewed certificate is taken over, and one that is broken, or
-// whose key is not there yet, leaves the old one in use and is told once.
+// TestRenewal: a renewed certificate comes into use. One that is broken, or whose key
+// is not there yet, leaves the old one in use and is reported once.
 func TestRenewal(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -1,35 +1,20 @@
 package relay
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
-
-	dto "github.com/prometheus/client_model/go"
 
 	"example.com/qrand/relay/clients"
 	"example.com/qrand/relay/internal/page"
 	"example.com/qrand/relay/internal/testca"
 )
 
-// arrived is a request as a server has it that listens on to, from such an address.
-func arrived(method, target, from, to string) *http.Request {
-	local := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(to))
-	req := httptest.NewRequestWithContext(context.WithValue(context.Background(), http.LocalAddrContextKey, local), method, target, nil)
-	req.RemoteAddr = from
-	return req
-}
-
-// TestOperator: who sees the operator's pages.
+// TestOperator: only an operator, or somebody on this host, sees the operator's pages.
 func TestOperator(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4})
@@ -108,7 +93,7 @@ func TestOperator(t *testing.T) {
 	})
 }
 
-// TestOperatorCertificate: over TLS from afar, by what is in the certificate.
+// TestOperatorCertificate: a certificate shows an operator the pages from elsewhere.
 func TestOperatorCertificate(t *testing.T) {
 	list := openList(t, listFile(t, `{"clients":[{"name":"ops","certificate":"ops.example","operator":true},{"name":"db","certificate":"db.example"}]}`))
 	r, err := New(Config{Blocks: newFakeService(t), Clients: list, Stock: 4, Logger: slog.New(slog.DiscardHandler)})
@@ -150,96 +135,8 @@ func basic(user, password string) string {
 	return req.Header.Get("Authorization")
 }
 
-// metric is the sum of the series of a metric with such labels.
-func (o *testRelay) metric(name string, labels ...string) (sum float64) {
-	o.t.Helper()
-	families, err := o.metrics.registry.Gather()
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	found := false
-	for _, family := range families {
-		if family.GetName() != "qrand_relay_"+name {
-			continue
-		}
-		for _, m := range family.Metric {
-			if hasLabels(m, labels) {
-				found = true
-				sum += m.Counter.GetValue() + m.Gauge.GetValue() + float64(m.Histogram.GetSampleCount())
-			}
-		}
-	}
-	if !found {
-		o.t.Errorf("there is no metric %s %v", name, labels)
-	}
-	return sum
-}
-
-func hasLabels(m *dto.Metric, labels []string) bool {
-	for i := 0; i < len(labels); i += 2 {
-		found := false
-		for _, l := range m.Label {
-			found = found || l.GetName() == labels[i] && l.GetValue() == labels[i+1]
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
-// TestMetrics: the metrics are the accounts.
-func TestMetrics(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		o := newTestRelay(t, Config{Stock: 8, BatchBlocks: 4})
-		small := o.client(clients.Client{Name: "small", Rate: -1, Quota: clients.Quota{Bytes: 5000, Period: 24 * time.Hour}})
-		pieces(t, o.quantum(o.token, 2))
-		pieces(t, o.keys(small, 48, 2))
-		o.quantum(small, 8)
-		o.quantum("wrong", 1)
-		o.service.set(func() { o.service.limit = 0 })
-		pieces(t, o.quantum(o.token, 4))
-		synctest.Wait()
-		for _, test := range []struct {
-			want   float64
-			name   string
-			labels []string
-		}{
-			{2*1024 - 96, "stock_bytes", nil},
-			{8 * 1024, "stock_limit_bytes", nil},
-			{8 * 1024, "received_bytes_total", nil},
-			{6*1024 + 96, "handed_out_bytes_total", nil},
-			{0, "lost_bytes_total", nil},
-			{0, "expired_bytes_total", nil},
-			{0, "in_flight_bytes", nil},
-			{0, "refused_blocks_total", nil},
-			{0, "upstream_up", nil},
-			{0, "upstream_emulated", nil},
-			{2, "upstream_requests_total", []string{"result", "ok"}},
-			{1, "upstream_requests_total", []string{"result", "no_supply"}},
-			{2, "requests_total", []string{"client", "app", "status", "200"}},
-			{1, "requests_total", []string{"client", "small", "status", "200"}},
-			{1, "requests_total", []string{"client", "small", "status", "403"}},
-			{1, "requests_total", []string{"client", "", "status", "401"}},
-			{6 * 1024, "client_bytes_total", []string{"client", "app"}},
-			{96, "client_bytes_total", []string{"client", "small"}},
-			{5000, "client_quota_bytes", []string{"client", "small"}},
-			{96, "client_period_bytes", []string{"client", "small"}},
-			{5, "request_duration_seconds", nil},
-		} {
-			if got := o.metric(test.name, test.labels...); got != test.want {
-				t.Errorf("%s %v is %v, want %v", test.name, test.labels, got, test.want)
-			}
-		}
-		w := o.ask("", "GET", "/metrics") // httptest's address is no loopback one
-		if w.Code != 401 {
-			t.Errorf("GET /metrics: %d", w.Code)
-		}
-	})
-}
-
-// TestOperatorLogged: a line for each request for an operator's page, with whose
-// it was; none for the probes, and none of them counts as one for entropy.
+// TestOperatorLogged: each request for an operator's page has a line with the
+// client's name, and a probe has none. None of them counts as one for entropy.
 func TestOperatorLogged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4})
@@ -271,48 +168,6 @@ func TestOperatorLogged(t *testing.T) {
 		}
 		if n := o.metric("requests_total"); n != 1 {
 			t.Errorf("%v requests for entropy, want 1", n)
-		}
-	})
-}
-
-// TestAccessLog: a line for each request, without what the client sent; and those
-// who try tokens do not fill the disk.
-func TestAccessLog(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		o := newTestRelay(t, Config{Stock: 8})
-		const secret = "qrelay_sEcReT"
-		o.ask(o.token, "GET", quantumPath+"?size="+secret)
-		o.ask(secret, "GET", quantumPath)
-		o.ask(o.token, "POST", openPath, `{"block_size":"`+secret+`"}`)
-		pieces(t, o.keys(o.token, 32, 2))
-		log := o.log.String()
-		if strings.Count(log, "msg=request") != 4 || strings.Contains(log, "sEcReT") {
-			t.Errorf("logged\n%s", log)
-		}
-		if !strings.Contains(log, "client=app call=/api/v1/entropy status=200 bytes=64") {
-			t.Errorf("logged\n%s", log)
-		}
-		o.log.Reset()
-		for range 1000 {
-			o.ask("wrong", "GET", quantumPath)
-		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
-			t.Errorf("%d lines for 1000 wrong tokens", n)
-		}
-		time.Sleep(time.Second)
-		o.log.Reset()
-		for range 100 {
-			o.ask("", "DELETE", quantumPath)
-			o.ask("", "POST", "/metrics")
-		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
-			t.Errorf("%d lines for 200 requests of who is not known", n)
-		}
-		time.Sleep(time.Second)
-		o.log.Reset()
-		o.ask("wrong", "GET", quantumPath)
-		if !strings.Contains(o.log.String(), "unlogged=1") {
-			t.Errorf("what is not logged is not counted:\n%s", o.log)
 		}
 	})
 }

@@ -69,8 +69,8 @@ type pageWorld struct {
 
 const pageOrigin = "https://one.test"
 
-// pageRun runs f in a bubble, with a relay of 16 blocks whose first request has
-// ended.
+// pageRun runs f in a bubble, with a relay of 16 blocks that has made its first
+// request.
 func pageRun(t *testing.T, source *pageSource, f func(w *pageWorld)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -98,7 +98,7 @@ func pageRun(t *testing.T, source *pageSource, f func(w *pageWorld)) {
 	})
 }
 
-// fail has the stock filled, and the service fail from then on.
+// fail waits until the stock is full, and makes the service fail from then on.
 func (w *pageWorld) fail(err error) {
 	time.Sleep(time.Minute)
 	synctest.Wait()
@@ -107,7 +107,7 @@ func (w *pageWorld) fail(err error) {
 	w.source.err = err
 }
 
-// draw has web-1 ask for so many bytes.
+// draw asks for so many bytes as web-1.
 func (w *pageWorld) draw(n int) int {
 	body := strings.NewReader(fmt.Sprintf(`{"block_size":%d}`, n))
 	req := httptest.NewRequest(http.MethodPost, openPath, body)
@@ -119,7 +119,7 @@ func (w *pageWorld) draw(n int) int {
 	return answer.Code
 }
 
-// get asks for a path as somebody at the machine does.
+// get asks for a path as somebody on this host does.
 func (w *pageWorld) get(path string) *httptest.ResponseRecorder {
 	req := arrived(http.MethodGet, "http://localhost"+path, "127.0.0.1:1", "127.0.0.1:8443")
 	answer := httptest.NewRecorder()
@@ -127,7 +127,7 @@ func (w *pageWorld) get(path string) *httptest.ResponseRecorder {
 	return answer
 }
 
-// page is the page, as its elements with an id have it.
+// page is the page as this host sees it.
 func (w *pageWorld) page() pagetest.Doc {
 	w.t.Helper()
 	answer := w.get("/")
@@ -141,8 +141,8 @@ func pageRateLimited() error {
 	return &qrypt.Error{Endpoint: pageOrigin, Class: qrypt.ErrRateLimited, StatusCode: http.StatusTooManyRequests, RetryAfter: 40 * time.Second}
 }
 
-// nextRequest is in how long it is due, as the page says that: some time from
-// least to most, for there is jitter in it.
+// nextRequest is the time until the next request, as the page writes it. With its
+// jitter it must be from least to most.
 func (w *pageWorld) nextRequest(least, most time.Duration) string {
 	w.t.Helper()
 	until := time.Until(w.Upstream().NextRequest)
@@ -152,7 +152,7 @@ func (w *pageWorld) nextRequest(least, most time.Duration) string {
 	return fmt.Sprintf("%.0f s", until.Seconds())
 }
 
-// TestPageStates: the headline is what an operator must know, in each state.
+// TestPageStates: the headline says what an operator must know, in each state.
 func TestPageStates(t *testing.T) {
 	t.Run("starting", func(t *testing.T) {
 		pageRun(t, &pageSource{hang: true}, func(w *pageWorld) {
@@ -256,8 +256,7 @@ func TestPageStates(t *testing.T) {
 	})
 }
 
-// TestPageEndpoints: those that are asked are shown in order, though only one has
-// answered.
+// TestPageEndpoints: the endpoints are shown in order, even if only one has answered.
 func TestPageEndpoints(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		one, two := newFakeService(t), newFakeService(t)
@@ -268,7 +267,7 @@ func TestPageEndpoints(t *testing.T) {
 	})
 }
 
-// TestPageFigures: each figure is the one that a program gets.
+// TestPageFigures: each figure is the one that the relay counted.
 func TestPageFigures(t *testing.T) {
 	pageRun(t, &pageSource{}, func(w *pageWorld) {
 		for range 3 {
@@ -331,8 +330,9 @@ func TestPageSecrets(t *testing.T) {
 	})
 }
 
-// TestPageHeaders: the page can load and send nothing, refreshes by itself unless
-// it is held, and is for operators; the stylesheet is for all.
+// TestPageHeaders: the page can load nothing but its stylesheet and can send nothing.
+// It refreshes by itself unless it is held, and is for operators; the stylesheet is
+// for everybody.
 func TestPageHeaders(t *testing.T) {
 	pageRun(t, &pageSource{}, func(w *pageWorld) {
 		h := w.get("/").Header()

@@ -11,8 +11,8 @@ import (
 	"example.com/qrand/relay/clients"
 )
 
-// TestPrintedRelay: no verb prints a block in stock, or the key of the
-// fingerprints, of whatever holds them.
+// TestPrintedRelay: no value that holds a block in stock, or the key of the
+// fingerprints, shows it with any verb of fmt.
 func TestPrintedRelay(t *testing.T) {
 	const (
 		mark  = "a-mark-that-every-block-carries."

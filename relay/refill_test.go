@@ -37,8 +37,8 @@ func TestFill(t *testing.T) {
 	})
 }
 
-// TestUpstreamRate: whatever clients want, the service sees at most 30 requests in
-// any 10 s.
+// TestUpstreamRate: the service sees at most 30 requests in any 10 s, even if clients
+// want more.
 func TestUpstreamRate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 1})
@@ -110,8 +110,8 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// TestOutageEndsWithFullStock: the end of an outage is seen though nothing is
-// missing.
+// TestOutageEndsWithFullStock: the relay sees the end of an outage even if its stock
+// is full.
 func TestOutageEndsWithFullStock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
@@ -150,9 +150,9 @@ func TestNewAccountToken(t *testing.T) {
 	})
 }
 
-// TestLookAtTokenTakesLong: no request is made beside a look at the token, though it
-// is due in the midst of it.
-func TestLookAtTokenTakesLong(t *testing.T) {
+// TestSlowTokenCheck: no request is made while the token is being checked, even if one
+// is due.
+func TestSlowTokenCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() {
@@ -173,7 +173,8 @@ func TestLookAtTokenTakesLong(t *testing.T) {
 	})
 }
 
-// TestHang: a request without an end is told and given up, and another one is made.
+// TestHang: a request that does not end is reported and cancelled, and another one is
+// made.
 func TestHang(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		service := newFakeService(t)
@@ -196,8 +197,8 @@ func TestHang(t *testing.T) {
 	})
 }
 
-// TestBadBlocks: an answer with a block that is stuck or was there before is
-// refused as a whole, wiped, and nobody gets a byte of it.
+// TestBadBlocks: an answer with a stuck block, or with one that came before, is
+// refused as a whole and wiped. Nobody gets a byte of it.
 func TestBadBlocks(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(*fakeService)
@@ -233,8 +234,7 @@ func TestBadBlocks(t *testing.T) {
 	}
 }
 
-// TestMaxAge: blocks that nobody wants in time are wiped and replaced, though
-// nobody asks.
+// TestMaxAge: blocks that wait too long are wiped and replaced, even if nobody asks.
 func TestMaxAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour})
@@ -252,8 +252,8 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// TestMaxAgeInAnOutage: blocks expire on time, cut or whole, whatever the service
-// does meanwhile, and nobody is told that there are any.
+// TestMaxAgeInAnOutage: whole and partial blocks expire on time even if the service
+// fails, and do not count as stock then.
 func TestMaxAgeInAnOutage(t *testing.T) {
 	for name, break_ := range map[string]func(*fakeService){
 		"refused":       func(f *fakeService) { f.err = &qrypt.Error{StatusCode: 400, Class: qrypt.ErrBadRequest} },
@@ -299,8 +299,8 @@ func TestTooOld(t *testing.T) {
 	})
 }
 
-// TestTooOldElsewhere: where the blocks of one endpoint come too old, another one
-// is asked at once, and all that clients get is from there.
+// TestTooOldElsewhere: if the blocks of one endpoint are too old, another one is asked
+// at once, and clients get blocks from that one only.
 func TestTooOldElsewhere(t *testing.T) {
 	for name, sources := range map[string]func(old, fresh *fakeService) qrand.BlockSource{
 		"Received": func(old, fresh *fakeService) qrand.BlockSource { return supply.Preferred{old, fresh} },
@@ -340,8 +340,8 @@ func TestTooOldElsewhere(t *testing.T) {
 	}
 }
 
-// TestElsewhere: whatever an endpoint fails with, the next one is asked at once, the
-// service is up all the time, and one line tells of the change.
+// TestElsewhere: after any failure of an endpoint the next one is asked at once. The
+// service is up all the time, and one line of the log tells of the change.
 func TestElsewhere(t *testing.T) {
 	for _, class := range []error{qrypt.ErrUnauthorized, qrypt.ErrQuota, qrypt.ErrRateLimited, qrypt.ErrNoSupply, qrypt.ErrBadRequest} {
 		for _, early := range []bool{true, false} {
@@ -379,8 +379,8 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
-// TestFlapping: a service of which every other request fails for an hour is worth
-// three lines, and a fourth after it has answered for ten minutes.
+// TestFlapping: if every other request fails for an hour, the log has three lines, and
+// a fourth after the service has answered for ten minutes.
 func TestFlapping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 1})
@@ -408,7 +408,7 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// TestNextRequest: there is none while one is under way, or none is wanted.
+// TestNextRequest: it has no time while one is under way, or while none is wanted.
 func TestNextRequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
@@ -434,7 +434,7 @@ func TestNextRequest(t *testing.T) {
 	})
 }
 
-// TestEmulatedInPart: one emulated block of an answer is enough to say so, for good.
+// TestEmulatedInPart: after one emulated block the relay says so until it ends.
 func TestEmulatedInPart(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
@@ -454,8 +454,7 @@ func TestEmulatedInPart(t *testing.T) {
 	})
 }
 
-// TestReplay: a service that gives a block again which it gave a whole stock ago is
-// found out.
+// TestReplay: a block that comes again is refused, even a whole stock later.
 func TestReplay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 6000, BatchBlocks: 500})

@@ -80,7 +80,7 @@ func TestTLSVersions(t *testing.T) {
 	}
 }
 
-// TestShutdown: requests under way are answered, and then nobody is.
+// TestShutdown: requests under way are answered, and no others after them.
 func TestShutdown(t *testing.T) {
 	began, finish := make(chan bool), make(chan bool)
 	address, _, stop := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -172,7 +172,7 @@ func TestListenerFails(t *testing.T) {
 	}
 }
 
-// TestErrorLog: what is wrong here is seen; what anybody can do is not.
+// TestErrorLog: what is wrong in the relay is at Warn; what peers can cause is not.
 func TestErrorLog(t *testing.T) {
 	var log bytes.Buffer
 	to := stdlog.New(errorLog{slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, "", 0)
@@ -189,6 +189,32 @@ func TestErrorLog(t *testing.T) {
 		to.Print(line)
 		if text := log.String(); !strings.Contains(text, "level="+level+" msg="+strconv.Quote(line)) || strings.Count(text, "\n") != 1 {
 			t.Errorf("%q is logged as %q", line, text)
+		}
+	}
+}
+
+// TestOpenFilesWarning: there is a warning if more connections are allowed than files.
+func TestOpenFilesWarning(t *testing.T) {
+	files, known := openFiles()
+	if !known {
+		t.Skip("this system has no limit of open files to ask for")
+	}
+	for _, c := range []struct {
+		conns int
+		warn  bool
+	}{{1, false}, {1 << 30, files < 1<<30}} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var log bytes.Buffer
+		if err := Serve(ctx, http.NotFoundHandler(), ServerConfig{Listener: listener, MaxConns: c.conns, Logger: slog.New(slog.NewTextHandler(&log, nil))}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "fewer files"); got != c.warn {
+			t.Errorf("%d connections, %d files: warned %v, want %v", c.conns, files, got, c.warn)
 		}
 	}
 }

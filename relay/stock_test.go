@@ -9,24 +9,8 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// noise gives bytes that are no entropy: tests must tell one from the other.
-type noise struct{ *mathrand.ChaCha8 }
-
-func newNoise(seed byte) noise { return noise{mathrand.NewChaCha8([32]byte{seed})} }
-
-func (n noise) block(t testing.TB, origin qrypt.Origin) qrypt.Block {
-	t.Helper()
-	p := make([]byte, qrypt.BlockSize)
-	n.Read(p)
-	b, err := qrypt.NewBlock(p, origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// modelStock is a stock that is slow and obvious: the whole blocks, and the bytes
-// of the one that is being cut.
+// modelStock is a slow and obvious stock: the whole blocks, and the bytes that are
+// left of the partial one.
 type modelStock struct {
 	whole   [][]byte
 	partial []byte
@@ -111,8 +95,8 @@ func TestStock(t *testing.T) {
 	}
 }
 
-// TestStockIsWiped: what was taken, has expired or is there at the end is not in
-// memory any more.
+// TestStockIsWiped: bytes that were drawn, have expired or are left at the end are not
+// in memory any more.
 func TestStockIsWiped(t *testing.T) {
 	source := newNoise(2)
 	now := time.Now()
@@ -152,7 +136,7 @@ func TestStockIsWiped(t *testing.T) {
 	}
 }
 
-// TestPartialBlockExpires: a block that is half cut up expires too.
+// TestPartialBlockExpires: a block that is partly used expires too.
 func TestPartialBlockExpires(t *testing.T) {
 	now := time.Now()
 	s := stock{maxAge: time.Minute}
@@ -191,7 +175,7 @@ func TestOldestFirst(t *testing.T) {
 	}
 }
 
-// TestWipedBySource: a block that its source wiped after giving it is no block.
+// TestWipedBySource: a block that its source wiped after giving it is not handed out.
 func TestWipedBySource(t *testing.T) {
 	now := time.Now()
 	source := newNoise(6)

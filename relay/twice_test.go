@@ -16,9 +16,9 @@ import (
 	"example.com/qrand/internal/built"
 )
 
-// requestsOfAll is how many requests TestNoByteTwice makes: 4000, or 1000 where
-// time is short. QRAND_RELAY_REQUESTS says otherwise, QRAND_RELAY_SEED repeats
-// what a run's clients chose.
+// requestsOfAll is how many requests TestNoByteTwice makes: 4000, or 1000 with -short.
+// QRAND_RELAY_REQUESTS sets another number; QRAND_RELAY_SEED repeats what the clients
+// of a run chose.
 func requestsOfAll(t *testing.T) (n int, seed uint64) {
 	t.Helper()
 	n, seed = 4000, uint64(time.Now().UnixNano())
@@ -40,17 +40,17 @@ func requestsOfAll(t *testing.T) (n int, seed uint64) {
 	return n, seed
 }
 
-// TestNoByteTwice: of what 50 clients receive in both dialects, in pieces of all
-// sizes and over both versions of HTTP, while they cut their connections at any
-// time, each byte is one of the service's, and was received by nobody else; and
-// the account says of each byte that the service gave where it went.
+// TestNoByteTwice: 50 clients ask in both dialects, for pieces of all sizes, over both
+// versions of HTTP, and cut their connections at any time. Each byte that one of them
+// receives came from the service, and nobody else received it. The account says where
+// each byte of the service went.
 func TestNoByteTwice(t *testing.T) {
 	const clients, stock = 50, 2048
 	requests, seed := requestsOfAll(t)
 	t.Logf("QRAND_RELAY_REQUESTS=%d QRAND_RELAY_SEED=%d", requests, seed)
 	source := abuse.NewNumbered()
 	ledger := abuse.NewLedger(source)
-	b := besiege(t, source, Config{Stock: stock}, ServerConfig{})
+	b := serveAttacked(t, source, Config{Stock: stock}, ServerConfig{})
 	var left, received, empty, killed atomic.Int64
 	left.Store(int64(requests))
 	var all sync.WaitGroup
@@ -161,7 +161,7 @@ func newKiller(target abuse.Target, rand *rand.Rand) *killer {
 
 func (k *killer) close() { k.client.CloseIdleConnections() }
 
-// kill cuts the connection off as a process that dies does.
+// kill cuts the connection, as a process that dies does.
 func (k *killer) kill() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -173,7 +173,7 @@ func (k *killer) kill() {
 	k.conn = nil
 }
 
-// ask makes one request, most of them with nothing cut.
+// ask makes one request. Most of them are not cut.
 func (k *killer) ask(ctx context.Context) (int, []byte, error) {
 	pieces, size := 1, 0
 	switch k.rand.IntN(4) {

@@ -8,19 +8,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/qrand/internal/abuse"
 	"example.com/qrand/relay/clients"
 )
 
-// A breaking is a ResponseWriter that panics when it is written to for the n-th
-// time, or when headers are asked for.
-type breaking struct {
+// A panicWriter panics in the middle of a Write, or when it is asked for its header.
+type panicWriter struct {
 	*httptest.ResponseRecorder
 	header bool
 }
 
-func (b *breaking) Header() http.Header {
+func (b *panicWriter) Header() http.Header {
 	if b.header {
 		b.header = false
 		panic("broken")
@@ -28,14 +28,14 @@ func (b *breaking) Header() http.Header {
 	return b.ResponseRecorder.Header()
 }
 
-func (b *breaking) Write(p []byte) (int, error) {
+func (b *panicWriter) Write(p []byte) (int, error) {
 	b.ResponseRecorder.Write(p[:len(p)/2])
 	panic(string(p)) // with entropy in it
 }
 
-// TestPanics: a panic before the answer is 500; one within it ends the
-// connection, for what followed would be taken for entropy. Either is logged,
-// without what it was about, and the account balances.
+// TestPanics: a panic before the answer is 500. One within it ends the connection, for
+// what followed would pass for entropy. Both are logged without the panic's value, and
+// the account balances.
 func TestPanics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.json")
 	token, err := clients.Add(path, clients.Client{Name: "web", Rate: -1})
@@ -59,7 +59,7 @@ func TestPanics(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.stock.put(blocks)
-	serve := func(w *breaking) (aborted any) {
+	serve := func(w *panicWriter) (aborted any) {
 		defer func() { aborted = recover() }()
 		req := httptest.NewRequest("GET", quantumPath, nil)
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -67,7 +67,7 @@ func TestPanics(t *testing.T) {
 		return nil
 	}
 
-	w := &breaking{ResponseRecorder: httptest.NewRecorder()}
+	w := &panicWriter{ResponseRecorder: httptest.NewRecorder()}
 	if aborted := serve(w); aborted != http.ErrAbortHandler {
 		t.Errorf("a panic within the answer ends in %v", aborted)
 	}
@@ -77,19 +77,19 @@ func TestPanics(t *testing.T) {
 	if a := r.Account(); a.Lost != 1024 || a.Stock != 1024 || a.InFlight != 0 {
 		t.Errorf("%+v", a)
 	}
-	if text := log.String(); !strings.Contains(text, "panic") || !strings.Contains(text, "panic_test.go") || strings.Contains(text, w.Body.String()[20:40]) {
+	if text := log.String(); !strings.Contains(text, "panic") || !strings.Contains(text, "request_test.go") || strings.Contains(text, w.Body.String()[20:40]) {
 		t.Errorf("the log has %q", text)
 	}
 
 	log.Reset()
-	w = &breaking{ResponseRecorder: httptest.NewRecorder(), header: true}
+	w = &panicWriter{ResponseRecorder: httptest.NewRecorder(), header: true}
 	serve(w)
 	if w.Code != http.StatusInternalServerError {
 		t.Errorf("a panic before the answer: status %d", w.Code)
 	}
 }
 
-// TestOperatorPanics: so it is on the operator's pages, and on all other paths.
+// TestOperatorPanics: the same holds for the operator's pages and for all other paths.
 func TestOperatorPanics(t *testing.T) {
 	for _, path := range []string{"/", "/healthz", "/nothing"} {
 		var log bytes.Buffer
@@ -103,20 +103,62 @@ func TestOperatorPanics(t *testing.T) {
 		r.cfg.Logger, r.cfg.AccessLog = logger, logger
 		req := httptest.NewRequest("GET", path, nil)
 		req.Header.Set("Authorization", "Bearer secret")
-		serve := func(w *breaking) (aborted any) {
+		serve := func(w *panicWriter) (aborted any) {
 			defer func() { aborted = recover() }()
 			r.ServeHTTP(w, req)
 			return nil
 		}
-		w := &breaking{ResponseRecorder: httptest.NewRecorder(), header: true}
+		w := &panicWriter{ResponseRecorder: httptest.NewRecorder(), header: true}
 		if serve(w); w.Code != http.StatusInternalServerError {
 			t.Errorf("%s: a panic before the answer: status %d", path, w.Code)
 		}
-		if aborted := serve(&breaking{ResponseRecorder: httptest.NewRecorder()}); aborted != http.ErrAbortHandler {
+		if aborted := serve(&panicWriter{ResponseRecorder: httptest.NewRecorder()}); aborted != http.ErrAbortHandler {
 			t.Errorf("%s: a panic within the answer ends in %v", path, aborted)
 		}
 		if text := log.String(); strings.Count(text, "ended in a panic") != 2 || path == "/" && !strings.Contains(text, "status=500") {
 			t.Errorf("%s: the log has %q", path, text)
 		}
 	}
+}
+
+// TestAccessLog: each request has a line, without what the client sent. Requests of
+// unknown clients do not fill the disk.
+func TestAccessLog(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newTestRelay(t, Config{Stock: 8})
+		const secret = "qrelay_sEcReT"
+		o.ask(o.token, "GET", quantumPath+"?size="+secret)
+		o.ask(secret, "GET", quantumPath)
+		o.ask(o.token, "POST", openPath, `{"block_size":"`+secret+`"}`)
+		pieces(t, o.keys(o.token, 32, 2))
+		log := o.log.String()
+		if strings.Count(log, "msg=request") != 4 || strings.Contains(log, "sEcReT") {
+			t.Errorf("logged\n%s", log)
+		}
+		if !strings.Contains(log, "client=app call=/api/v1/entropy status=200 bytes=64") {
+			t.Errorf("logged\n%s", log)
+		}
+		o.log.Reset()
+		for range 1000 {
+			o.ask("wrong", "GET", quantumPath)
+		}
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
+			t.Errorf("%d lines for 1000 wrong tokens", n)
+		}
+		time.Sleep(time.Second)
+		o.log.Reset()
+		for range 100 {
+			o.ask("", "DELETE", quantumPath)
+			o.ask("", "POST", "/metrics")
+		}
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
+			t.Errorf("%d lines for 200 requests of unknown clients", n)
+		}
+		time.Sleep(time.Second)
+		o.log.Reset()
+		o.ask("wrong", "GET", quantumPath)
+		if !strings.Contains(o.log.String(), "unlogged=1") {
+			t.Errorf("what is not logged is not counted:\n%s", o.log)
+		}
+	})
 }

@@ -10,10 +10,10 @@ import (
 	"example.com/qrand/internal/abuse"
 )
 
-// TestPathTricks: a path is the API's or it is nothing. With a good token none of
-// these gets entropy, and without one none gets the operator's pages.
+// TestPathTricks: only the exact paths of the API give entropy, and only the exact
+// paths of the operator's pages show these. None of the others does.
 func TestPathTricks(t *testing.T) {
-	b := besiege(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
+	b := serveAttacked(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
 	raw := func(request string, want int) []int {
 		t.Helper()
 		got, err := b.worse.Raw(t.Context(), request, want)
@@ -67,10 +67,10 @@ func TestPathTricks(t *testing.T) {
 	}
 }
 
-// TestMethodTricks: entropy is given to the one method that asks for it, and a
-// request that two servers could read in two ways is refused.
+// TestMethodTricks: each call has one method that gets entropy. A request that two
+// servers could read in two ways is refused.
 func TestMethodTricks(t *testing.T) {
-	b := besiege(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
+	b := serveAttacked(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
 	const quantum, open = " /api/v1/quantum-entropy?size=1 HTTP/1.1\r\n", " /api/v1/entropy HTTP/1.1\r\nContent-Type: application/json\r\n"
 	auth := "Host: relay.example\r\nAuthorization: Bearer " + b.worse.Token + "\r\n"
 	const body = `{"block_size":32,"block_count":1}` // 33 bytes
@@ -137,10 +137,10 @@ func TestMethodTricks(t *testing.T) {
 
 func pad(text string, n int) string { return text + strings.Repeat("\n", n-len(text)) }
 
-// TestBadTokens: who tries tokens as fast as it can gets 401 each time, and the
-// good client its bytes.
+// TestBadTokens: an attacker that tries tokens as fast as it can gets 401 each time,
+// and the good client gets its bytes meanwhile.
 func TestBadTokens(t *testing.T) {
-	b := besiege(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
+	b := serveAttacked(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
 	stop, done := make(chan struct{}), make(chan int)
 	for range 8 {
 		go func() {
