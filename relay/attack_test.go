@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -119,7 +120,7 @@ func TestConnectionLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limitConns(listener, most, perHost)
+	l := &connLimiter{Listener: listener, most: most, mostPerHost: perHost, perHost: map[netip.Addr]int{}}
 	defer l.Close()
 	accepted := make(chan net.Conn)
 	go func() {

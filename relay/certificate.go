@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A Certificate is a certificate and its key from two PEM files, read again when
-// they change: renewals need no restart.
+// A Certificate is a server's certificate and its key from two PEM files. They are read
+// again when they change, so that a renewal needs no restart.
 type Certificate struct {
 	certFile, keyFile string
 	sum               [sha256.Size]byte // of both, as in use
@@ -35,9 +35,9 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // certificateInterval is how often Watch looks at the files.
 const certificateInterval = 30 * time.Second
 
-// Watch takes over changes of the files until ctx is done. After each change it
-// calls report, with nil when the new certificate is in use, or with the reason
-// why the old one still is.
+// Watch puts changes of the files in use until ctx is done. After each change it calls
+// report: with nil when the new certificate is in use, or with the reason why the old
+// one still is.
 func (c *Certificate) Watch(ctx context.Context, report func(error)) {
 	tick := time.NewTicker(certificateInterval)
 	defer tick.Stop()

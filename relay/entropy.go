@@ -25,9 +25,9 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	}()
 	defer r.rescue(x)
 	w.Header().Set("Cache-Control", "no-store")
-	method := http.MethodGet
+	method, readOrder := http.MethodGet, readQuantum
 	if req.URL.Path == openPath {
-		method = http.MethodPost
+		method, readOrder = http.MethodPost, readOpenAPI
 	}
 	if req.Method != method {
 		w.Header().Set("Allow", method)

@@ -14,8 +14,8 @@ import (
 	"example.com/qrand/relay/internal/page"
 )
 
-// serveOperator answers the probes, which everybody may ask and which tell
-// nothing, and the operator's pages.
+// serveOperator answers the operator's pages, and the probes: these tell nothing, so
+// everybody may ask them.
 func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{r: req, began: time.Now()}
 	x.w = &statusWriter{w, x}
@@ -34,7 +34,13 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	case "/healthz":
 		serve = func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
 	case "/readyz":
-		serve = r.serveReady
+		serve = func(w http.ResponseWriter, _ *http.Request) { // a load balancer asks whether a request would get entropy
+			if !r.Ready() {
+				say(w, http.StatusServiceUnavailable, "no entropy in stock")
+				return
+			}
+			say(w, http.StatusOK, "ok")
+		}
 	case "/metrics":
 		serve = r.metrics.handler.ServeHTTP
 	case "/":
@@ -67,15 +73,6 @@ func say(w http.ResponseWriter, status int, text string) {
 	w.Write([]byte(text + "\n"))
 }
 
-// serveReady is for load balancers: whether a request for entropy would get any.
-func (r *Relay) serveReady(w http.ResponseWriter, _ *http.Request) {
-	if !r.Ready() {
-		say(w, http.StatusServiceUnavailable, "no entropy in stock")
-		return
-	}
-	say(w, http.StatusOK, "ok")
-}
-
 // servePage shows an operator how the relay is doing.
 func (r *Relay) servePage(w http.ResponseWriter, req *http.Request) {
 	now := clock.Now()
@@ -106,9 +103,9 @@ func (r *Relay) sample(now time.Time) page.Sample {
 		Requests: r.counts.total(), Failing: !up.Up && up.Reason != ""}
 }
 
-// operator reports whether a request may see the operator's pages: with an
-// operator's token or certificate, or from this host by its own name. Name is
-// whose credentials it has, if any client's, or thisHost.
+// operator reports whether a request may see the operator's pages: it needs an
+// operator's token or certificate, or comes from this host by its own name. The name
+// is that of the client whose credentials it has, if any, or thisHost.
 func (r *Relay) operator(req *http.Request) (name string, ok bool) {
 	if _, password, basic := req.BasicAuth(); basic && len(req.Header["Authorization"]) == 1 {
 		req = req.Clone(req.Context())
@@ -129,14 +126,13 @@ func (r *Relay) operator(req *http.Request) (name string, ok bool) {
 // have that name.
 const thisHost = "(this host)"
 
-// fromThisHost reports whether a request comes from a program on this host that
-// asks by the host's own name. A page of somebody else's can make a browser here
-// send one to a name which it lets point here: that is not this host's name. A
-// proxy here passes on what comes from elsewhere: it is known by the headers that
-// it adds, by a source address that is not the usual one, or by a destination
-// that is not loopback. What remains is a proxy on this host that does none of
-// these, such as nginx with a bare proxy_pass: Config.OperatorTokenAlways is for
-// that.
+// fromThisHost reports whether a request comes from a program on this host that uses
+// the host's own name. An attacker's page in a browser here may send requests to a
+// name of the attacker that points here: that is not this host's name. A proxy here
+// forwards requests from elsewhere. It shows by the headers that it adds, by a source
+// address that is not the usual one, or by a destination that is not loopback. One
+// that does none of these cannot be told, such as nginx with nothing but proxy_pass:
+// Config.OperatorTokenAlways is for that.
 func fromThisHost(req *http.Request) bool {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
 		if len(req.Header[name]) > 0 {
@@ -151,7 +147,7 @@ func fromThisHost(req *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	ip := from.Addr().Unmap() // not all of 127.0.0.0/8: a service mesh's proxy has another of it
+	ip := from.Addr().Unmap() // not all of 127.0.0.0/8: the proxy of a service mesh uses another address of it
 	return (ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || ip == netip.IPv6Loopback()) && isThisHost(req.Host)
 }
 

@@ -28,7 +28,7 @@ func TestPrintedRelay(t *testing.T) {
 		}
 		blocks = append(blocks, b)
 	}
-	r := &Relay{cfg: Config{Stock: 4, Clients: &clients.List{}}, stock: &stock{}, upstream: newUpstream(time.Now())}
+	r := &Relay{cfg: Config{Stock: 4, Clients: &clients.List{}}, stock: &stock{}, upstream: &upstream{}}
 	r.stock.put(blocks)
 	if _, ok := r.stock.draw(make([]byte, 10), time.Now()); !ok { // so that one is open
 		t.Fatal("nothing in stock")

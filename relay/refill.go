@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -28,11 +27,6 @@ func newRefiller(r *Relay, key []byte) *refiller {
 		Most:   r.cfg.BatchBlocks,
 		MaxAge: r.cfg.MaxAge / 4 * 3, // or it would be wiped, and asked for again, at once
 	})}
-}
-
-func (f *refiller) run(ctx context.Context) {
-	f.supply.Run(ctx, f, f.r.wake)
-	f.supply.Close()
 }
 
 // Want asks for a batch when there is room for one. In an outage the supply asks
@@ -125,10 +119,6 @@ type upstream struct {
 	now Upstream
 }
 
-func newUpstream(now time.Time) *upstream {
-	return &upstream{now: Upstream{Since: now, Failed: map[qrand.Reason]int64{}}}
-}
-
 func (u *upstream) status() Upstream {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -161,6 +151,9 @@ func (u *upstream) failed(reason qrand.Reason, err error, down bool, now time.Ti
 	defer u.mu.Unlock()
 	st := &u.now
 	st.LastError = err.Error()
+	if st.Failed == nil {
+		st.Failed = map[qrand.Reason]int64{}
+	}
 	st.Failed[reason]++
 	if !down {
 		return

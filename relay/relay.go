@@ -1,21 +1,21 @@
-// Package relay shares one account of Qrypt's entropy service among many
-// programs. A [Relay] is an http.Handler that speaks the service's own API in
-// both dialects, so that whatever was written for the service works with the
-// relay by changing the host, the CA and the token.
+// Package relay shares one account at Qrypt's entropy service among many programs.
+// A [Relay] is an http.Handler that speaks the service's own API in both dialects: a
+// program that was written for the service works with the relay when its host, CA
+// and token are changed.
 //
-// It hands out blocks of the service and nothing else, each byte to one client:
-// when it has none left it answers 503, as the service does. What it never does
-// is stretch, mix or replay them. A block that comes from the service again is
-// refused while it is among the last 4,096, or twice the stock, if that is more.
+// A relay hands out the service's blocks and nothing else, each byte to one client.
+// When it has none left it answers 503, as the service does. It never stretches,
+// mixes or replays them. It refuses a block that the service gives again while that
+// is among the last 4,096 blocks, or twice the stock, if that is more.
 //
-// A program that takes all its entropy from a relay trusts whoever runs that as
-// well as the service; a qrand.Source, which adds it to its own, is never worse
-// off for either (docs/fleet.md). A copy of the relay's memory, such as a
-// snapshot of its machine, has the stock: what is started from it hands the same
-// blocks out again.
+// A program that takes all its entropy from a relay trusts whoever runs the relay, as
+// well as the service. A qrand.Source adds that entropy to its own, so neither can
+// make it worse (docs/fleet.md). A copy of a relay's memory, such as a snapshot of its
+// machine, contains the stock: a relay that is started from it hands the same blocks
+// out again.
 //
-// Most will run it as qrand relay. To embed it, begin with [clients.Open],
-// [New] and [Serve].
+// Most people run it as qrand relay. To embed it, begin with [clients.Open], [New]
+// and [Serve].
 package relay
 
 import (
@@ -42,37 +42,36 @@ type Config struct {
 	// Blocks supplies the entropy. Nil: qrypt.FromEnv().
 	Blocks qrand.BlockSource
 
-	// Clients are those who may ask. Nil is an error.
+	// Clients may ask for entropy. Nil is an error.
 	Clients *clients.List
 
-	// Stock is how many blocks are kept ready, in memory, 2 to 4194304 (4 GiB).
-	// They are taken from the account at once. Zero: 4096 (4 MiB).
+	// Stock is how many blocks are kept ready, in memory, 2 to 4194304 (4 GiB). A new
+	// relay asks the service for all of them. Zero: 4096 (4 MiB).
 	Stock int
 
-	// BatchBlocks is how many blocks a request to the service asks for, 1 to 512
-	// and at most half of Stock; a request is made when there is room for as many.
-	// Zero: 512, or half of Stock.
+	// BatchBlocks is how many blocks a request to the service asks for, 1 to 512 and
+	// at most half of Stock. A request is made when there is room for that many. Zero:
+	// 512, or half of Stock.
 	BatchBlocks int
 
-	// MaxAge is how long a block may wait for a client. Older ones are wiped, and
-	// others taken from the account. Zero: no limit; each answer says in its Age
-	// header how old its entropy is.
+	// MaxAge is how long a block may wait for a client. Older ones are wiped, and the
+	// service is asked for others. Zero: no limit. In any case the Age header of each
+	// answer says how old its entropy is.
 	MaxAge time.Duration
 
-	// Logger gets one Warn when no endpoint gives blocks, for each reason in an
-	// outage, one Info when one does again, and what concerns the list of clients.
-	// Of outages that follow on each other within minutes it gets few lines.
-	// Nil: slog.Default().
+	// Logger gets one Warn for each reason in an outage, when no endpoint gives blocks,
+	// one Info when one does again, and changes of the list of clients. Outages that
+	// follow each other within minutes get few lines. Nil: slog.Default().
 	Logger *slog.Logger
 
-	// AccessLog gets an Info for each request for entropy or an operator's page; of
-	// those whose client is not known, no more than a few in a second. Nil: none.
+	// AccessLog gets an Info for each request for entropy or an operator's page, but
+	// only for a few in a second of those whose client is not known. Nil: none.
 	AccessLog *slog.Logger
 
-	// OperatorTokenAlways asks for an operator's token or certificate from this host
-	// too. Set it where a proxy on this host sends on what comes from elsewhere
-	// without saying so, as nginx does with no more than proxy_pass. False: requests
-	// from this host by its own name need none.
+	// OperatorTokenAlways asks for an operator's token or certificate from this host,
+	// too. Set it if a proxy on this host forwards requests from elsewhere without
+	// saying so, as nginx does with nothing but proxy_pass. False: a request from this
+	// host by its own name needs none.
 	OperatorTokenAlways bool
 }
 
@@ -146,7 +145,7 @@ func New(cfg Config) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := make([]byte, 32) // of the fingerprints by which a block is known again
+	key := make([]byte, 32) // of the fingerprints by which a block that comes again is recognized
 	if _, err := io.ReadFull(osReader, key); err != nil {
 		return nil, fmt.Errorf("relay: crypto/rand failed: %w", err)
 	}
@@ -155,7 +154,7 @@ func New(cfg Config) (*Relay, error) {
 	r := &Relay{
 		cfg:      cfg,
 		stock:    &stock{maxAge: cfg.MaxAge},
-		upstream: newUpstream(now),
+		upstream: &upstream{now: Upstream{Since: now}},
 		began:    now,
 		wake:     make(chan struct{}, 1),
 		cancel:   cancel,
@@ -164,7 +163,10 @@ func New(cfg Config) (*Relay, error) {
 	r.events.Add(now, "the relay starts")
 	refiller := newRefiller(r, key)
 	r.endpoints = refiller.supply.Endpoints()
-	r.done.Go(func() { refiller.run(ctx) })
+	r.done.Go(func() {
+		refiller.supply.Run(ctx, refiller, r.wake)
+		refiller.supply.Close()
+	})
 	r.done.Go(func() { r.keepHistory(ctx) })
 	r.done.Go(func() { r.keepClients(ctx) })
 	return r, nil
@@ -172,12 +174,12 @@ func New(cfg Config) (*Relay, error) {
 
 // ServeHTTP answers the API's calls (POST /api/v1/entropy, and GET
 // /api/v1/quantum-entropy), the probes (/healthz, /readyz), and to operators
-// /metrics and the status page (/). Paths are taken as they are: none is
-// cleaned, and nothing is redirected.
+// /metrics and the status page (/). A path must be exactly that: none is cleaned, and
+// nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if len(req.TransferEncoding) > 0 {
-		// RFC 9112 section 6.3: what comes after a request with a Content-Length
-		// too may be no request. The server does not say whether this one had both.
+		// RFC 9112 section 6.3: if the request has a Content-Length, too, what follows it
+		// may not be a request. The server does not say whether this one had both.
 		w.Header().Set("Connection", "close")
 	}
 	switch path := req.URL.Path; {
@@ -204,7 +206,7 @@ func (r *Relay) Upstream() Upstream { return r.upstream.status() }
 func (r *Relay) Close() error {
 	r.cancel()
 	r.stock.close()
-	r.cfg.Clients.Save() // also below: this one comes before what a BlockSource may keep waiting
+	r.cfg.Clients.Save() // and again below: a BlockSource may keep us waiting until then
 	r.done.Wait()
 	return errors.Join(r.cfg.Clients.Save(), r.cfg.Clients.Close())
 }
@@ -233,15 +235,25 @@ func (r *Relay) keepHistory(ctx context.Context) {
 	}
 }
 
-// saveInterval is how much of what clients used may be forgotten where the
-// process is killed.
+// saveInterval is how often it is saved what clients have used: this much is lost if
+// the process is killed.
 const saveInterval = 10 * time.Second
 
-// keepClients takes over changes of the list, and saves what clients have used.
+// keepClients puts changes of the list in force, and saves what clients have used.
 func (r *Relay) keepClients(ctx context.Context) {
 	var watch sync.WaitGroup
 	defer watch.Wait()
-	watch.Go(func() { r.cfg.Clients.Watch(ctx, r.clientsChanged) })
+	watch.Go(func() {
+		r.cfg.Clients.Watch(ctx, func(err error) {
+			if err != nil {
+				r.cfg.Logger.Error("relay: the list of clients as it is now is not used, the old one holds", "error", err.Error())
+				r.events.Add(clock.Now(), "the list of clients has an error; the old one holds")
+				return
+			}
+			r.cfg.Logger.Info("relay: the list of clients has changed")
+			r.events.Add(clock.Now(), "the list of clients has changed")
+		})
+	})
 	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()
 	failed := false
@@ -258,14 +270,4 @@ func (r *Relay) keepClients(ctx context.Context) {
 		}
 		failed = err != nil
 	}
-}
-
-func (r *Relay) clientsChanged(err error) {
-	if err != nil {
-		r.cfg.Logger.Error("relay: the list of clients as it is now is not used, the old one holds", "error", err.Error())
-		r.events.Add(clock.Now(), "the list of clients has an error; the old one holds")
-		return
-	}
-	r.cfg.Logger.Info("relay: the list of clients has changed")
-	r.events.Add(clock.Now(), "the list of clients has changed")
 }

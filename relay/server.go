@@ -63,12 +63,12 @@ type ServerConfig struct {
 	// Nil: plain HTTP, which is refused on any address but loopback.
 	TLS *tls.Config
 
-	// MaxConns is how many connections there may be at a time, and MaxConnsPerHost
-	// how many of them from one address; more are closed as they come. Set the
-	// latter to MaxConns behind a load balancer. Zero: 16384 and 1024.
+	// MaxConns is how many connections there may be at a time, and MaxConnsPerHost how
+	// many of them from one address; any more are closed at once. Behind a load
+	// balancer, set MaxConnsPerHost to MaxConns. Zero: 16384 and 1024.
 	MaxConns, MaxConnsPerHost int
 
-	// Logger gets what concerns connections. Nil: slog.Default().
+	// Logger gets errors of connections. Nil: slog.Default().
 	Logger *slog.Logger
 
 	timeouts timeouts // zero: defaultTimeouts
@@ -81,8 +81,8 @@ const (
 	otherFiles = 64 // of a process, besides its clients' connections
 )
 
-// Serve serves h until ctx is done, and then lets the requests under way end.
-// After 15 s of that their connections are closed.
+// Serve serves h until ctx is done, and then waits for the requests under way. After
+// 15 s it closes their connections.
 func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if cfg.Listener == nil {
 		return errors.New("relay: ServerConfig.Listener is nil")
@@ -102,7 +102,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if files, known := openFiles(); known && files < uint64(maxConns)+otherFiles {
 		logger.Warn("relay: this process may have fewer files open than connections: raise its limit (ulimit -n, LimitNOFILE) or lower MaxConns", "files", files, "connections", maxConns)
 	}
-	limited := limitConns(cfg.Listener, maxConns, cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost))
+	limited := &connLimiter{Listener: cfg.Listener, most: maxConns, mostPerHost: cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost), perHost: map[netip.Addr]int{}}
 	t := cmp.Or(cfg.timeouts, defaultTimeouts)
 	server := &http.Server{
 		Handler:           h,
@@ -150,10 +150,6 @@ type connLimiter struct {
 	mu      sync.Mutex
 	all     int
 	perHost map[netip.Addr]int
-}
-
-func limitConns(l net.Listener, most, mostPerHost int) *connLimiter {
-	return &connLimiter{Listener: l, most: most, mostPerHost: mostPerHost, perHost: map[netip.Addr]int{}}
 }
 
 func (l *connLimiter) Accept() (net.Conn, error) {

@@ -49,15 +49,7 @@ func (o order) malformed(format string, args ...any) *refusal {
 	return refuse(http.StatusBadRequest, format, args...)
 }
 
-// readOrder reads what is asked for.
-func readOrder(w http.ResponseWriter, r *http.Request) (order, *refusal) {
-	if r.URL.Path == openPath {
-		return readOpenAPI(w, r)
-	}
-	return readQuantum(r)
-}
-
-func readQuantum(r *http.Request) (order, *refusal) {
+func readQuantum(_ http.ResponseWriter, r *http.Request) (order, *refusal) {
 	o := order{pieces: defaultQuantumPieces, size: qrypt.BlockSize}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
