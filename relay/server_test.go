@@ -66,7 +66,7 @@ func TestPlainOnLoopbackOnly(t *testing.T) {
 	}
 }
 
-// TestTLSVersions: TLS 1.2 and newer, whatever the configuration says.
+// TestTLSVersions: TLS is 1.2 or newer, even if the configuration allows older ones.
 func TestTLSVersions(t *testing.T) {
 	address, roots, _ := serve(t, http.NotFoundHandler(), ServerConfig{})
 	for version, want := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {

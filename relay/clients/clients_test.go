@@ -75,7 +75,8 @@ func known(t testing.TB, c *List, token string) *Member {
 	return cl
 }
 
-// TestOpenFails: what is not a list is named, and nothing is left behind.
+// TestOpenFails: Open says what is wrong with a file that is no list, and leaves no
+// file behind.
 func TestOpenFails(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "clients.json")
@@ -156,19 +157,19 @@ func TestReload(t *testing.T) {
 		}
 		expect("without the file", "there is no list", "web-1", "web-2")
 		put(t, path, string(good))
-		expect("mended", "<nil>", "web-1")
+		expect("after the slip was undone", "<nil>", "web-1")
 		if _, err := c.Identify(with("Bearer " + second)); !errors.Is(err, errUnknown) {
 			t.Errorf("a client that is gone: %v", err)
 		}
 		put(t, path, "x")
 		expect("broken again", "not JSON", "web-1")
 		put(t, path, string(good))
-		expect("mended as it was", "<nil>", "web-1")
+		expect("after that was undone", "<nil>", "web-1")
 	})
 }
 
-// TestReloadKeeps: what a client has used stays, and so does its limiter unless
-// its limit is another.
+// TestReloadKeeps: what a client has used stays, and so does its rate limiter unless
+// its limit has changed.
 func TestReloadKeeps(t *testing.T) {
 	const text = `{"clients":[{"name":"a","certificate":"a","rate":%d,"quota":{"bytes":100,"period":"24h"}},{"name":"b","certificate":"%s","rate":1}]}`
 	path := listFile(t, fmt.Sprintf(text, 1, "b"))

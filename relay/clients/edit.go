@@ -114,7 +114,7 @@ func edit(path string, create bool, change func([]entry) ([]entry, error)) error
 	}
 	lock := newLock(path, 0o666)
 	err := lock.Lock()
-	for errors.Is(err, syscall.EINTR) { // as it happens on network file systems
+	for errors.Is(err, syscall.EINTR) { // which happens on network file systems
 		err = lock.Lock()
 	}
 	if err != nil {

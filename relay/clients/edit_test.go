@@ -20,8 +20,8 @@ type panicReader struct{}
 
 func (panicReader) Read([]byte) (int, error) { panic("rand.Reader was read") }
 
-// TestNewToken: tokens are 256 bits of what rand.Reader was at first: by now it may
-// be a Source that waits for a relay.
+// TestNewToken: a token is 256 bits from the rand.Reader with which the program
+// started. What is in rand.Reader now may be a Source that waits for a relay.
 func TestNewToken(t *testing.T) {
 	original := rand.Reader
 	rand.Reader = panicReader{}
@@ -115,7 +115,7 @@ func TestEditLeavesOthersFiles(t *testing.T) {
 	}
 }
 
-// TestEditFollowsLink: a link to the list stays one.
+// TestEditFollowsLink: a link to the list stays a link.
 func TestEditFollowsLink(t *testing.T) {
 	path := listFile(t, `{"clients":[]}`)
 	link := filepath.Join(t.TempDir(), "link.json")
@@ -131,7 +131,7 @@ func TestEditFollowsLink(t *testing.T) {
 	}
 }
 
-// TestEditConcurrently: nobody's client is lost.
+// TestEditConcurrently: no change is lost when several processes edit the list.
 func TestEditConcurrently(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.json")
 	const editors, each = 8, 2

@@ -71,8 +71,8 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// parse reads a list. It is strict, because what it passed over could
-// be a limit that somebody meant to set: "quotas", or a second "rate".
+// parse reads a list. It is strict, because what it ignored could be a limit that
+// somebody meant to set: "quotas", or a second "rate".
 func parse(path string, data []byte) ([]entry, error) {
 	raw, err := splitClients(data)
 	if err != nil {
@@ -81,7 +81,7 @@ func parse(path string, data []byte) ([]entry, error) {
 	entries := make([]entry, 0, len(raw))
 	names, hashes, certificates := map[string]bool{}, map[[sha256.Size]byte]string{}, map[string]string{}
 	for i, r := range raw {
-		if bytes.Contains(r, []byte(tokenPrefix)) { // and nothing of it is quoted
+		if bytes.Contains(r, []byte(tokenPrefix)) { // the error quotes nothing of it
 			return nil, fmt.Errorf("relay: %s: client number %d has a token in it, which belongs in no file: qrand relay token new writes its SHA-256", path, i+1)
 		}
 		var f fileClient
@@ -180,7 +180,7 @@ func checkCertificateName(name string) error {
 	return nil
 }
 
-// parseTime reads a time after 1970: the zero time would mean none.
+// parseTime reads a time after 1970, or the zero time from an empty text.
 func parseTime(what, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -303,7 +303,7 @@ func encode(entries []entry) []byte {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(file); err != nil {
-		panic(err) // it has nothing in it that cannot be JSON
+		panic(err) // all of it can be JSON
 	}
 	return b.Bytes()
 }

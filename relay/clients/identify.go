@@ -22,7 +22,7 @@ var (
 	errExpired        = errors.New("relay: no longer a client of this relay")
 )
 
-// maxAuthorization is far more than a token of ours needs.
+// maxAuthorization is far more than a token needs.
 const maxAuthorization = 4 << 10
 
 // Identify finds out who makes a request. If it has an Authorization header, that
@@ -61,9 +61,9 @@ func (x *index) findToken(authorization string) (*Member, error) {
 	return nil, fmt.Errorf("%w: nobody has this access token", errUnknown)
 }
 
-// bearerToken is what RFC 6750, section 2.1, calls credentials, with any visible
-// characters for a token. The scheme's case does not matter (RFC 9110, section
-// 11.1).
+// bearerToken reads what RFC 6750, section 2.1, calls credentials, but accepts any
+// visible characters in the token. The case of the scheme does not matter (RFC 9110,
+// section 11.1).
 func bearerToken(value string) (token string, ok bool) {
 	if len(value) > maxAuthorization {
 		return "", false
@@ -125,7 +125,7 @@ func isConstrained(chain []*x509.Certificate) bool {
 	})
 }
 
-// hashToken does not allocate for tokens of the length that ours have.
+// hashToken does not allocate for a token as long as those that Add makes.
 func hashToken(token string) [sha256.Size]byte {
 	var b [64]byte
 	return sha256.Sum256(append(b[:0], token...))

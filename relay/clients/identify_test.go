@@ -67,7 +67,7 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
-// TestExpiry: a client is refused from the very second on.
+// TestExpiry: a client is refused from the time of its expiry on.
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "clients.json")
@@ -127,7 +127,8 @@ func TestIdentifyCertificate(t *testing.T) {
 	}
 }
 
-// TestIdentifyTLS: real certificates over real TLS, one of a CA that is not ours.
+// TestIdentifyTLS: clients are identified by real certificates over real TLS. One is of
+// a CA that the relay does not trust.
 func TestIdentifyTLS(t *testing.T) {
 	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.internal.example"}]}`))
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -177,8 +178,8 @@ func TestIdentifyTLS(t *testing.T) {
 	}
 }
 
-// TestConstrainedCA: a CA that may issue for one domain, or not for one, or
-// for some addresses, names no other client by a common name.
+// TestConstrainedCA: a CA with name constraints of any kind identifies no client by a
+// common name.
 func TestConstrainedCA(t *testing.T) {
 	c := open(t, listFile(t, `{"clients":[{"name":"db","certificate":"db.prod.example"},{"name":"web","certificate":"web.dev.example"}]}`))
 	root := testca.New(t)
@@ -237,8 +238,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// TestRequestAllocates: a request of a known client leaves nothing to collect.
-func TestRequestAllocates(t *testing.T) {
+// TestNoAllocations: to admit a request of a known client allocates nothing.
+func TestNoAllocations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.json")
 	token := add(t, path, Client{Name: "web-1", Rate: 100, Quota: Quota{1 << 20, 24 * time.Hour}})
 	c := open(t, path)

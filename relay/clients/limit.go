@@ -95,10 +95,10 @@ func (m *Member) Refund(paid Receipt) {
 }
 
 // enter begins a period if now is in a later one. If now is in an earlier one it
-// does not: another request may have looked at the clock just before this one did,
-// or the clock was set back a little, and neither may empty the period's account.
-// But if the clock was wrong by more than a period, the period does begin: without
-// this exception a client could be locked out until a far day.
+// does not: another request may have looked at the clock just before this one did, or
+// the clock was set back a little, and neither may reset what was used. But if the
+// clock was wrong by more than a period, the period does begin: without this exception
+// a client could be locked out until a far day.
 //
 // If the quota's period was changed, what was used goes over to the new period in
 // which the old one began. Otherwise it would end at an odd time.

@@ -45,9 +45,9 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// TestAllowNeverRefusesWhoKeepsTheLimit: whoever sends no more than 30 requests in any 10 s is
+// TestAllowWithinLimit: a client that sends no more than 30 requests in any 10 s is
 // never refused, however they are spread.
-func TestAllowNeverRefusesWhoKeepsTheLimit(t *testing.T) {
+func TestAllowWithinLimit(t *testing.T) {
 	start := time.Now()
 	for _, spread := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
 		cl := &Member{limiter: newRateLimiter(30)}
@@ -130,8 +130,8 @@ func TestCharge(t *testing.T) {
 	}
 }
 
-// TestPeriodChanged: another period is aligned from the first request on, and has
-// what was used in the one in which it was changed.
+// TestPeriodChanged: a changed period is aligned from the first request on, and begins
+// with what was used in the period before it.
 func TestPeriodChanged(t *testing.T) {
 	day := time.Date(2030, 5, 1, 0, 0, 0, 0, time.UTC)
 	now := day.Add(12*time.Hour + 30*time.Minute)

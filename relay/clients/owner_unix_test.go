@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestReplaceKeepsOwner: root adds a client to the list of a relay that runs as
+// TestReplaceKeepsOwner: root can add a client to the list of a relay that runs as
 // another user.
 func TestReplaceKeepsOwner(t *testing.T) {
 	if os.Getuid() != 0 {

@@ -13,7 +13,7 @@ import (
 // its own, which stays there, because the file at path is replaced. It ends with
 // the process, so that one that was killed does not block the next.
 func newLock(path string, mode fs.FileMode) *flock.Flock {
-	// Some network file systems refuse to lock what is not open for writing.
+	// NFS refuses to lock a file that is not open for writing.
 	return flock.New(path+".lock", flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(mode))
 }
 
@@ -55,8 +55,8 @@ func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return nil, err
 	}
-	// A revoked token must not come back after a power failure. Not every system
-	// can sync a folder; the others keep the name soon enough.
+	// A revoked token must not come back after a power failure. Where a system cannot
+	// sync a folder, it will write the name soon.
 	if d, err := os.Open(folder); err == nil {
 		_ = d.Sync()
 		d.Close()

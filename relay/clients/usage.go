@@ -15,7 +15,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// usageSuffix is what a usageFile has after the list's name where it is beside it.
+// usageSuffix follows the list's path in that of a usageFile beside it.
 const usageSuffix = ".usage"
 
 // A usageFile keeps what clients have used over restarts. One relay writes it.
@@ -38,7 +38,7 @@ type fileUsage struct {
 func (u *usageFile) lock() (err error) {
 	lock := newLock(u.path, 0o600)
 	locked, err := lock.TryLock()
-	for errors.Is(err, syscall.EINTR) { // as it happens on network file systems
+	for errors.Is(err, syscall.EINTR) { // which happens on network file systems
 		locked, err = lock.TryLock()
 	}
 	var open *fs.PathError

@@ -19,8 +19,8 @@ func shut(t *testing.T, c *List) {
 	}
 }
 
-// TestRestart: quotas and totals go on where Save left them, and a new token is no
-// new quota.
+// TestRestart: quotas and totals go on where Save left them. A new token is no new
+// quota.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "clients.json")
@@ -96,7 +96,7 @@ func TestSaveWritesChanges(t *testing.T) {
 	if runtime.GOOS != "windows" && second.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", second.Mode())
 	}
-	// Who deletes it while the relay runs gets it back.
+	// If somebody deletes it while the relay runs, it comes back.
 	if err := os.Remove(path + ".usage"); err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +104,8 @@ func TestSaveWritesChanges(t *testing.T) {
 	saved()
 }
 
-// TestTwoRelays: two relays with one file would undo what the other noted. The
-// second fails, and the first goes on as if nothing had been.
+// TestTwoRelays: two relays with one file would undo each other's changes. The second
+// cannot open it, and the first goes on.
 func TestTwoRelays(t *testing.T) {
 	path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)
 	one := open(t, path)
@@ -141,7 +141,7 @@ func TestTwoRelays(t *testing.T) {
 	}
 }
 
-// TestUsageReplaced: who writes the file in spite of the lock is noticed.
+// TestUsageReplaced: Save notices that somebody wrote the file in spite of the lock.
 func TestUsageReplaced(t *testing.T) {
 	for _, before := range []string{"", `{"clients":{}}`} {
 		path := listFile(t, `{"clients":[{"name":"a","certificate":"a"}]}`)

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A chart is the stock over the last hour, in numbers for page.html to draw. Its
-// paths are in a box that is stretched over the plot, chartWidth by chartHeight;
-// all else is in percent, so that text keeps its size on any screen.
+// A chart is the stock over the last hour, in numbers for page.html to draw. Its paths
+// are in a box of chartWidth by chartHeight that is stretched over the plot. All else
+// is in percent, so that text keeps its size on any screen.
 type chart struct {
 	Lines, Areas []string  // the stock, in pieces: it is not known at all times
 	Failing      []stretch // when the service failed, along the bottom
 	X, Y         []tick
-	Text         string // for who cannot see it
+	Text         string // for somebody who cannot see it
 }
 
 // A stretch is of time, in the units of the box.
@@ -39,27 +39,27 @@ const (
 	// chartPlot is the plot's share of the picture; under it are the times.
 	chartPlot = 0.88
 
-	// chartGap is how far samples may be apart and still be joined: where more is
-	// missing, the process or the machine was asleep.
+	// chartGap is how far apart two samples may be and still be joined by a line. If
+	// there is more between them, the process or the machine was asleep.
 	chartGap = 5 * SampleInterval / 2
 )
 
 // A point is in the units of the box.
 type point struct{ x, y float64 }
 
-// drawChart draws samples up to the last, which is of now. It goes by the wall
-// clock, as its axis does.
+// drawChart draws samples up to the last, which is of now. It uses the wall clock, as
+// its axis does.
 func drawChart(samples []Sample, limit int64) chart {
 	current := samples[len(samples)-1]
 	now := current.Time.Round(0)
 	low, high, failed := current.Stock, current.Stock, time.Duration(0)
 	var c chart
 	var piece []point
-	var before time.Time // the last point's time
+	var before time.Time // when the last point was
 	for _, s := range samples {
 		at := s.Time.Round(0)
 		ago := now.Sub(at)
-		if ago < 0 || ago > chartReach { // the former where the clock was put back
+		if ago < 0 || ago > chartReach { // it is negative if the clock was set back
 			continue
 		}
 		p := point{chartWidth * (1 - float64(ago)/float64(chartReach)), chartHeight - chartTop*float64(s.Stock)/float64(limit)}
@@ -102,7 +102,7 @@ func (c *chart) draw(piece []point) {
 	c.Areas = append(c.Areas, fmt.Sprintf("M%.0f %dL%sV%dz", piece[0].x, chartHeight, b.String(), chartHeight))
 }
 
-// fail adds a stretch of failure, or makes the last one longer.
+// fail adds a stretch of failure, or extends the last one.
 func (c *chart) fail(from, to float64) {
 	if n := len(c.Failing); n > 0 && c.Failing[n-1].To == from {
 		c.Failing[n-1].To = to

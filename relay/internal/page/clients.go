@@ -29,7 +29,7 @@ type clientRow struct {
 	Refused  string // how often with which status
 }
 
-// clientRows are all clients by name, or those that were used last, and how many
+// clientRows are all clients by name, or only those that asked last; more is how many
 // are left out.
 func clientRows(all []clients.Status, answers map[string]map[int]int64, now time.Time) (rows []clientRow, more int) {
 	if more = len(all) - clientsShown; more > 0 {

@@ -59,7 +59,7 @@ var sizeUnits = []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 
 func count(n int64) string { return humanize.Comma(n) }
 
-// percent says 0 and 100 of what is exactly that and nothing else.
+// percent says 0 and 100 only if it is exactly that.
 func percent(n, of int64) string {
 	switch p := float64(n) / float64(of) * 100; {
 	case n == 0 || of == 0:
@@ -73,7 +73,7 @@ func percent(n, of int64) string {
 	}
 }
 
-// span is a time in the unit or two that matter.
+// span writes a time in the one or two units that matter.
 func span(d time.Duration) string {
 	seconds := int64(max(0, d).Round(time.Second) / time.Second)
 	minutes, hours := seconds/60, seconds/3600
@@ -91,7 +91,7 @@ func span(d time.Duration) string {
 	}
 }
 
-// A stamp is a time as the page shows it: of the clock, and how far it is.
+// A stamp is a time as the page shows it: on the clock, and how far away it is.
 type stamp struct{ ISO, Clock, Far string }
 
 // At makes a stamp; of the zero time, nil.
@@ -114,9 +114,9 @@ func (v *view) At(t time.Time) *stamp {
 // plainLength is how much of a text from elsewhere is shown.
 const plainLength = 600
 
-// plain makes text that others wrote harmless to read: html/template takes care
-// of markup, and this of what is not printed but changes how the rest is, such as
-// marks that turn the direction of writing.
+// plain makes text that others wrote harmless. html/template takes care of markup;
+// plain replaces characters that are not printed but change how the rest looks, such
+// as marks that turn the direction of writing.
 func plain(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -130,7 +130,7 @@ func plain(s string) string {
 	return s
 }
 
-// icon is the browser tab's: the state by colour and by shape.
+// icon is that of the browser's tab: it shows the state by colour and by shape.
 func icon(l level) template.URL {
 	shape := map[level]string{
 		levelGood: `<circle cx="8" cy="8" r="6" fill="#2a9d5c"/>`,
@@ -139,5 +139,5 @@ func icon(l level) template.URL {
 		levelBad:  `<path d="M2 2h12v12H2z" fill="#d13a2f"/>`,
 	}[l]
 	svg := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">` + shape + `</svg>`
-	return template.URL("data:image/svg+xml," + url.PathEscape(svg)) // our own text alone
+	return template.URL("data:image/svg+xml," + url.PathEscape(svg)) // nothing in it comes from elsewhere
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestRates: over the last minute, by the samples that are there.
+// TestRates: rates are averages of the last minute, or of less if there are few samples.
 func TestRates(t *testing.T) {
 	samples := samplesAt(30, 1000)
 	for i := range samples {
@@ -29,8 +29,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// TestHistory: that the stock is empty, and that it no longer is, is told once,
-// and not of a relay that has only begun.
+// TestHistory: there is one event when the stock becomes empty, and one when it no
+// longer is, but none while a relay starts.
 func TestHistory(t *testing.T) {
 	var h History
 	var told []string

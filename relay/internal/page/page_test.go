@@ -31,7 +31,7 @@ func serve(t *testing.T, d Data) string {
 	return w.Body.String()
 }
 
-// TestUnbalanced: an account with a hole is not called balanced.
+// TestUnbalanced: the page says how many bytes are missing in the account.
 func TestUnbalanced(t *testing.T) {
 	whole := Account{Received: 21, Stock: 1, InFlight: 2, HandedOut: 3, Lost: 7, Expired: 8}
 	doc := pagetest.Parse(t, serve(t, Data{Account: whole}))
@@ -43,8 +43,7 @@ func TestUnbalanced(t *testing.T) {
 	doc.Want(t, "balance", "Does not balance")
 }
 
-// TestHostileText: what clients and the service write is shown as text, whatever it
-// is. The page has nothing in it that its policy forbids.
+// TestHostileText: markup from clients and from the service is shown as text. The page has nothing in it that its policy forbids.
 func TestHostileText(t *testing.T) {
 	const evil = `<script>alert(1)</script>"><img src=x onerror=alert(2)>'` + "\u202e\x00&lt;"
 	page := serve(t, Data{
@@ -111,8 +110,8 @@ func TestClientRows(t *testing.T) {
 	}
 }
 
-// TestWords: the units fit the figures.
-func TestWords(t *testing.T) {
+// TestUnits: figures have the unit that fits.
+func TestUnits(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.00 KiB", 10189: "9.95 KiB", 10240: "10.0 KiB", 102400: "100 KiB",
 		1<<20 - 1: "1.00 MiB", 4 << 20: "4.00 MiB", 1 << 62: "4.00 EiB", -2048: "−2.00 KiB"} {
 		if got := pagetest.Spaces(size(n)); got != want {
@@ -135,9 +134,9 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestContrast: text has the contrast to its ground that WCAG 2.2 wants at
-// level AA (1.4.3: 4.5 to 1), and what is drawn that of 1.4.11 (3 to 1), in both
-// colour schemes.
+// TestContrast: in both colour schemes, text has the contrast to its background that
+// WCAG 2.2 demands at level AA in 1.4.3 (4.5 to 1), and lines have that of 1.4.11 (3 to
+// 1).
 func TestContrast(t *testing.T) {
 	light, dark, ok := strings.Cut(string(styleCSS), "@media (prefers-color-scheme: dark)")
 	if !ok {
