@@ -60,6 +60,8 @@ func addClient(t testing.TB, path string, c clients.Client) string {
 	return token
 }
 
+const serviceURL = "https://service.example"
+
 // fakeService is a BlockSource of noise.
 type fakeService struct {
 	t        testing.TB
@@ -74,15 +76,15 @@ type fakeService struct {
 	copies   [][]byte
 	limit    int           // blocks it has; negative: no end
 	repeat   bool          // its answers begin with its first block
-	stuck    bool          // its generator is
+	stuck    bool          // its blocks repeat a byte
 	age      time.Duration // of its blocks, when they come
 	hang     time.Duration // before it answers
 	newToken bool
-	check    time.Duration // how long a look at the token takes
-	looking  bool          // such a look is under way
-	beside   int           // requests made meanwhile
-	flaps    bool          // every other request fails
-	stubborn bool          // it does not end with its context
+	check    time.Duration // how long it takes to check the token
+	checking bool
+	beside   int  // requests made meanwhile
+	flaps    bool // every other request fails
+	stubborn bool // it does not end with its context
 }
 
 func newFakeService(t testing.TB) *fakeService {
@@ -94,7 +96,7 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, time.Now())
 	f.asked = append(f.asked, n)
-	if f.looking {
+	if f.checking {
 		f.beside++
 	}
 	if f.hang > 0 && f.stubborn {
@@ -110,17 +112,17 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 		return nil, f.err
 	}
 	if f.limit >= 0 && n > f.limit || f.flaps && len(f.calls)%2 == 0 {
-		return nil, &qrypt.Error{Endpoint: "https://service.example", StatusCode: 503, Class: qrypt.ErrNoSupply}
+		return nil, &qrypt.Error{Endpoint: serviceURL, StatusCode: 503, Class: qrypt.ErrNoSupply}
 	}
 	f.limit -= n
 	var blocks []qrypt.Block
 	for i := range n {
 		if i == 0 && f.repeat && len(f.copies) > 0 {
-			b, _ := qrypt.NewBlock(f.copies[0], qrypt.Origin{Endpoint: "https://service.example"})
+			b, _ := qrypt.NewBlock(f.copies[0], qrypt.Origin{Endpoint: serviceURL})
 			blocks = append(blocks, b)
 			continue
 		}
-		b := f.noise.block(f.t, qrypt.Origin{Endpoint: "https://service.example", Emulated: f.emulated, Received: time.Now().Add(-f.age)})
+		b := f.noise.block(f.t, qrypt.Origin{Endpoint: serviceURL, Emulated: f.emulated, Received: time.Now().Add(-f.age)})
 		if f.stuck {
 			copy(b.Bytes()[100:110], make([]byte, 10))
 		}
@@ -132,11 +134,11 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 }
 
 func (f *fakeService) TokenChanged(context.Context) bool {
-	f.set(func() { f.looking = true })
+	f.set(func() { f.checking = true })
 	time.Sleep(f.check)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.looking = false
+	f.checking = false
 	return f.newToken
 }
 
@@ -208,10 +210,9 @@ type testRelay struct {
 func newTestRelay(t testing.TB, cfg Config) *testRelay {
 	t.Helper()
 	o := &testRelay{t: t, service: newFakeService(t), log: new(bytes.Buffer)}
-	path := listFile(t, `{"clients":[]}`)
-	o.list = path
-	o.token = addClient(t, path, clients.Client{Name: "app", Rate: -1})
-	cfg.Clients = openList(t, path)
+	o.list = listFile(t, `{"clients":[]}`)
+	o.token = addClient(t, o.list, clients.Client{Name: "app", Rate: -1})
+	cfg.Clients = openList(t, o.list)
 	if cfg.Blocks == nil {
 		cfg.Blocks = o.service
 	}

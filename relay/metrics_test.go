@@ -70,7 +70,7 @@ func TestDashboard(t *testing.T) {
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	pageRun(t, &pageSource{}, func(w *pageWorld) {
+	pageRun(t, nil, func(w *pageRelay) {
 		w.fail(pageRateLimited())
 		for range 9 {
 			w.draw(1024)

@@ -1,8 +1,6 @@
 package relay
 
 import (
-	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,69 +21,27 @@ import (
 	"example.com/qrand/relay/internal/page/pagetest"
 )
 
-// pageSource gives blocks, or fails.
-type pageSource struct {
-	mu       sync.Mutex
-	err      error
-	endpoint string
-	emulated bool
-	hang     bool
-}
-
-func (s *pageSource) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.hang {
-		s.mu.Unlock()
-		<-ctx.Done()
-		s.mu.Lock()
-		return nil, ctx.Err()
-	}
-	if s.err != nil {
-		return nil, s.err
-	}
-	var blocks []qrypt.Block
-	for range n {
-		p := make([]byte, qrypt.BlockSize)
-		rand.Read(p)
-		b, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: s.endpoint, Emulated: s.emulated})
-		if err != nil {
-			return nil, err
-		}
-		blocks = append(blocks, b)
-	}
-	return blocks, nil
-}
-
-// pageWorld is a relay in a bubble of synctest.
-type pageWorld struct {
+// A pageRelay is a relay in a bubble of synctest.
+type pageRelay struct {
 	*Relay
-	t      *testing.T
-	source *pageSource
-	path   string // of the list of clients
-	token  string // of the client web-1
+	t       *testing.T
+	service *fakeService
+	path    string // of the list of clients
+	token   string // of the client web-1
 }
-
-const pageOrigin = "https://one.test"
 
 // pageRun runs f in a bubble, with a relay of 16 blocks that has made its first
-// request.
-func pageRun(t *testing.T, source *pageSource, f func(w *pageWorld)) {
+// request. Before it, prepare may change the service, unless it is nil.
+func pageRun(t *testing.T, prepare func(*fakeService), f func(w *pageRelay)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		if source.endpoint == "" {
-			source.endpoint = pageOrigin
+		w := &pageRelay{t: t, service: newFakeService(t), path: filepath.Join(t.TempDir(), "clients.json")}
+		if prepare != nil {
+			prepare(w.service)
 		}
-		w := &pageWorld{t: t, source: source, path: filepath.Join(t.TempDir(), "clients.json")}
+		w.token = addClient(t, w.path, clients.Client{Name: "web-1", Rate: -1, Quota: clients.Quota{Bytes: 8 * qrypt.BlockSize, Period: 24 * time.Hour}})
 		var err error
-		if w.token, err = clients.Add(w.path, clients.Client{Name: "web-1", Rate: -1, Quota: clients.Quota{Bytes: 8 * qrypt.BlockSize, Period: 24 * time.Hour}}); err != nil {
-			t.Fatal(err)
-		}
-		list, err := clients.Open(w.path, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.Relay, err = New(Config{Blocks: source, Clients: list, Stock: 16, Logger: slog.New(slog.DiscardHandler)})
+		w.Relay, err = New(Config{Blocks: w.service, Clients: openList(t, w.path), Stock: 16, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,16 +54,14 @@ func pageRun(t *testing.T, source *pageSource, f func(w *pageWorld)) {
 }
 
 // fail waits until the stock is full, and makes the service fail from then on.
-func (w *pageWorld) fail(err error) {
+func (w *pageRelay) fail(err error) {
 	time.Sleep(time.Minute)
 	synctest.Wait()
-	w.source.mu.Lock()
-	defer w.source.mu.Unlock()
-	w.source.err = err
+	w.service.set(func() { w.service.err = err })
 }
 
 // draw asks for so many bytes as web-1.
-func (w *pageWorld) draw(n int) int {
+func (w *pageRelay) draw(n int) int {
 	body := strings.NewReader(fmt.Sprintf(`{"block_size":%d}`, n))
 	req := httptest.NewRequest(http.MethodPost, openPath, body)
 	req.Header.Set("Content-Type", "application/json")
@@ -120,7 +73,7 @@ func (w *pageWorld) draw(n int) int {
 }
 
 // get asks for a path as somebody on this host does.
-func (w *pageWorld) get(path string) *httptest.ResponseRecorder {
+func (w *pageRelay) get(path string) *httptest.ResponseRecorder {
 	req := arrived(http.MethodGet, "http://localhost"+path, "127.0.0.1:1", "127.0.0.1:8443")
 	answer := httptest.NewRecorder()
 	w.ServeHTTP(answer, req)
@@ -128,7 +81,7 @@ func (w *pageWorld) get(path string) *httptest.ResponseRecorder {
 }
 
 // page is the page as this host sees it.
-func (w *pageWorld) page() pagetest.Doc {
+func (w *pageRelay) page() pagetest.Doc {
 	w.t.Helper()
 	answer := w.get("/")
 	if answer.Code != http.StatusOK {
@@ -138,12 +91,12 @@ func (w *pageWorld) page() pagetest.Doc {
 }
 
 func pageRateLimited() error {
-	return &qrypt.Error{Endpoint: pageOrigin, Class: qrypt.ErrRateLimited, StatusCode: http.StatusTooManyRequests, RetryAfter: 40 * time.Second}
+	return &qrypt.Error{Endpoint: serviceURL, Class: qrypt.ErrRateLimited, StatusCode: http.StatusTooManyRequests, RetryAfter: 40 * time.Second}
 }
 
 // nextRequest is the time until the next request, as the page writes it. With its
 // jitter it must be from least to most.
-func (w *pageWorld) nextRequest(least, most time.Duration) string {
+func (w *pageRelay) nextRequest(least, most time.Duration) string {
 	w.t.Helper()
 	until := time.Until(w.Upstream().NextRequest)
 	if until < least || until > most {
@@ -155,7 +108,7 @@ func (w *pageWorld) nextRequest(least, most time.Duration) string {
 // TestPageStates: the headline says what an operator must know, in each state.
 func TestPageStates(t *testing.T) {
 	t.Run("starting", func(t *testing.T) {
-		pageRun(t, &pageSource{hang: true}, func(w *pageWorld) {
+		pageRun(t, func(f *fakeService) { f.hang = time.Hour }, func(w *pageRelay) {
 			p := w.page()
 			p.Want(t, "state", "Starting: no entropy yet, clients get 503")
 			p.Want(t, "upstream", "not asked yet")
@@ -169,16 +122,16 @@ func TestPageStates(t *testing.T) {
 		})
 	})
 	t.Run("up", func(t *testing.T) {
-		pageRun(t, &pageSource{}, func(w *pageWorld) {
+		pageRun(t, nil, func(w *pageRelay) {
 			p := w.page()
 			p.Want(t, "state", "Handing out entropy")
 			p.Want(t, "upstream", "up since")
-			p.Want(t, "service", "Endpoints"+pageOrigin+" answered last")
+			p.Want(t, "service", "Endpoints"+serviceURL+" answered last")
 			p.WantNo(t, "emulated", "clients-error", "unbalanced", "last-error")
 		})
 	})
 	t.Run("degraded with stock", func(t *testing.T) {
-		pageRun(t, &pageSource{}, func(w *pageWorld) {
+		pageRun(t, nil, func(w *pageRelay) {
 			w.fail(pageRateLimited())
 			if code := w.draw(8 * qrypt.BlockSize); code != http.StatusOK {
 				t.Fatal(code)
@@ -187,7 +140,7 @@ func TestPageStates(t *testing.T) {
 			synctest.Wait()
 			p := w.page()
 			next := w.nextRequest(30*time.Second, 50*time.Second)
-			p.Want(t, "state", "Handing out from stock; the service fails: rate limited (429), next request in "+next, "(10 s ago)", "Find out who else uses this token, or ask whoever runs "+strings.TrimPrefix(pageOrigin, "https://")+" for a higher limit")
+			p.Want(t, "state", "Handing out from stock; the service fails: rate limited (429), next request in "+next, "(10 s ago)", "Find out who else uses this token, or ask whoever runs "+strings.TrimPrefix(serviceURL, "https://")+" for a higher limit")
 			p.Want(t, "upstream", "fails since")
 			p.Want(t, "next", "in "+next)
 			p.Want(t, "last-error", "too many requests", "HTTP 429")
@@ -197,7 +150,7 @@ func TestPageStates(t *testing.T) {
 		})
 	})
 	t.Run("dry", func(t *testing.T) {
-		pageRun(t, &pageSource{err: pageRateLimited()}, func(w *pageWorld) {
+		pageRun(t, func(f *fakeService) { f.err = pageRateLimited() }, func(w *pageRelay) {
 			time.Sleep(20 * time.Second)
 			if code := w.draw(1); code != http.StatusServiceUnavailable {
 				t.Fatal(code)
@@ -208,7 +161,7 @@ func TestPageStates(t *testing.T) {
 		})
 	})
 	t.Run("emptied", func(t *testing.T) {
-		pageRun(t, &pageSource{}, func(w *pageWorld) {
+		pageRun(t, nil, func(w *pageRelay) {
 			w.fail(pageRateLimited())
 			w.stock.draw(make([]byte, 16*qrypt.BlockSize), time.Now())
 			w.stock.sent(16*qrypt.BlockSize, true)
@@ -224,7 +177,7 @@ func TestPageStates(t *testing.T) {
 		})
 	})
 	t.Run("less than a block", func(t *testing.T) {
-		pageRun(t, &pageSource{}, func(w *pageWorld) {
+		pageRun(t, nil, func(w *pageRelay) {
 			w.fail(pageRateLimited())
 			w.stock.draw(make([]byte, 16*qrypt.BlockSize-100), time.Now())
 			w.stock.sent(16*qrypt.BlockSize-100, true)
@@ -234,7 +187,7 @@ func TestPageStates(t *testing.T) {
 		})
 	})
 	t.Run("emulated", func(t *testing.T) {
-		pageRun(t, &pageSource{emulated: true}, func(w *pageWorld) {
+		pageRun(t, func(f *fakeService) { f.emulated = true }, func(w *pageRelay) {
 			p := w.page()
 			p.Want(t, "emulated", "EMULATED", "not quantum entropy")
 			p.Want(t, "state", "Handing out emulated entropy")
@@ -242,7 +195,7 @@ func TestPageStates(t *testing.T) {
 		})
 	})
 	t.Run("the list of clients is broken", func(t *testing.T) {
-		pageRun(t, &pageSource{}, func(w *pageWorld) {
+		pageRun(t, nil, func(w *pageRelay) {
 			if err := os.WriteFile(w.path, []byte(`{"clients": [{"name": "web-1", "quotas": 7}]}`), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -262,14 +215,14 @@ func TestPageEndpoints(t *testing.T) {
 		one, two := newFakeService(t), newFakeService(t)
 		one.err = &qrypt.Error{StatusCode: http.StatusUnauthorized, Class: qrypt.ErrUnauthorized}
 		o := newTestRelay(t, Config{Stock: 4, Blocks: supply.Preferred{clientOf(one, "https://one.test"), clientOf(two, "https://two.test")}})
-		w := &pageWorld{Relay: o.Relay, t: t}
+		w := &pageRelay{Relay: o.Relay, t: t}
 		w.page().Want(t, "service", "Endpointshttps://one.test https://two.test answered last")
 	})
 }
 
 // TestPageFigures: each figure is the one that the relay counted.
 func TestPageFigures(t *testing.T) {
-	pageRun(t, &pageSource{}, func(w *pageWorld) {
+	pageRun(t, nil, func(w *pageRelay) {
 		for range 3 {
 			if code := w.draw(1000); code != http.StatusOK {
 				t.Fatal(code)
@@ -317,7 +270,7 @@ func TestPageFigures(t *testing.T) {
 
 // TestPageSecrets: no token and no hash of one is on the page.
 func TestPageSecrets(t *testing.T) {
-	pageRun(t, &pageSource{}, func(w *pageWorld) {
+	pageRun(t, nil, func(w *pageRelay) {
 		file, err := os.ReadFile(w.path)
 		if err != nil {
 			t.Fatal(err)
@@ -334,7 +287,7 @@ func TestPageSecrets(t *testing.T) {
 // It refreshes by itself unless it is held, and is for operators; the stylesheet is
 // for everybody.
 func TestPageHeaders(t *testing.T) {
-	pageRun(t, &pageSource{}, func(w *pageWorld) {
+	pageRun(t, nil, func(w *pageRelay) {
 		h := w.get("/").Header()
 		for name, want := range map[string]string{
 			"Content-Type":            "text/html; charset=utf-8",
