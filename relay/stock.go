@@ -106,7 +106,7 @@ func (s *stock) draw(p []byte, now time.Time) (drawn, bool) {
 }
 
 // have reports whether there are n whole blocks. It drops a block that the source has
-// wiped, though it was ours: nobody gets zeros.
+// wiped after giving it: nobody gets zeros.
 func (s *stock) have(n int) bool {
 	for i := 0; i < min(n, len(s.whole)); {
 		if slices.IndexFunc(s.whole[i].Bytes(), func(x byte) bool { return x != 0 }) >= 0 {
@@ -128,9 +128,9 @@ func (s *stock) uncut() int {
 	return qrypt.BlockSize - s.cut
 }
 
-func (f *drawn) add(origin qrypt.Origin, now time.Time) {
-	f.emulated = f.emulated || origin.Emulated
-	f.age = max(f.age, clock.Age(now, origin.Received))
+func (d *drawn) add(origin qrypt.Origin, now time.Time) {
+	d.emulated = d.emulated || origin.Emulated
+	d.age = max(d.age, clock.Age(now, origin.Received))
 }
 
 // drop forgets the n oldest whole blocks.
