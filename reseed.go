@@ -62,7 +62,7 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 // run ends when ctx is done, and leaves no block, no goroutine and no caller behind.
 func (r *reseeder) run(ctx context.Context) {
 	r.supply.Run(ctx, r, r.s.wake)
-	wipe(r.stock)
+	qrypt.Wipe(r.stock)
 	r.stock = nil
 	r.supply.Close()
 	r.note(func(st *Status) { st.NextRequest = time.Time{} })
@@ -464,10 +464,4 @@ func (s *Source) emit(e Event) {
 	e.State = s.status.State
 	s.mu.Unlock()
 	s.cfg.OnEvent(e)
-}
-
-func wipe(blocks []qrypt.Block) {
-	for _, b := range blocks {
-		b.Wipe()
-	}
 }

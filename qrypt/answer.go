@@ -79,9 +79,7 @@ func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, 
 	}
 	defer func() {
 		if err != nil {
-			for _, b := range blocks {
-				b.Wipe()
-			}
+			Wipe(blocks)
 			blocks = nil
 		}
 	}()

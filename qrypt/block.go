@@ -63,6 +63,13 @@ func (b Block) Origin() Origin { return b.origin }
 // spent: it must not be used again.
 func (b Block) Wipe() { clear(b.Bytes()) }
 
+// Wipe wipes each of the blocks.
+func Wipe(blocks []Block) {
+	for _, b := range blocks {
+		b.Wipe()
+	}
+}
+
 // String shows where the block came from and nothing of its bytes.
 func (b Block) String() string { return "qrypt.Block(redacted, from " + b.origin.Endpoint + ")" }
 

@@ -55,6 +55,23 @@ func TestWipe(t *testing.T) {
 	}
 }
 
+func TestWipeAll(t *testing.T) {
+	list := []Block{{}}
+	for _, p := range noise(1, 3) {
+		b, err := NewBlock(p, Origin{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, b)
+	}
+	Wipe(list)
+	for i, b := range list[1:] {
+		if !bytes.Equal(b.Bytes(), make([]byte, BlockSize)) {
+			t.Errorf("block %d of %d was not wiped", i+1, len(list)-1)
+		}
+	}
+}
+
 func TestReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := NewBlock(make([]byte, BlockSize), Origin{})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/qrand/internal/clock"
+	"example.com/qrand/qrypt"
 )
 
 // A User wants blocks. Its methods are called by Run, one at a time.
@@ -68,7 +69,7 @@ func (s *Supply) take(ctx context.Context, user User, a Answer) {
 
 func (a Answer) drop() {
 	a.from.state = resting
-	wipe(a.blocks)
+	qrypt.Wipe(a.blocks)
 }
 
 // Close waits for the calls under way, whose context must be done, and wipes what

@@ -305,7 +305,7 @@ func (s *Supply) Take(a Answer, now time.Time) Outcome {
 		}
 	}
 	if err != nil {
-		wipe(a.blocks)
+		qrypt.Wipe(a.blocks)
 		if told { // that it failed
 			return Outcome{Refused: len(a.blocks)}
 		}
@@ -472,9 +472,3 @@ func (r *dice) upTo(d time.Duration) time.Duration {
 
 // around draws from half of d to one and a half.
 func (r *dice) around(d time.Duration) time.Duration { return d/2 + r.upTo(d) }
-
-func wipe(blocks []qrypt.Block) {
-	for _, b := range blocks {
-		b.Wipe()
-	}
-}
