@@ -48,7 +48,7 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 	cfg := supply.Config{
 		Source:         s.cfg.Blocks,
 		Memory:         r.memory,
-		Most:           s.cfg.BatchBlocks,
+		MaxBlocks:      s.cfg.BatchBlocks,
 		RefuseEmulated: s.cfg.Policy != Augment && !s.cfg.AllowEmulated,
 		Random:         s.cfg.random,
 	}
@@ -103,7 +103,7 @@ func (r *reseeder) room() int {
 // the limit was met of late, until the newest one is about to be too old.
 func (r *reseeder) patient(now time.Time) bool {
 	newest := r.s.newest.Load()
-	return r.s.cfg.Policy == RequireFresh && newest != nil && r.supply.Crowded(now) &&
+	return r.s.cfg.Policy == RequireFresh && newest != nil && r.supply.RateLimited(now) &&
 		clock.Age(now, *newest) < r.s.cfg.MaxAge-lead(r.s.cfg.MaxAge)
 }
 
@@ -111,7 +111,7 @@ func (r *reseeder) patient(now time.Time) bool {
 // Source that is read from finds out that it is dead, whatever is in stock. Where
 // the limit has been met of late, others need the request more.
 func (r *reseeder) unheard(now time.Time) bool {
-	return r.unanswered >= 2 && now.Sub(r.supply.Answered()) >= r.s.cfg.ReseedInterval && !r.supply.Crowded(now)
+	return r.unanswered >= 2 && now.Sub(r.supply.Answered()) >= r.s.cfg.ReseedInterval && !r.supply.RateLimited(now)
 }
 
 // lead is how long before the newest block is too old another one is asked for.
@@ -146,7 +146,7 @@ func (r *reseeder) takeAsks(now time.Time) {
 func (r *reseeder) await(a ask, now time.Time) {
 	switch {
 	case a.ctx.Err() != nil: // nothing is spent on who has gone
-	case r.supply.Hurry(now):
+	case r.supply.SkipWaits(now):
 		r.asks = append(r.asks, a)
 	default:
 		a.reply <- r.held(now)
@@ -175,8 +175,8 @@ func (r *reseeder) answer(number int, err error) {
 	})
 }
 
-// Take takes in what came of a request, or of a look at the token.
-func (r *reseeder) Take(o supply.Outcome, now time.Time) {
+// Handle takes in what came of a request, or of a look at the token.
+func (r *reseeder) Handle(o supply.Outcome, now time.Time) {
 	r.note(func(st *Status) { st.RefusedBlocks += int64(o.Refused) })
 	switch {
 	case o.Err != nil:
@@ -288,8 +288,8 @@ func (r *reseeder) warn(o supply.Outcome, now time.Time) {
 	r.s.cfg.Logger.Warn(text, args...)
 }
 
-// Rest notes when the next request is due.
-func (r *reseeder) Rest(due time.Time) {
+// Waiting notes when the next request is due.
+func (r *reseeder) Waiting(due time.Time) {
 	r.note(func(st *Status) { st.NextRequest = due })
 }
 

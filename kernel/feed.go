@@ -102,7 +102,7 @@ func newFeeder(cfg Config, pool pool, key []byte) *Feeder {
 	return &Feeder{cfg: cfg, pool: pool, supply: supply.New(supply.Config{
 		Source:         cfg.Blocks,
 		Memory:         health.NewMemory(key, health.Remembered),
-		Most:           1, // a stock would save requests, of which one a minute is few, and be entropy that waits in memory to be stolen
+		MaxBlocks:      1, // a stock would save requests, of which one a minute is few, and be entropy that waits in memory to be stolen
 		RefuseEmulated: cfg.CreditBits > 0 && !cfg.AllowEmulated,
 	})}
 }
@@ -128,7 +128,7 @@ func (f *Feeder) Run(ctx context.Context) error {
 // other endpoints before it gives up.
 func (f *Feeder) Once(ctx context.Context) (Result, error) {
 	f.due, f.once = clock.Now(), new(Event)
-	if !f.supply.Hurry(f.due) {
+	if !f.supply.SkipWaits(f.due) {
 		return Result{}, f.held()
 	}
 	if err := f.run(ctx); err != nil && f.once.Err == nil && f.once.Result.Mixed == 0 {
@@ -170,11 +170,11 @@ func (f *user) Want(now time.Time) (n int, again time.Time) {
 	return 1, time.Time{}
 }
 
-// Rest has nothing to note.
-func (f *user) Rest(time.Time) {}
+// Waiting has nothing to note.
+func (f *user) Waiting(time.Time) {}
 
-// Take feeds the block that came, or tells that none did.
-func (f *user) Take(o supply.Outcome, now time.Time) {
+// Handle feeds the block that came, or tells that none did.
+func (f *user) Handle(o supply.Outcome, now time.Time) {
 	e := Event{Time: now}
 	ended := ""
 	switch {

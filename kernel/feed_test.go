@@ -455,10 +455,10 @@ func TestElsewhere(t *testing.T) {
 				}
 				f, p, _ := newTestFeeder(t, Config{})
 				f.supply = supply.New(supply.Config{
-					Source: supply.Preferred{first, second},
-					Memory: health.NewMemory(make([]byte, 32), health.Remembered),
-					Most:   1,
-					Random: func(d time.Duration) time.Duration { return d - 1 }, // a short wait could be over when the second one fails
+					Source:    supply.Preferred{first, second},
+					Memory:    health.NewMemory(make([]byte, 32), health.Remembered),
+					MaxBlocks: 1,
+					Random:    func(d time.Duration) time.Duration { return d - 1 }, // a short wait could be over when the second one fails
 				})
 				r, err := f.Once(t.Context())
 				if (err == nil) != works || len(first.at) != 1 || len(second.at) != 1 || (len(p.got) == 1) != works || r.Reseeded != works {

@@ -22,10 +22,10 @@ type refiller struct {
 
 func newRefiller(r *Relay, key []byte) *refiller {
 	return &refiller{r, supply.New(supply.Config{
-		Source: r.cfg.Blocks,
-		Memory: health.NewMemory(key, max(health.Remembered, 2*r.cfg.Stock)),
-		Most:   r.cfg.BatchBlocks,
-		MaxAge: r.cfg.MaxAge / 4 * 3, // or it would be wiped, and asked for again, at once
+		Source:    r.cfg.Blocks,
+		Memory:    health.NewMemory(key, max(health.Remembered, 2*r.cfg.Stock)),
+		MaxBlocks: r.cfg.BatchBlocks,
+		MaxAge:    r.cfg.MaxAge / 4 * 3, // or it would be wiped, and asked for again, at once
 	})}
 }
 
@@ -42,11 +42,11 @@ func (f *refiller) Want(now time.Time) (n int, again time.Time) {
 	return n, again
 }
 
-// Rest keeps when the next request is due.
-func (f *refiller) Rest(due time.Time) { f.r.upstream.setNext(due) }
+// Waiting keeps when the next request is due.
+func (f *refiller) Waiting(due time.Time) { f.r.upstream.setNext(due) }
 
-// Take handles what came of a request.
-func (f *refiller) Take(o supply.Outcome, now time.Time) {
+// Handle takes what came of a request.
+func (f *refiller) Handle(o supply.Outcome, now time.Time) {
 	f.r.upstream.refused(o.Refused)
 	switch {
 	case o.Err != nil:

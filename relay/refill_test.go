@@ -444,7 +444,7 @@ func TestEmulatedInPart(t *testing.T) {
 			for _, e := range emulated {
 				blocks = append(blocks, o.service.noise.block(t, qrypt.Origin{Emulated: e}))
 			}
-			f.Take(supply.Outcome{Blocks: blocks}, time.Now())
+			f.Handle(supply.Outcome{Blocks: blocks}, time.Now())
 		}
 		give(false, true)
 		give(false, false)

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"time"
 
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/turn"
-	"example.com/qrand/internal/typednil"
 	"example.com/qrand/qrypt"
 )
 
@@ -21,17 +21,17 @@ type BlockSource interface {
 // Preferred is what qrand.Prefer returns: sources in order of preference.
 type Preferred []BlockSource
 
-// Blocks asks the first, for whoever takes it for a source like any other.
+// Blocks asks the first source only. A Supply asks each of them by itself.
 func (p Preferred) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	return p[0].Blocks(ctx, n)
 }
 
-// Check says what is wrong with a source that cannot be asked: a nil where one
-// should be.
+// Check returns an error for a source that cannot be asked, because it is nil or
+// holds a nil.
 func Check(source BlockSource) error {
 	all, ok := source.(Preferred)
 	switch {
-	case !ok && typednil.Is(source):
+	case !ok && isNil(source):
 		return fmt.Errorf("is a nil %T: was the error of its constructor looked at?", source)
 	case ok && len(all) == 0:
 		return errors.New("has no source")
@@ -44,8 +44,22 @@ func Check(source BlockSource) error {
 	return nil
 }
 
-// endpointsOf are the endpoints of a source: each one of a Client is one, and so
-// is any source that is none of ours.
+// isNil reports whether v is nil, or holds a nil pointer, func, map, chan or slice:
+// a constructor that failed leaves one if nobody looks at its error, and the first
+// call of a method would crash.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
+		return r.IsNil()
+	}
+	return false
+}
+
+// endpointsOf lists the endpoints of a source. A qrypt.Client may have several; any
+// other source is one.
 func endpointsOf(source BlockSource) (all []*endpoint) {
 	switch s := source.(type) {
 	case Preferred:
@@ -54,51 +68,51 @@ func endpointsOf(source BlockSource) (all []*endpoint) {
 		}
 		return all
 	case *qrypt.Client:
-		shared := &crowd{} // they have one token, and perhaps one limit
+		shared := &sharedLimit{} // they send the same token, and may have the same limit
 		for _, client := range s.Each() {
-			all = append(all, &endpoint{source: client, name: client.Endpoints()[0], crowd: shared})
+			all = append(all, &endpoint{source: client, name: client.Endpoints()[0], limit: shared})
 		}
 		if len(all) > 0 { // a zero Client says by itself what is wrong with it
 			return all
 		}
 	}
-	return []*endpoint{{source: source, crowd: &crowd{}}}
+	return []*endpoint{{source: source, limit: &sharedLimit{}}}
 }
 
-// A state is what goes on at an endpoint.
+// A state says what is under way at an endpoint.
 type state int
 
 const (
-	resting  state = iota
+	idle     state = iota
 	asking         // a request is under way
 	hanging        // for longer than HangLimit
-	checking       // its token is being compared with the one that it refused
+	checking       // the token is being compared with the one that it refused
 )
 
-// An endpoint has a schedule of its own: what another one says changes nothing of
-// it, but for refusals of a limit that both may share.
+// An endpoint has a schedule of its own. An answer of another endpoint does not change
+// it, except a 429 where both may share a limit.
 type endpoint struct {
 	source BlockSource
-	name   string // base URL; empty for a source that is none of ours
-	crowd  *crowd // of those who want the same of it
+	name   string // base URL; empty if it is no endpoint of a qrypt.Client
+	limit  *sharedLimit
 	state  state
 	number int                // of the last request
 	asked  time.Time          // when the last request began
-	cancel context.CancelFunc // of it
-	waits  atomic.Bool        // it waits its turn in this process's own queue
-	waited atomic.Bool        // it did since we last looked
+	cancel context.CancelFunc // cancels that request
+	waits  atomic.Bool        // that request waits in this process's own queue
+	waited atomic.Bool        // it has waited there since hangs looked last
 
 	most, batch int            // blocks: fewer while there is little supply
 	retry       *retry         // how it failed last; nil: it answered, or was never asked
 	fails       map[*retry]int // since its last answer
 	err         error          // the last failure
 	notBefore   time.Time      // when it may be asked next
-	refused     time.Time      // when it last did, as one of too many
-	alone       bool           // it has refused us once in an old row of others: their turns are not its own yet
-	lifted      bool           // somebody waits, or there is another token: it is tried whatever it said
-	looked      bool           // for another token, in vain, since it last failed for want of one
+	refused     time.Time      // when it last answered 429
+	joinedLate  bool           // that was its first in an old streak of others: it does not take turns with them yet
+	retryNow    bool           // somebody waits, or there is another token: it is tried in spite of its failure
+	compared    bool           // no other token was found since it last failed for lack of one
 	heldUntil   time.Time      // until when it asked us to wait
-	returnAt    time.Time      // not before then while a less preferred one answers
+	returnAt    time.Time      // it is not asked before then while a less preferred one answers
 	tokenAt     time.Time      // when to look for another token; zero: not waiting for one
 }
 
@@ -106,7 +120,7 @@ func (e *endpoint) failing() bool { return e.retry != nil }
 
 // ask begins a request.
 func (e *endpoint) ask(ctx context.Context, n, number int, answers chan<- Answer, now time.Time) {
-	e.state, e.number, e.asked, e.alone, e.lifted = asking, number, now, false, false
+	e.state, e.number, e.asked, e.joinedLate, e.retryNow = asking, number, now, false, false
 	e.waits.Store(false)
 	e.waited.Store(false)
 	ctx, e.cancel = context.WithCancel(ctx)
@@ -120,8 +134,8 @@ func (e *endpoint) ask(ctx context.Context, n, number int, answers chan<- Answer
 	}()
 }
 
-// hangs reports whether the request under way has taken too long. Time in the
-// queue of this process does not count, to HangLimit more or less.
+// hangs reports whether the request under way has taken too long. Time in this
+// process's own queue does not count. The measure is rough: by up to HangLimit.
 func (e *endpoint) hangs(now time.Time) bool {
 	if e.state != asking && e.state != checking || now.Before(e.asked.Add(HangLimit)) {
 		return false
@@ -133,12 +147,12 @@ func (e *endpoint) hangs(now time.Time) bool {
 	return true
 }
 
-// TokenInterval is how often, in the mean, a refused token is compared with the
+// TokenInterval is the mean time between two comparisons of a refused token with the
 // current one.
 const TokenInterval = 30 * time.Second
 
-// check begins to compare tokens, beside all else, because a token may come from
-// afar.
+// check begins to compare the tokens. It runs beside everything else, because the
+// token function may ask another machine.
 func (e *endpoint) check(ctx context.Context, answers chan<- Answer, now time.Time) {
 	e.state, e.asked = checking, now
 	ctx, e.cancel = context.WithTimeout(ctx, TokenInterval)
@@ -156,73 +170,73 @@ func (e *endpoint) succeeded() {
 	clear(e.fails)
 }
 
-// failed takes in a failure that is not a refusal for being one of too many.
-func (e *endpoint) failed(row *Row, err error, d *dice, now time.Time) {
-	e.fell(row, err, d, now)
+// failed takes in a failure other than a 429.
+func (e *endpoint) failed(row *Row, err error, j *jitter, now time.Time) {
+	e.noteFailure(row, err, j, now)
 	r := row.retry
 	wait := r.wait(e.fails[r])
 	switch asked := r.after(err); {
 	case asked > 0 && (r.ours || r == &awaitQuota):
-		// On top of what it asked for, because it may have asked many for the same.
+		// A random wait is added, because it may have asked many clients for the same.
 		e.heldUntil = now.Add(asked)
 		spread := spreadOf(asked)
 		if r.ours {
 			spread = max(spread, wait)
 		}
-		e.notBefore = e.heldUntil.Add(d.upTo(spread))
+		e.notBefore = e.heldUntil.Add(j.upTo(spread))
 	case r.ours:
-		e.notBefore = now.Add(d.upTo(wait))
+		e.notBefore = now.Add(j.upTo(wait))
 	default:
-		e.notBefore = now.Add(wait + d.upTo(spreadOf(wait)))
+		e.notBefore = now.Add(wait + j.upTo(spreadOf(wait)))
 	}
 }
 
-// fell is what all failures have in common.
-func (e *endpoint) fell(row *Row, err error, d *dice, now time.Time) {
+// noteFailure does what all failures have in common.
+func (e *endpoint) noteFailure(row *Row, err error, j *jitter, now time.Time) {
 	e.retry, e.err = row.retry, err
 	e.fails[row.retry]++
-	e.looked = e.looked && row.retry == &awaitToken
+	e.compared = e.compared && row.retry == &awaitToken
 	if row.retry.less {
-		e.batch = max(1, e.batch/2) // less may be there
+		e.batch = max(1, e.batch/2) // it may have fewer
 	}
 	if row.retry.one {
 		e.batch = 1
 	}
 	e.heldUntil, e.tokenAt = time.Time{}, time.Time{}
 	if row.retry.token {
-		e.tokenAt = now.Add(d.around(TokenInterval))
+		e.tokenAt = now.Add(j.around(TokenInterval))
 	}
-	e.returnAt = now.Add(returnAfter + d.upTo(returnAfter))
+	e.returnAt = now.Add(returnAfter + j.upTo(returnAfter))
 }
 
 // returnAfter and up to twice as much pass before an endpoint that failed is asked
 // again while a less preferred one answers.
 const returnAfter = 2 * time.Minute
 
-// checked takes in whether there is another token than the one that was refused.
-func (e *endpoint) checked(newToken bool, d *dice, now time.Time) {
-	e.state = resting
+// checked takes in whether there is now another token than the refused one.
+func (e *endpoint) checked(newToken bool, j *jitter, now time.Time) {
+	e.state = idle
 	if newToken {
-		e.looked, e.lifted = false, true
+		e.compared, e.retryNow = false, true
 		e.notBefore, e.returnAt, e.tokenAt = now, now, time.Time{}
 		return
 	}
-	e.looked = true
-	e.tokenAt = now.Add(d.around(TokenInterval))
+	e.compared = true
+	e.tokenAt = now.Add(j.around(TokenInterval))
 }
 
-// hurry cuts short a wait that was our own idea, but not one that the endpoint,
-// the account or the token calls for. A token is then looked at at once. It
-// reports whether something will be tried now.
-func (e *endpoint) hurry(now time.Time) bool {
+// skipWait ends a wait that was our own caution, but not one that the endpoint, the
+// account or the token asks for. Where a token is missing, another one is looked for
+// at once. It reports whether something will be tried now.
+func (e *endpoint) skipWait(now time.Time) bool {
 	switch {
 	case e.state == hanging:
 		return false
-	case e.state != resting:
+	case e.state != idle:
 	case !now.Before(e.notBefore):
-		e.lifted = true
+		e.retryNow = true
 	case e.retry.ours && !now.Before(e.heldUntil):
-		e.notBefore, e.lifted = now, true
+		e.notBefore, e.retryNow = now, true
 	case e.retry.token:
 		e.tokenAt = now
 	default:
@@ -231,12 +245,12 @@ func (e *endpoint) hurry(now time.Time) bool {
 	return true
 }
 
-// spreadOf is over how long the end of a wait is spread.
+// spreadOf returns how much a random wait may add to a wait.
 func spreadOf(wait time.Duration) time.Duration {
 	return min(max(wait/10, 2*RateWindow), 5*time.Minute)
 }
 
-// dueAt is when it may be asked, as far as its own schedule goes.
+// dueAt returns when its own schedule lets it be asked.
 func (e *endpoint) dueAt(othersAnswer bool) time.Time {
 	if e.failing() && othersAnswer {
 		return clock.Later(e.notBefore, e.returnAt)
@@ -244,7 +258,7 @@ func (e *endpoint) dueAt(othersAnswer bool) time.Time {
 	return e.notBefore
 }
 
-// awaitsToken reports whether another token would end its wait.
+// awaitsToken reports whether another token would end the wait.
 func (e *endpoint) awaitsToken(now time.Time, othersAnswer bool) bool {
-	return e.state == resting && !e.tokenAt.IsZero() && now.Before(e.dueAt(othersAnswer))
+	return e.state == idle && !e.tokenAt.IsZero() && now.Before(e.dueAt(othersAnswer))
 }

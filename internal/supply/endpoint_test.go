@@ -1,8 +1,10 @@
 package supply
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"testing"
 	"time"
@@ -20,7 +22,7 @@ var schedules = []struct {
 	first, later    span // after the first failure, and after many
 	asked, insisted span // after the first that asks for 37 s, and for a thousand hours
 	still           span // after many, of which the last asks for 37 s
-	hurry           bool // a Reseed need not wait, unless the endpoint asked for it
+	skips           bool // a Reseed need not wait, unless the endpoint asked for it
 	token           bool // another token ends the wait
 	batch           int  // blocks in the next request, of 8
 }{
@@ -29,17 +31,17 @@ var schedules = []struct {
 		first:   span{0, time.Second}, later: span{0, 5 * time.Minute},
 		asked: span{37 * time.Second, 57 * time.Second}, insisted: span{10 * time.Minute, 11 * time.Minute},
 		still: span{37 * time.Second, 37*time.Second + 5*time.Minute},
-		hurry: true, batch: 8,
+		skips: true, batch: 8,
 	}, {
 		classes: []error{qrypt.ErrNoSupply},
 		first:   span{0, time.Second}, later: span{0, 5 * time.Minute},
 		asked: span{37 * time.Second, 57 * time.Second}, insisted: span{10 * time.Minute, 11 * time.Minute},
 		still: span{37 * time.Second, 37*time.Second + 5*time.Minute},
-		hurry: true, batch: 4,
+		skips: true, batch: 4,
 	}, {
 		classes: []error{health.ErrUnhealthy, health.ErrRepeated, ErrTooOld, ErrEmulated},
 		first:   span{0, time.Second}, later: span{0, 5 * time.Minute},
-		hurry: true, batch: 1,
+		skips: true, batch: 1,
 	}, {
 		classes: []error{qrypt.ErrQuota},
 		first:   span{15 * time.Minute, 990 * time.Second}, later: span{6 * time.Hour, 6*time.Hour + 5*time.Minute},
@@ -91,9 +93,9 @@ func TestSchedules(t *testing.T) {
 				if low < c.want[0] || high > c.want[1] || high < c.want[1]/100*99 || high-low < min(c.want[0]/100, 4*time.Minute) {
 					t.Errorf("%v, %d in a row, Retry-After %v: a wait of %v to %v, want %v to %v", class, c.failures, c.retryAfter, low, high, c.want[0], c.want[1])
 				}
-				hurried, skips := d.Hurry(d.now), row.hurry && c.retryAfter == 0
-				if hurried != (skips || row.token) || d.endpoints[0].notBefore.Equal(d.now) != skips {
-					t.Errorf("%v, Retry-After %v: to hurry helps: %v; the next request is due in %v", class, c.retryAfter, hurried, d.endpoints[0].notBefore.Sub(d.now))
+				tried, skips := d.SkipWaits(d.now), row.skips && c.retryAfter == 0
+				if tried != (skips || row.token) || d.endpoints[0].notBefore.Equal(d.now) != skips {
+					t.Errorf("%v, Retry-After %v: SkipWaits returns %v; the next request is due in %v", class, c.retryAfter, tried, d.endpoints[0].notBefore.Sub(d.now))
 				}
 			}
 			if d, _ := wait(30, 0, most); d.endpoints[0].batch < 1 || row.batch < 8 && d.endpoints[0].batch > 1 {
@@ -123,7 +125,7 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// TestFailuresGrow: the waits of a row double, from the first to the most.
+// TestFailuresGrow: the waits after one kind of failure double, from the first to the most.
 func TestFailuresGrow(t *testing.T) {
 	for class, first := range map[error]time.Duration{qrypt.ErrServer: time.Second, qrypt.ErrQuota: 15 * time.Minute} {
 		d := newDriver(t, 1, most)
@@ -196,15 +198,15 @@ func TestToken(t *testing.T) {
 			if wait := act.Sub(d.now); i < 4 && (wait < TokenInterval/2 || wait > TokenInterval*3/2) || !request.Equal(probe) {
 				t.Errorf("after a 401 the token is looked at in %v, and the next request is due at %v, want %v", act.Sub(d.now), request, probe)
 			}
-			if d.now = act.Add(-1); d.endpoints[0].state != resting {
+			if d.now = act.Add(-1); d.endpoints[0].state != idle {
 				t.Fatal("a request is under way")
 			}
-			if d.Act(t.Context(), 8, d.now); e.state != resting {
+			if d.Act(t.Context(), 8, d.now); e.state != idle {
 				t.Error("the token is looked at before it is time")
 			}
 			d.now = act
 			if i == 3 { // somebody waits
-				if d.now = act.Add(-TokenInterval / 4); !d.Hurry(d.now) {
+				if d.now = act.Add(-TokenInterval / 4); !d.SkipWaits(d.now) {
 					t.Error("nothing is tried for somebody who waits")
 				}
 			}
@@ -216,7 +218,7 @@ func TestToken(t *testing.T) {
 			if act, request := d.Next(8, d.now); !act.Equal(d.now.Add(HangLimit)) || !request.Equal(probe) || d.held(d.now, false) {
 				t.Errorf("while the token is looked at there is something to do at %v, want when it hangs, and the next request is due at %v, want %v; nothing is tried: %v", act, request, probe, d.held(d.now, false))
 			}
-			o := d.Take(<-d.Answers(), d.now)
+			o := d.Handle(<-d.Answers(), d.now)
 			if o.Held == d.fakes[0].fresh || o.Number != 0 || o.Err != nil {
 				t.Errorf("another token %v: %+v", d.fakes[0].fresh, o)
 			}
@@ -247,7 +249,7 @@ func TestPreference(t *testing.T) {
 			}
 		}
 		expect(0)
-		d.Hurry(d.now)
+		d.SkipWaits(d.now)
 		expect(0)
 		d.fakes[0].err, d.fakes[1].err = failure(qrypt.ErrServer, 0), failure(qrypt.ErrServer, 5*time.Minute)
 		expect(0)
@@ -266,7 +268,7 @@ func TestPreference(t *testing.T) {
 			expect(2)
 		}
 		d.now = began.Add(4 * time.Minute)
-		d.Hurry(d.now)
+		d.SkipWaits(d.now)
 		expect(2)
 		expect(0) // since nobody waits any more; it fails again
 		again := d.now
@@ -300,9 +302,9 @@ func TestPreference(t *testing.T) {
 	}
 }
 
-// TestHurry: one endpoint whose wait may be cut short is enough, wherever it is; and
+// TestSkipWaits: one endpoint whose wait may be cut short is enough, wherever it is; and
 // where nothing failed, or a request is under way, nothing need be.
-func TestHurry(t *testing.T) {
+func TestSkipWaits(t *testing.T) {
 	ours, theirs := failure(qrypt.ErrServer, 0), failure(qrypt.ErrBadRequest, 0)
 	for _, test := range []struct {
 		first, second error
@@ -312,14 +314,57 @@ func TestHurry(t *testing.T) {
 		d.fakes[0].err, d.fakes[1].err = test.first, test.second
 		d.next()
 		d.next()
-		if got := d.Hurry(d.now); got != test.want {
-			t.Errorf("after %v and %v, to hurry helps: %v", test.first, test.second, got)
+		if got := d.SkipWaits(d.now); got != test.want {
+			t.Errorf("after %v and %v, SkipWaits returns %v", test.first, test.second, got)
 		}
 		if d.now = d.now.Add(time.Second); test.want {
-			if d.Act(t.Context(), 8, d.now); !d.busy(d.now) || !d.Hurry(d.now) {
+			if d.Act(t.Context(), 8, d.now); !d.busy(d.now) || !d.SkipWaits(d.now) {
 				t.Errorf("after %v and %v nothing is tried at once", test.first, test.second)
 			}
-			d.Take(<-d.Answers(), d.now)
+			d.Handle(<-d.Answers(), d.now)
+		}
+	}
+}
+
+// TestIsNil: a nil is recognised in an interface of any kind, and nothing else is.
+func TestIsNil(t *testing.T) {
+	var (
+		none   io.Reader
+		buffer *bytes.Buffer
+		reader io.Reader = buffer
+	)
+	for name, v := range map[string]any{
+		"nil":                        nil,
+		"interface":                  none,
+		"pointer":                    buffer,
+		"pointer in an interface":    reader,
+		"func":                       (func())(nil),
+		"map":                        map[string]int(nil),
+		"chan":                       (chan int)(nil),
+		"slice":                      []byte(nil),
+		"pointer to a pointer, none": (**int)(nil),
+	} {
+		if !isNil(v) {
+			t.Errorf("a nil %s is not recognised", name)
+		}
+	}
+	var inner *int
+	for name, v := range map[string]any{
+		"pointer":                new(bytes.Buffer),
+		"func":                   func() {},
+		"map":                    map[string]int{},
+		"chan":                   make(chan int),
+		"slice":                  []byte{},
+		"pointer to a nil":       &inner,
+		"struct":                 struct{}{},
+		"struct with a nil":      struct{ r io.Reader }{},
+		"number":                 0,
+		"text":                   "",
+		"array of nil pointers":  [1]*int{},
+		"pointer to a nil slice": new([]byte),
+	} {
+		if isNil(v) {
+			t.Errorf("a %s is taken for nil", name)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// The failures of an answer or of a source that package qrypt does not know.
+// Failures that package qrypt does not know.
 var (
 	ErrBlockCount = errors.New("the BlockSource returned no block, more blocks than asked for, or an empty one")
 	ErrTooOld     = errors.New("the blocks that come are older than MaxAge already: a relay has kept them for too long")
@@ -18,19 +18,19 @@ var (
 	ErrHangs      = fmt.Errorf("the BlockSource has not answered for %v: does its token function hang?", HangLimit)
 )
 
-// HangLimit is how long a call may take before its context is cancelled, and the
-// other endpoints are asked whether it ends or not. A qrypt.Client gives up sooner
-// by itself.
+// HangLimit is how long a call may take. Then its context is cancelled, and the other
+// endpoints are asked even if the call does not end. A qrypt.Client gives up sooner by
+// itself.
 const HangLimit = time.Minute
 
-// A Row is a kind of failure, with all that the project says of it and does about it.
+// A Row is a kind of failure: what the project says of it, and does about it.
 type Row struct {
 	Err    error  // as errors.Is sees the failure
 	Reason string // a word for JSON and metrics
 	Text   string // a few words for people
 	Advice string // what to do about it
 	Others string // the same, where the endpoint is not Qrypt's own and HOST is its host; empty: Advice
-	retry  *retry // when the endpoint is asked again
+	retry  *retry // says when the endpoint is asked again
 }
 
 // Table has a row for each kind of failure.
@@ -93,23 +93,23 @@ var Table = []Row{
 
 const newToken = "; a file in " + qrypt.EnvTokenFile + " is read again when it changes, " + qrypt.EnvToken + " needs a restart"
 
-// NoToken is the Reason of a failure for which no request was made.
+// NoToken is the one Reason for which no request was made.
 const NoToken = "no_token"
 
-// other is the row of what is in none, from a BlockSource with errors of its
-// own: it is treated as the network's failures are.
-var other = Row{Reason: "failed", Text: "request failed", Advice: "the log and the last error may say more", retry: &backOff}
+// unknown is the row of all other errors, which a BlockSource of another kind may
+// have. They are treated as failures of the network.
+var unknown = Row{Reason: "failed", Text: "request failed", Advice: "the log and the last error may say more", retry: &backOff}
 
-// Text is what people read for a Reason; empty where there is no such Reason.
+// Text says a Reason in words. It is empty if there is no such Reason.
 func Text(reason string) string { return rowWith(reason).Text }
 
-// Advice is what to do about failures of an endpoint with a Reason.
+// Advice says what to do about an endpoint that fails for a Reason.
 func Advice(reason, endpoint string) string { return rowWith(reason).AdviceFor(endpoint) }
 
-// AdviceOn is what to do about an error of an endpoint.
+// AdviceOn says what to do about an error of an endpoint.
 func AdviceOn(err error, endpoint string) string { return rowOf(err).AdviceFor(endpoint) }
 
-// AdviceFor is the row's advice for an endpoint.
+// AdviceFor returns the row's advice for an endpoint.
 func (r *Row) AdviceFor(endpoint string) string {
 	host, qrypts := qrypt.Operator(endpoint)
 	if qrypts || r.Others == "" {
@@ -118,15 +118,15 @@ func (r *Row) AdviceFor(endpoint string) string {
 	return strings.ReplaceAll(r.Others, "HOST", host)
 }
 
-// rowWith is the first row with a Reason; an empty one where there is none.
+// rowWith returns the first row with a Reason, or an empty one if there is none.
 func rowWith(reason string) *Row {
 	for i := range Table {
 		if Table[i].Reason == reason {
 			return &Table[i]
 		}
 	}
-	if reason == other.Reason {
-		return &other
+	if reason == unknown.Reason {
+		return &unknown
 	}
 	return &Row{}
 }
@@ -137,22 +137,22 @@ func rowOf(err error) *Row {
 			return &Table[i]
 		}
 	}
-	return &other
+	return &unknown
 }
 
 // A retry says when an endpoint is asked again after a failure. Every wait is
 // drawn at random, because many processes may have failed together.
 type retry struct {
-	first, most time.Duration // the wait, doubled from first to most by failures in a row
-	ours        bool          // the wait is our own caution: drawn from all of it, and a Reseed may skip it
-	crowd       bool          // others want the same: see crowd
+	first, most time.Duration // the wait: each further failure doubles it, from first to most
+	ours        bool          // the wait is our own caution: all of it is random, and a Reseed may skip it
+	shared      bool          // others may share the limit: see sharedLimit
 	token       bool          // also as soon as there is another token
-	less        bool          // and for half as many blocks: so many may be there
-	one         bool          // and for one block: what comes may have to be thrown away again
+	less        bool          // and for half as many blocks, because it may have fewer
+	one         bool          // and for one block, because it may have to be thrown away again
 }
 
 var (
-	slowDown    = retry{crowd: true}
+	slowDown    = retry{shared: true}
 	backOff     = retry{first: time.Second, most: 5 * time.Minute, ours: true}
 	askLess     = retry{first: time.Second, most: 5 * time.Minute, ours: true, less: true}
 	askOne      = retry{first: time.Second, most: 5 * time.Minute, ours: true, one: true}
@@ -161,7 +161,7 @@ var (
 	awaitPerson = retry{first: time.Hour, most: time.Hour}
 )
 
-// wait is the wait after the n-th failure in a row, n from 1, before it is drawn.
+// wait returns the longest wait after the n-th failure of this kind, n from 1.
 func (r *retry) wait(n int) time.Duration {
 	wait := r.first
 	for ; n > 1 && wait < r.most; n-- {
@@ -170,14 +170,14 @@ func (r *retry) wait(n int) time.Duration {
 	return min(wait, r.most)
 }
 
-// The bounds on what an endpoint may ask for: a slip must not stop us for days. A
-// quota may begin anew tomorrow.
+// The longest waits that an endpoint may ask for: a mistake of its operator must not
+// stop us for days. A quota may begin anew tomorrow.
 const (
 	maxRetryAfter = 10 * time.Minute
 	maxQuotaAfter = 24 * time.Hour
 )
 
-// after is what the endpoint asked for, within bounds; zero if nothing.
+// after returns the wait that the endpoint asked for, within bounds, or zero.
 func (r *retry) after(err error) time.Duration {
 	var e *qrypt.Error
 	if !errors.As(err, &e) || e == nil || e.RetryAfter <= 0 {

@@ -11,7 +11,7 @@ import (
 // TestEveryFailureIsExplained: each kind of failure has a text and advice, which
 // sends nobody to Qrypt about another's endpoint.
 func TestEveryFailureIsExplained(t *testing.T) {
-	rows := append([]Row{other}, Table...)
+	rows := append([]Row{unknown}, Table...)
 	for _, row := range rows {
 		const relay = "https://relay.example:8443"
 		theirs, ours := row.AdviceFor(qrypt.EndpointWEU), row.AdviceFor(relay)
@@ -31,7 +31,7 @@ func TestEveryFailureIsExplained(t *testing.T) {
 			t.Errorf("%v: by its reason %q, by its error %q", row.Err, Advice(row.Reason, relay), AdviceOn(row.Err, relay))
 		}
 	}
-	if Text("") != "" || Advice("", qrypt.EndpointEUS) != "" || AdviceOn(errors.New("anything"), "") != other.Advice {
+	if Text("") != "" || Advice("", qrypt.EndpointEUS) != "" || AdviceOn(errors.New("anything"), "") != unknown.Advice {
 		t.Error("what is in no row")
 	}
 }

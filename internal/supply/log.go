@@ -2,25 +2,23 @@ package supply
 
 import "time"
 
-// A log decides which failures and recoveries are worth a line: one when an outage
-// begins, one for each other reason in it, one when it ends. A service that fails
-// again soon after it recovered flaps: then it must answer for quietTime before
-// the next line says that it recovered.
-type log struct {
+// A logFilter decides which failures and recoveries are worth a line: one when an
+// outage begins, one for each other reason in it, one when it ends. A service that
+// fails again soon after it recovered flaps. It must then answer for quietTime before
+// a line says that it recovered.
+type logFilter struct {
 	warned    map[string]bool // reasons, in this outage
 	flaps     bool
 	recovered time.Time // when the last outage ended
-	calmAt    time.Time // when this one ends, unless a request fails before; zero: not yet in sight
-	named     *endpoint // that blocks come from it is known, or was told
-	movedAt   time.Time
+	calmAt    time.Time // when this one ends, unless a request fails before; zero: no request has been answered
+	named     *endpoint // the last line, or none at first, says that blocks come from it
+	movedAt   time.Time // when that line was written
 }
 
 const quietTime = 10 * time.Minute
 
-func newLog() log { return log{warned: map[string]bool{}} }
-
 // failed takes in that no endpoint gives blocks.
-func (l *log) failed(reason string, now time.Time) (warn, again bool) {
+func (l *logFilter) failed(reason string, now time.Time) (warn, again bool) {
 	l.calmAt = time.Time{}
 	if l.warned[reason] {
 		return false, false
@@ -33,7 +31,7 @@ func (l *log) failed(reason string, now time.Time) (warn, again bool) {
 }
 
 // answered takes in an answer, and reports whether it ends an outage.
-func (l *log) answered(now time.Time) bool {
+func (l *logFilter) answered(now time.Time) bool {
 	if len(l.warned) == 0 {
 		return false
 	}
@@ -47,8 +45,8 @@ func (l *log) answered(now time.Time) bool {
 	return false
 }
 
-// calm reports whether an outage with flaps has ended now.
-func (l *log) calm(now time.Time) bool {
+// calm reports whether the outage of a service that flaps has ended now.
+func (l *logFilter) calm(now time.Time) bool {
 	if l.calmAt.IsZero() || now.Before(l.calmAt) {
 		return false
 	}
@@ -56,14 +54,14 @@ func (l *log) calm(now time.Time) bool {
 	return true
 }
 
-func (l *log) end(now time.Time) {
+func (l *logFilter) end(now time.Time) {
 	clear(l.warned)
 	l.recovered, l.calmAt = now, time.Time{}
 }
 
-// moved reports whether it is to be said that blocks come from e: if another one was
-// named last, and not a moment ago.
-func (l *log) moved(e *endpoint, now time.Time) bool {
+// moved reports whether a line shall say that blocks come from e: if the last one
+// named another endpoint, and is not recent.
+func (l *logFilter) moved(e *endpoint, now time.Time) bool {
 	if l.named == e || !l.movedAt.IsZero() && now.Sub(l.movedAt) < quietTime {
 		return false
 	}

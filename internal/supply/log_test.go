@@ -25,7 +25,7 @@ func TestLog(t *testing.T) {
 		{"and long after", "a+a+....................a+", "a+A..........!..........a+"},
 		{"it moves, and back", "12.1.......1..2", ".>.........>..."}, // the way back is told when ten minutes are over
 	} {
-		l, ends := newLog(), []*endpoint{{}, {}}
+		l, ends := logFilter{warned: map[string]bool{}}, []*endpoint{{}, {}}
 		l.named = ends[0]
 		var got strings.Builder
 		for i, event := range test.events {

@@ -10,38 +10,38 @@ import (
 
 // A User wants blocks. Its methods are called by Run, one at a time.
 type User interface {
-	// Want does what is due at the user's, and says how many blocks it wants now,
-	// and when to be called again if nothing happens; zero: not by itself.
+	// Want does what is due for the user itself. It returns how many blocks the user
+	// wants now, and when to call it again if nothing happens (zero: no such time).
 	Want(now time.Time) (n int, again time.Time)
 
-	// Take takes in what came of a request.
-	Take(o Outcome, now time.Time)
+	// Handle takes in how a request ended.
+	Handle(o Outcome, now time.Time)
 
-	// Rest is told, before each wait, when the next request is due; zero: none is
-	// wanted, or one is under way.
-	Rest(due time.Time)
+	// Waiting is called before each wait, with the time of the next request (zero: none
+	// is wanted, or one is under way).
+	Waiting(due time.Time)
 }
 
-// Run gets blocks for a user until ctx is done. It looks again whenever wake is
-// sent to. Close must follow.
+// Run gets blocks for a user until ctx is done. It asks the user again whenever wake
+// is sent to. Close must follow.
 func (s *Supply) Run(ctx context.Context, user User, wake <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		select { // what has come is no longer under way, however long the user took
+		select { // first what came while the user was busy: it is no longer under way
 		case a := <-s.answers:
-			s.take(ctx, user, a)
+			s.deliver(ctx, user, a)
 			continue
 		default:
 		}
 		now := clock.Now()
 		n, again := user.Want(now)
 		if o := s.Act(ctx, n, now); o.Err != nil || o.Recovered {
-			user.Take(o, now)
+			user.Handle(o, now)
 			continue
 		}
 		act, due := s.Next(n, now)
-		user.Rest(due)
+		user.Waiting(due)
 		var alarm <-chan time.Time
 		if at := earlier(act, again); !at.IsZero() {
 			timer.Reset(at.Sub(clock.Now()))
@@ -52,31 +52,31 @@ func (s *Supply) Run(ctx context.Context, user User, wake <-chan struct{}) {
 		case <-alarm:
 		case <-wake:
 		case a := <-s.answers:
-			s.take(ctx, user, a)
+			s.deliver(ctx, user, a)
 		}
 	}
 }
 
-// take gives an answer to the user, unless the end of ctx may be why it came.
-func (s *Supply) take(ctx context.Context, user User, a Answer) {
+// deliver gives an answer to the user, unless it may have come because ctx ended.
+func (s *Supply) deliver(ctx context.Context, user User, a Answer) {
 	if ctx.Err() != nil {
 		a.drop()
 		return
 	}
 	now := clock.Now()
-	user.Take(s.Take(a, now), now)
+	user.Handle(s.Handle(a, now), now)
 }
 
 func (a Answer) drop() {
-	a.from.state = resting
+	a.from.state = idle
 	qrypt.Wipe(a.blocks)
 }
 
-// Close waits for the calls under way, whose context must be done, and wipes what
-// they bring.
+// Close waits for the calls under way, and wipes the blocks that they return. Their
+// context must be done.
 func (s *Supply) Close() {
 	for _, e := range s.endpoints {
-		for e.state != resting {
+		for e.state != idle {
 			(<-s.answers).drop()
 		}
 	}

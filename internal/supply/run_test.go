@@ -15,28 +15,6 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// deaf is a source whose calls end when they are told to, and not when their context
-// does.
-type deaf struct {
-	calls chan call
-}
-
-type call struct {
-	ctx context.Context
-	end chan any // blocks, or an error
-}
-
-func (f deaf) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
-	c := call{ctx, make(chan any)}
-	f.calls <- c
-	switch end := (<-c.end).(type) {
-	case error:
-		return nil, end
-	default:
-		return end.([]qrypt.Block), nil
-	}
-}
-
 // TestHang: a call that takes a minute is cancelled and told of, once; the others are
 // asked meanwhile, and this one is not. What it brings in the end is taken, if it is
 // good, and its failure is not told again.
@@ -51,9 +29,9 @@ func TestHang(t *testing.T) {
 		{"bad blocks", func() any { return []qrypt.Block{newBlock(t, qrypt.Origin{}, stuck...)} }, false},
 		{"an error", func() any { return failure(qrypt.ErrQuota, 0) }, false},
 	} {
-		hanging, other := deaf{make(chan call, 1)}, &fake{t: t}
+		hanging, other := &fake{calls: make(chan call, 1)}, &fake{t: t}
 		d := &driver{t: t, now: start, Supply: New(Config{
-			Source: Preferred{hanging, other}, Most: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: most,
+			Source: Preferred{hanging, other}, MaxBlocks: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: most,
 		})}
 		d.Act(t.Context(), 8, d.now)
 		under := <-hanging.calls
@@ -78,12 +56,12 @@ func TestHang(t *testing.T) {
 			}
 		}
 		other.err = failure(qrypt.ErrServer, 0)
-		if _, o := d.next(); !o.Degraded || !o.Held || !o.Next.Equal(d.endpoints[1].notBefore) || d.endpoints[0].hurry(d.now) || !d.Hurry(d.now) {
+		if _, o := d.next(); !o.Degraded || !o.Held || !o.Next.Equal(d.endpoints[1].notBefore) || d.endpoints[0].skipWait(d.now) || !d.SkipWaits(d.now) {
 			t.Errorf("%s: the only one that does not hang fails: %+v", test.name, o)
 		}
 		end := test.end()
 		under.end <- end
-		o = d.Take(<-d.Answers(), d.now)
+		o = d.Handle(<-d.Answers(), d.now)
 		blocks, _ := end.([]qrypt.Block)
 		if o.Err != nil || o.Sent || o.Warn || (len(o.Blocks) == 1) != test.good || !test.good && o.Refused != len(blocks) {
 			t.Errorf("%s come late: %+v", test.name, o)
@@ -91,7 +69,7 @@ func TestHang(t *testing.T) {
 		if len(blocks) > 0 && wiped(blocks[0]) == test.good {
 			t.Errorf("%s come late: wiped: %v", test.name, !test.good)
 		}
-		if e := d.endpoints[0]; e.failing() == test.good || e.state != resting || !test.good && e.err != ErrHangs {
+		if e := d.endpoints[0]; e.failing() == test.good || e.state != idle || !test.good && e.err != ErrHangs {
 			t.Errorf("%s come late: %+v", test.name, e)
 		}
 	}
@@ -112,7 +90,7 @@ func TestQueueIsNoHang(t *testing.T) {
 		<-end
 	}
 	begin, end = make(chan bool), make(chan bool)
-	s := New(Config{Source: source, Most: 8})
+	s := New(Config{Source: source, MaxBlocks: 8})
 	s.Act(t.Context(), 8, start)
 	report(true)
 	minute := func(n float64) time.Time { return start.Add(time.Duration(n * float64(HangLimit))) }
@@ -133,14 +111,14 @@ func TestQueueIsNoHang(t *testing.T) {
 	}
 	report(true) // it is given up while it waits
 	close(begin)
-	s.Take(<-s.Answers(), minute(11))
+	s.Handle(<-s.Answers(), minute(11))
 	begin = make(chan bool)
 	s.Act(t.Context(), 8, minute(12))
 	if o := s.Act(t.Context(), 8, minute(13)); o.Err != ErrHangs {
 		t.Errorf("a minute after the next request, which does not wait: %v", o.Err)
 	}
 	close(begin)
-	s.Take(<-s.Answers(), minute(13))
+	s.Handle(<-s.Answers(), minute(13))
 }
 
 // A user is one that wants as many blocks as it says.
@@ -172,14 +150,14 @@ func (u *user) Want(now time.Time) (n int, again time.Time) {
 	return u.want, again
 }
 
-func (u *user) Take(o Outcome, _ time.Time) {
+func (u *user) Handle(o Outcome, _ time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.took = append(u.took, o)
 	u.want -= len(o.Blocks)
 }
 
-func (u *user) Rest(due time.Time) {
+func (u *user) Waiting(due time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.due = due
@@ -223,7 +201,7 @@ func TestRun(t *testing.T) {
 			return blocks, nil
 		}}
 		u := &user{seen: seen{want: 3}}
-		s := New(Config{Source: source, Most: 2, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: least})
+		s := New(Config{Source: source, MaxBlocks: 2, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: least})
 		wake, end := run(t, s, u)
 		saw := u.saw()
 		if len(saw.took) != 1 || saw.took[0].Err == nil || saw.looks != 2 || !saw.due.Equal(begin.Add(37*time.Second)) {
@@ -264,7 +242,7 @@ func TestCalm(t *testing.T) {
 			return []qrypt.Block{newBlock(t, qrypt.Origin{})}, nil
 		}}
 		u := &user{seen: seen{want: 2}}
-		_, end := run(t, New(Config{Source: source, Most: 1, Memory: health.NewMemory(make([]byte, 32), health.Remembered)}), u)
+		_, end := run(t, New(Config{Source: source, MaxBlocks: 1, Memory: health.NewMemory(make([]byte, 32), health.Remembered)}), u)
 		time.Sleep(quietTime)
 		if saw := u.saw(); len(saw.took) != 4 || !saw.took[1].Recovered || !saw.took[2].Again || saw.took[3].Recovered {
 			t.Errorf("of a service that flaps the user is told %+v", saw.took)
@@ -293,7 +271,7 @@ func TestSlowUser(t *testing.T) {
 					time.Sleep(2 * HangLimit)
 				}
 			}
-			_, end := run(t, New(Config{Source: source, Most: 1, Memory: health.NewMemory(make([]byte, 32), health.Remembered)}), u)
+			_, end := run(t, New(Config{Source: source, MaxBlocks: 1, Memory: health.NewMemory(make([]byte, 32), health.Remembered)}), u)
 			time.Sleep(3 * HangLimit)
 			if saw := u.saw(); len(saw.took) != 1 || saw.took[0].Err != nil || saw.want != 0 {
 				t.Errorf("the user took its time, and is told %+v", saw.took)
@@ -316,9 +294,9 @@ func TestSlowUser(t *testing.T) {
 // wiped, and the user hears nothing of them.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first, second := deaf{make(chan call, 1)}, deaf{make(chan call, 1)}
+		first, second := &fake{calls: make(chan call, 1)}, &fake{calls: make(chan call, 1)}
 		u := &user{seen: seen{want: 2}}
-		s := New(Config{Source: Preferred{first, second, &fake{t: t, err: failure(qrypt.ErrUnauthorized, 0)}}, Most: 8, Random: least})
+		s := New(Config{Source: Preferred{first, second, &fake{t: t, err: failure(qrypt.ErrUnauthorized, 0)}}, MaxBlocks: 8, Random: least})
 		_, end := run(t, s, u)
 		time.Sleep(HangLimit + time.Second)
 		hanging, asking := <-first.calls, <-second.calls // one is given up, one under way
@@ -370,10 +348,10 @@ func TestPrinted(t *testing.T) {
 		return b
 	}
 	source := &fake{blocks: func(context.Context, int) ([]qrypt.Block, error) { return []qrypt.Block{block(), block()}, nil }}
-	s := New(Config{Source: source, Most: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered)})
+	s := New(Config{Source: source, MaxBlocks: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered)})
 	s.Act(t.Context(), 8, start)
 	a := <-s.Answers()
-	o := s.Take(a, start)
+	o := s.Handle(a, start)
 	s.answers <- a
 	if o.Err != nil || len(o.Blocks) != 2 {
 		t.Fatal(o.Err)

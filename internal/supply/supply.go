@@ -1,12 +1,12 @@
-// Package supply gets blocks: it says whom to ask, when, and for how many, under a
-// Source, a relay and a kernel feed alike. A [Supply] is a state machine: it has
-// no clock, and no goroutine but those of the calls that are under way.
-// [Supply.Run] is the loop around it.
+// Package supply gets blocks for a Source, a relay or a kernel feed: it decides which
+// endpoint to ask, when, and for how many. A [Supply] is a state machine. It has no
+// clock, and the only goroutines are those of the calls under way. [Supply.Run] is the
+// loop around it.
 //
-// Each endpoint has its own schedule. The promises, which simulation_test.go holds
-// it to: a healthy endpoint is asked soon, whatever the others answer; after an
-// outage all are back soon; processes that share a limit all get their turn; and
-// no two processes wait for the same instant.
+// Each endpoint has its own schedule. simulation_test.go tests these promises: a
+// healthy endpoint is asked soon, whatever the others answer; after an outage all
+// processes are back soon; processes that share a limit all get their turn; and no two
+// processes wait for the same instant.
 package supply
 
 import (
@@ -24,76 +24,77 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// Config is what a Supply is made from.
+// Config configures a Supply.
 type Config struct {
 	Source         BlockSource
 	Memory         *health.Memory // of the blocks that came before
-	Most           int            // blocks in a request
+	MaxBlocks      int            // in a request
 	MaxAge         time.Duration  // older blocks are refused; zero: none are
 	RefuseEmulated bool
 
-	// Random draws from [0, d). Nil: math/rand/v2.
+	// Random returns a random duration from [0, d). Nil: math/rand/v2.
 	Random func(d time.Duration) time.Duration
 }
 
 // A Supply gets blocks. It is not safe for concurrent use.
 type Supply struct {
 	cfg       Config
-	dice      dice
+	jitter    jitter
 	endpoints []*endpoint // in order of preference
 	answers   chan Answer
 	begun     int         // requests
 	last      time.Time   // when the last one began
 	recent    []time.Time // those within RateWindow
 	pace      pace
-	ended     time.Time // the last good answer
-	hurried   bool      // somebody waits: no endpoint that failed is tried before one that answers
-	log       log
+	answered  time.Time // when the last good answer came
+	urgent    bool      // somebody waits: no endpoint that failed is tried before one that answers
+	log       logFilter
 }
 
 // An Answer is how a call ended.
 type Answer struct {
 	from     *endpoint
-	asked    int // blocks; zero: the token was compared
+	asked    int // for how many blocks; zero: the token was compared
 	blocks   []qrypt.Block
 	err      error
 	newToken bool
 }
 
-// An Outcome is what follows from an answer, or from the want of one.
+// An Outcome says what follows from an answer, or from a call that hangs.
 type Outcome struct {
-	Number  int           // of the request, from 1; zero: it was none
-	Blocks  []qrypt.Block // good ones, which are the taker's
-	Refused int           // blocks that came and are wiped
+	Number  int           // of the request, from 1; zero: no request was made
+	Blocks  []qrypt.Block // good ones; the user wipes them
+	Refused int           // how many blocks came and were wiped
 	Err     error         // why no block came
 	Reason  string        // the kind of that failure
-	Sent    bool          // it is to be counted: a request was made, and has not been told of
+	Sent    bool          // the user counts it: a request was made, and no Outcome has reported it before
 
 	Held     bool      // after a failure: nothing is tried without a wait
 	Degraded bool      // no endpoint gives blocks
 	NoToken  bool      // because all of them refuse the token, or there is none
-	Hopeless bool      // and it was refused, or looked for in vain
+	Hopeless bool      // and another one was looked for in vain, or it was refused
 	Next     time.Time // when the next request may be made
 
 	Warn      bool  // this failure is worth a line
-	Again     bool  // in it: so soon after the last that lines are held back
-	Recovered bool  // this is the end of an outage, and worth a line
-	Moved     bool  // blocks come from another endpoint than was told, and that is worth a line
-	Instead   error // then: why not from the preferred one; nil, if they do
+	Again     bool  // which says that the outage follows another so soon that lines are held back
+	Recovered bool  // the outage has ended, and that is worth a line
+	Moved     bool  // blocks come from another endpoint than the log says, and that is worth a line
+	Instead   error // which says why they do not come from the preferred one; nil, if they do
 }
 
 // New returns a Supply that has asked for nothing yet.
 func New(cfg Config) *Supply {
-	s := &Supply{cfg: cfg, dice: dice{cfg.Random}, endpoints: endpointsOf(cfg.Source), pace: pace{rate: RateLimit}, log: newLog()}
+	s := &Supply{cfg: cfg, jitter: jitter{cfg.Random}, endpoints: endpointsOf(cfg.Source), pace: pace{rate: RateLimit}, log: logFilter{warned: map[string]bool{}}}
 	for _, e := range s.endpoints {
-		e.most, e.batch, e.fails = cfg.Most, cfg.Most, map[*retry]int{}
+		e.most, e.batch, e.fails = cfg.MaxBlocks, cfg.MaxBlocks, map[*retry]int{}
 	}
 	s.log.named = s.endpoints[0]
-	s.answers = make(chan Answer, len(s.endpoints)) // none waits to be taken
+	s.answers = make(chan Answer, len(s.endpoints)) // so that no call waits to deliver one
 	return s
 }
 
-// Endpoints are the base URLs of those that have one, in order of preference.
+// Endpoints returns the base URLs of the endpoints that have one, in order of
+// preference.
 func (s *Supply) Endpoints() (urls []string) {
 	for _, e := range s.endpoints {
 		if e.name != "" {
@@ -108,22 +109,22 @@ func (s *Supply) Failing() bool {
 	return !slices.ContainsFunc(s.endpoints, func(e *endpoint) bool { return !e.failing() })
 }
 
-// Crowded reports whether we were one too many in the last hour where we would ask
-// now: others may need a request more than we do.
-func (s *Supply) Crowded(now time.Time) bool {
+// RateLimited reports whether the endpoint that would be asked now has answered 429 in
+// the last hour. Others that share the limit may then need a request more than we do.
+func (s *Supply) RateLimited(now time.Time) bool {
 	i := max(0, slices.IndexFunc(s.endpoints, func(e *endpoint) bool { return !e.failing() }))
-	last := s.endpoints[i].crowd.last
+	last := s.endpoints[i].limit.last
 	return !last.IsZero() && now.Sub(last) < time.Hour
 }
 
-// Begun is how many requests have begun.
+// Begun returns how many requests have begun.
 func (s *Supply) Begun() int { return s.begun }
 
-// Answered is when good blocks last came; zero: never.
-func (s *Supply) Answered() time.Time { return s.ended }
+// Answered returns when good blocks last came; zero: never.
+func (s *Supply) Answered() time.Time { return s.answered }
 
-// Err says how the endpoints failed that did when they were asked last, in their
-// order.
+// Err returns the errors of the endpoints that failed when they were asked last, in
+// order of preference.
 func (s *Supply) Err() error {
 	var all failures
 	for _, e := range s.endpoints {
@@ -153,8 +154,8 @@ func (f failures) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Act begins what is due, for somebody who wants n blocks; none, to see the end of
-// an outage only. Its Outcome has an Err where a request takes too long.
+// Act begins what is due for a user who wants n blocks. With n zero it only looks for
+// the end of an outage. Its Outcome has an Err where a request takes too long.
 func (s *Supply) Act(ctx context.Context, n int, now time.Time) Outcome {
 	if ctx.Err() != nil {
 		return Outcome{}
@@ -188,9 +189,9 @@ func (s *Supply) Act(ctx context.Context, n int, now time.Time) Outcome {
 	return Outcome{}
 }
 
-// Next is when Act has something to do for somebody who wants n blocks, unless an
-// answer comes before; and when it will next make a request: zero, if none is
-// wanted or one is under way.
+// Next returns when Act has something to do for a user who wants n blocks, unless an
+// answer comes before. It also returns when Act will make the next request: zero if
+// none is wanted, or one is under way.
 func (s *Supply) Next(n int, now time.Time) (act, request time.Time) {
 	act = s.log.calmAt
 	for _, e := range s.endpoints {
@@ -211,7 +212,7 @@ func (s *Supply) Next(n int, now time.Time) (act, request time.Time) {
 		others := s.othersAnswer(e)
 		at := clock.Later(e.dueAt(others), s.soonest())
 		switch {
-		case e.state == resting && !busy:
+		case e.state == idle && !busy:
 			act, request = earlier(act, at), earlier(request, at)
 		case e.state == checking && !busy:
 			request = earlier(request, at)
@@ -223,24 +224,24 @@ func (s *Supply) Next(n int, now time.Time) (act, request time.Time) {
 	return act, request
 }
 
-// Hurry takes in that somebody waits for a block. It cuts short waits that were
-// our own caution, and reports whether something will be tried at once.
-func (s *Supply) Hurry(now time.Time) bool {
+// SkipWaits ends the waits that were our own caution, because somebody waits for a
+// block. It reports whether something will be tried at once.
+func (s *Supply) SkipWaits(now time.Time) bool {
 	tried := false
 	for _, e := range s.endpoints {
-		tried = e.hurry(now) || tried
+		tried = e.skipWait(now) || tried
 	}
-	s.hurried = tried
+	s.urgent = tried
 	return tried
 }
 
 // choose returns the endpoint to ask now: the first in order that answers, or one
-// before it that may have come back. Where none answers, the one that has not been
-// asked for longest.
+// before it that may answer again. Where none answers, it is the one that has not been
+// asked for longest. It returns nil if none is due.
 func (s *Supply) choose(now time.Time) (chosen *endpoint) {
 	for _, e := range s.endpoints {
 		others := s.othersAnswer(e)
-		if e.state != resting || now.Before(e.dueAt(others)) || e.failing() && others && s.hurried {
+		if e.state != idle || now.Before(e.dueAt(others)) || e.failing() && others && s.urgent {
 			continue
 		}
 		if !e.failing() || others {
@@ -256,27 +257,27 @@ func (s *Supply) choose(now time.Time) (chosen *endpoint) {
 // othersAnswer reports whether blocks may be had from another endpoint now.
 func (s *Supply) othersAnswer(e *endpoint) bool {
 	return slices.ContainsFunc(s.endpoints, func(other *endpoint) bool {
-		return other != e && other.state == resting && !other.failing()
+		return other != e && other.state == idle && !other.failing()
 	})
 }
 
-// busy reports whether a request is under way that is to be waited for.
+// busy reports whether a request is under way that another one has to wait for.
 func (s *Supply) busy(now time.Time) bool {
 	return slices.ContainsFunc(s.endpoints, func(e *endpoint) bool {
 		return e.state == asking && !(s.isProbe(e) && !now.Before(e.asked.Add(patience)))
 	})
 }
 
-// isProbe reports whether a request is under way to an endpoint that failed, though
-// another one answers.
+// isProbe reports whether a request to e is under way though e failed and another
+// endpoint answers.
 func (s *Supply) isProbe(e *endpoint) bool {
 	return e.state == asking && e.failing() && s.othersAnswer(e)
 }
 
-// patience is how long such a request keeps the other endpoint waiting.
+// patience is how long such a request delays one to the endpoint that answers.
 const patience = 5 * time.Second
 
-// soonest is when our own pace allows another request.
+// soonest returns when our own pace allows another request.
 func (s *Supply) soonest() time.Time {
 	if s.last.IsZero() {
 		return time.Time{}
@@ -284,19 +285,19 @@ func (s *Supply) soonest() time.Time {
 	return s.last.Add(s.pace.spacing())
 }
 
-// Answers is where to wait for what Take takes.
+// Answers is where the answers come, for Handle.
 func (s *Supply) Answers() <-chan Answer { return s.answers }
 
-// Take takes in an answer.
-func (s *Supply) Take(a Answer, now time.Time) Outcome {
+// Handle takes in an answer.
+func (s *Supply) Handle(a Answer, now time.Time) Outcome {
 	e := a.from
 	if a.asked == 0 {
-		e.checked(a.newToken, &s.dice, now)
+		e.checked(a.newToken, &s.jitter, now)
 		noToken, hopeless := s.awaitsToken()
 		return Outcome{Held: s.held(now, false), NoToken: noToken, Hopeless: hopeless}
 	}
-	told := e.state == hanging
-	e.state = resting
+	reported := e.state == hanging
+	e.state = idle
 	e.cancel()
 	err := a.err
 	if err == nil {
@@ -306,7 +307,7 @@ func (s *Supply) Take(a Answer, now time.Time) Outcome {
 	}
 	if err != nil {
 		qrypt.Wipe(a.blocks)
-		if told { // that it failed
+		if reported { // Act has returned its failure
 			return Outcome{Refused: len(a.blocks)}
 		}
 		o := s.failed(e, err, now)
@@ -315,16 +316,16 @@ func (s *Supply) Take(a Answer, now time.Time) Outcome {
 	}
 	e.succeeded()
 	s.pace.answered()
-	e.crowd.answered(now)
-	s.ended, s.hurried = now, false
-	o := Outcome{Number: e.number, Blocks: a.blocks, Sent: !told, Next: s.soonest()}
+	e.limit.answered(now)
+	s.answered, s.urgent = now, false
+	o := Outcome{Number: e.number, Blocks: a.blocks, Sent: !reported, Next: s.soonest()}
 	o.Recovered = s.log.answered(now)
 	o.Moved, o.Instead = s.log.moved(e, now), s.endpoints[0].err
 	return o
 }
 
-// inspect accepts or refuses an answer as a whole: where one block is bad, its
-// neighbours are not to be trusted either.
+// inspect accepts or refuses an answer as a whole: where one block is bad, the others
+// cannot be trusted either.
 func (s *Supply) inspect(blocks []qrypt.Block, asked int, now time.Time) error {
 	if len(blocks) == 0 || len(blocks) > asked {
 		return ErrBlockCount
@@ -348,10 +349,10 @@ func (s *Supply) inspect(blocks []qrypt.Block, asked int, now time.Time) error {
 // failed takes in a failure of e.
 func (s *Supply) failed(e *endpoint, err error, now time.Time) Outcome {
 	row := rowOf(err)
-	if row.retry.crowd {
+	if row.retry.shared {
 		s.refused(e, row, err, now)
 	} else {
-		e.failed(row, err, &s.dice, now)
+		e.failed(row, err, &s.jitter, now)
 	}
 	_, next := s.Next(1, now)
 	o := Outcome{
@@ -366,71 +367,70 @@ func (s *Supply) failed(e *endpoint, err error, now time.Time) Outcome {
 }
 
 // awaitsToken reports whether no block will come without another token, and whether
-// that is certain: a token that a function has not got yet may come by itself.
+// that is certain: a token function that failed once may succeed by itself.
 func (s *Supply) awaitsToken() (all, certain bool) {
 	all, certain = true, true
 	for _, e := range s.endpoints {
 		all = all && e.retry == &awaitToken
-		certain = certain && (e.looked || errors.Is(e.err, qrypt.ErrUnauthorized))
+		certain = certain && (e.compared || errors.Is(e.err, qrypt.ErrUnauthorized))
 	}
 	return all, all && certain
 }
 
-// held reports whether nothing is tried without a wait. After a failure, that a wait is
-// over anyway does not count: whoever waits has seen that endpoint fail.
+// held reports whether nothing is tried without a wait. After a failure, endpoints that
+// failed do not count though their wait is over: the user has seen them fail.
 func (s *Supply) held(now time.Time, failed bool) bool {
 	return !slices.ContainsFunc(s.endpoints, func(e *endpoint) bool {
-		return e.state == asking || e.state == checking || e.state == resting && (!failed || !e.failing() || e.lifted) && !now.Before(e.dueAt(s.othersAnswer(e)))
+		return e.state == asking || e.state == checking || e.state == idle && (!failed || !e.failing() || e.retryNow) && !now.Before(e.dueAt(s.othersAnswer(e)))
 	})
 }
 
-// refused takes in that e refused us as one of too many. Endpoints that do so in one
-// row may be one service, with one limit: then they take turns, or each process would
-// ask once for each of them.
+// refused takes in a 429 of e. Endpoints that answer 429 in one streak may be one
+// service, with one limit. They take turns then, or each process would ask once for
+// each of them.
 func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
-	e.fell(row, err, &s.dice, now)
+	e.noteFailure(row, err, &s.jitter, now)
 	s.pace.refused()
 	least := row.retry.after(err)
 	if least == 0 {
 		least = max(time.Second, s.windowLeft(now))
 	}
-	var turn time.Time // of those in the row
-	first := !s.inRow(e)
+	var turn time.Time // when the others in the streak ask next
+	first := !s.inStreak(e)
 	for _, other := range s.endpoints {
-		if first && other != e && other.crowd == e.crowd && s.inRow(other) && now.Before(other.notBefore) && !now.Before(other.heldUntil) {
+		if first && other != e && other.limit == e.limit && s.inStreak(other) && now.Before(other.notBefore) && !now.Before(other.heldUntil) {
 			turn = earlier(turn, other.notBefore)
 		}
 	}
-	joins := first && !e.crowd.row.IsZero()
-	together := now.Sub(e.crowd.row) < shortFrames*shortFrame && !turn.IsZero() && !turn.After(now.Add(least+shortFrame))
-	e.refused, e.alone = now, joins && !together
+	joins := first && !e.limit.began.IsZero()
+	together := now.Sub(e.limit.began) < shortFrames*shortFrame && !turn.IsZero() && !turn.After(now.Add(least+shortFrame))
+	e.refused, e.joinedLate = now, joins && !together
 	switch {
 	case joins && together:
 		e.notBefore = turn
-	case joins: // theirs is an old row, and e may have another limit
-		e.notBefore = now.Add(least + s.dice.upTo(shortFrame))
+	case joins: // an old streak, and e may have another limit
+		e.notBefore = now.Add(least + s.jitter.upTo(shortFrame))
 	default:
-		from, to := e.crowd.refused(max(min(least, RateWindow), s.pace.spacing()), now)
-		at := from.Add(s.dice.upTo(to.Sub(from)))
+		from, to := e.limit.refused(max(min(least, RateWindow), s.pace.spacing()), now)
+		at := from.Add(s.jitter.upTo(to.Sub(from)))
 		for _, other := range s.endpoints {
-			if other.crowd == e.crowd && s.inRow(other) && !other.alone {
+			if other.limit == e.limit && s.inStreak(other) && !other.joinedLate {
 				other.notBefore = clock.Later(other.notBefore, at)
 			}
 		}
 	}
-	if least > RateWindow { // its own wish, which is no business of the others
+	if least > RateWindow { // which e alone asked for
 		e.heldUntil = now.Add(least)
-		e.notBefore = clock.Later(e.notBefore, e.heldUntil.Add(s.dice.upTo(spreadOf(least))))
+		e.notBefore = clock.Later(e.notBefore, e.heldUntil.Add(s.jitter.upTo(spreadOf(least))))
 	}
 }
 
-// inRow reports whether e was one of those that refused us in this row, and nothing
-// else since.
-func (s *Supply) inRow(e *endpoint) bool {
-	return !e.crowd.row.IsZero() && !e.refused.Before(e.crowd.row) && e.retry == &slowDown && e.state == resting
+// inStreak reports whether e has answered 429 in this streak, and nothing else since.
+func (s *Supply) inStreak(e *endpoint) bool {
+	return !e.limit.began.IsZero() && !e.refused.Before(e.limit.began) && e.retry == &slowDown && e.state == idle
 }
 
-// windowLeft is how long our own oldest request of the window still counts.
+// windowLeft returns how long our oldest request of the window still counts.
 func (s *Supply) windowLeft(now time.Time) time.Duration {
 	if s.recent = within(s.recent, now); len(s.recent) == 0 {
 		return 0
@@ -438,7 +438,7 @@ func (s *Supply) windowLeft(now time.Time) time.Duration {
 	return RateWindow - now.Sub(s.recent[0])
 }
 
-// within keeps the requests of the last window.
+// within returns the requests of the last window.
 func within(recent []time.Time, now time.Time) []time.Time {
 	for len(recent) > 0 && now.Sub(recent[0]) >= RateWindow {
 		recent = recent[1:]
@@ -446,7 +446,7 @@ func within(recent []time.Time, now time.Time) []time.Time {
 	return recent
 }
 
-// earlier is the earlier of two times, of which a zero one is never.
+// earlier returns the earlier of two times. A zero time counts as never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -454,21 +454,21 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// dice draw the waits.
-type dice struct {
+// A jitter draws the random parts of waits.
+type jitter struct {
 	random func(d time.Duration) time.Duration
 }
 
 // upTo draws from [0, d).
-func (r *dice) upTo(d time.Duration) time.Duration {
+func (j *jitter) upTo(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
-	if r.random != nil {
-		return r.random(d)
+	if j.random != nil {
+		return j.random(d)
 	}
 	return mathrand.N(d)
 }
 
 // around draws from half of d to one and a half.
-func (r *dice) around(d time.Duration) time.Duration { return d/2 + r.upTo(d) }
+func (j *jitter) around(d time.Duration) time.Duration { return d/2 + j.upTo(d) }

@@ -3,7 +3,6 @@ package supply
 import (
 	"context"
 	"errors"
-	mathrand "math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,122 +12,6 @@ import (
 	"example.com/qrand/internal/health"
 	"example.com/qrand/qrypt"
 )
-
-// noise is what blocks are made of.
-var noise = mathrand.NewChaCha8([32]byte{'s', 'u', 'p', 'p', 'l', 'y'})
-
-// newBlock is a good one, unless it is spoiled.
-func newBlock(t *testing.T, origin qrypt.Origin, spoil ...byte) qrypt.Block {
-	t.Helper()
-	p := make([]byte, qrypt.BlockSize)
-	noise.Read(p)
-	copy(p[500:], spoil)
-	b, err := qrypt.NewBlock(p, origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func wiped(b qrypt.Block) bool {
-	return !slices.ContainsFunc(b.Bytes(), func(c byte) bool { return c != 0 })
-}
-
-// A fake is a BlockSource that does what its test says.
-type fake struct {
-	t      *testing.T
-	err    error // of each request; nil: it gives blocks
-	blocks func(ctx context.Context, n int) ([]qrypt.Block, error)
-	fresh  bool  // there is another token
-	asked  []int // for how many blocks
-}
-
-func (f *fake) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
-	f.asked = append(f.asked, n)
-	switch {
-	case f.blocks != nil:
-		return f.blocks(ctx, n)
-	case f.err != nil:
-		return nil, f.err
-	}
-	for range n {
-		blocks = append(blocks, newBlock(f.t, qrypt.Origin{}))
-	}
-	return blocks, nil
-}
-
-func (f *fake) TokenChanged(context.Context) bool { return f.fresh }
-
-// A driver drives a Supply by hand, at times of its own.
-type driver struct {
-	*Supply
-	t     *testing.T
-	fakes []*fake
-	now   time.Time
-}
-
-var start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// The draws: the least, and all but the most.
-func least(time.Duration) time.Duration  { return 0 }
-func most(d time.Duration) time.Duration { return d - 1 }
-
-// newDriver is of so many endpoints that give blocks, eight at a time.
-func newDriver(t *testing.T, endpoints int, random func(time.Duration) time.Duration) *driver {
-	d := &driver{t: t, now: start}
-	var all Preferred
-	for range endpoints {
-		f := &fake{t: t}
-		d.fakes, all = append(d.fakes, f), append(all, f)
-	}
-	d.Supply = New(Config{Source: all, Most: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: random})
-	return d
-}
-
-// act does what is due now for somebody who wants n blocks, and takes in what comes
-// of it. It returns which endpoint was asked; -1: none.
-func (d *driver) act(n int) (endpoint int, o Outcome) {
-	d.t.Helper()
-	if o := d.Act(d.t.Context(), n, d.now); o.Err != nil || o.Recovered {
-		d.t.Fatalf("without a request: %+v", o)
-	}
-	var answers []Answer
-	for _, e := range d.endpoints {
-		if e.state == asking || e.state == checking {
-			answers = append(answers, <-d.Answers())
-		}
-	}
-	slices.SortFunc(answers, func(a, b Answer) int { return a.asked - b.asked }) // tokens first
-	endpoint = -1
-	for _, a := range answers {
-		if taken := d.Take(a, d.now); a.asked > 0 {
-			endpoint, o = slices.Index(d.endpoints, a.from), taken
-		}
-	}
-	return endpoint, o
-}
-
-// next goes to when the next request is due, and makes it.
-func (d *driver) next() (endpoint int, o Outcome) {
-	d.t.Helper()
-	_, request := d.Next(8, d.now)
-	if request.After(d.now) {
-		d.now = request.Add(-1)
-		if endpoint, _ := d.act(8); endpoint >= 0 {
-			d.t.Fatalf("endpoint %d is asked before %v, when a request is due", endpoint, request)
-		}
-		d.now = request
-	}
-	endpoint, o = d.act(8)
-	if endpoint < 0 {
-		d.t.Fatalf("no request at %v, when one is due", d.now)
-	}
-	return endpoint, o
-}
-
-func failure(class error, retryAfter time.Duration) error {
-	return &qrypt.Error{Endpoint: "https://service.example", Class: class, RetryAfter: retryAfter}
-}
 
 // TestInspect: one bad block refuses the answer: all of it is wiped, and none of its
 // blocks is taken if it comes again.
@@ -164,7 +47,7 @@ func TestInspect(t *testing.T) {
 			under = ctx
 			return test.blocks, nil
 		}}
-		s := New(Config{Source: source, Memory: memory, Most: 2, MaxAge: time.Minute, RefuseEmulated: true})
+		s := New(Config{Source: source, Memory: memory, MaxBlocks: 2, MaxAge: time.Minute, RefuseEmulated: true})
 		var copies []qrypt.Block
 		for _, b := range test.blocks {
 			if b.Bytes() != nil {
@@ -173,7 +56,7 @@ func TestInspect(t *testing.T) {
 			}
 		}
 		s.Act(t.Context(), 2, start)
-		o := s.Take(<-s.Answers(), start)
+		o := s.Handle(<-s.Answers(), start)
 		if under.Err() == nil {
 			t.Errorf("%s: the context of the request is not released", test.name)
 		}
@@ -196,14 +79,12 @@ func TestInspect(t *testing.T) {
 		}
 	}
 	// What is nobody's rule is refused by nobody.
-	s := New(Config{Source: &fake{}, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Most: 2})
+	s := New(Config{Source: &fake{}, Memory: health.NewMemory(make([]byte, 32), health.Remembered), MaxBlocks: 2})
 	ancient := newBlock(t, qrypt.Origin{Received: start.Add(-1000 * time.Hour), Emulated: true})
 	if err := s.inspect([]qrypt.Block{ancient}, 2, start); err != nil {
 		t.Errorf("an old, emulated block: %v", err)
 	}
 }
-
-type pointer struct{ BlockSource }
 
 // TestCheck: a nil is found wherever it is, and nothing else is.
 func TestCheck(t *testing.T) {
@@ -217,12 +98,12 @@ func TestCheck(t *testing.T) {
 		{"of preference", Preferred{good, good}, true},
 		{"nested", Preferred{good, Preferred{Preferred{good}, good}}, true},
 		{"nil", nil, false},
-		{"a nil pointer", (*pointer)(nil), false},
+		{"a nil pointer", (*plain)(nil), false},
 		{"a nil Client", (*qrypt.Client)(nil), false},
 		{"no preference", Preferred(nil), false},
 		{"empty", Preferred{}, false},
 		{"a nil behind", Preferred{good, nil}, false},
-		{"a nil pointer behind", Preferred{good, (*pointer)(nil)}, false},
+		{"a nil pointer behind", Preferred{good, (*plain)(nil)}, false},
 		{"an empty one nested", Preferred{good, Preferred{Preferred{}, good}}, false},
 		{"a nil nested", Preferred{good, Preferred{good, Preferred{nil}}}, false},
 	} {
@@ -231,11 +112,6 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
-
-// plain is a source without tokens or endpoints.
-type plain struct{ err error }
-
-func (p plain) Blocks(context.Context, int) ([]qrypt.Block, error) { return nil, p.err }
 
 // TestEndpoints: each endpoint of a Client has a schedule, and so has each source
 // that is none of ours, which need not have a name or a token.
@@ -249,7 +125,7 @@ func TestEndpoints(t *testing.T) {
 	}
 	other := &plain{failure(qrypt.ErrUnauthorized, 0)}
 	source := Preferred{client("https://a.example", "https://b.example"), Preferred{other, client("https://c.example")}}
-	s := New(Config{Source: source, Most: 8})
+	s := New(Config{Source: source, MaxBlocks: 8})
 	if got := s.Endpoints(); len(s.endpoints) != 4 || s.endpoints[2].source != other || !slices.Equal(got, []string{"https://a.example", "https://b.example", "https://c.example"}) {
 		t.Errorf("%d endpoints, among them %q", len(s.endpoints), got)
 	}
@@ -262,34 +138,34 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("a Preferred that is asked itself returns %v, want what its first one does", err)
 	}
 
-	s = New(Config{Source: &qrypt.Client{}, Most: 8})
+	s = New(Config{Source: &qrypt.Client{}, MaxBlocks: 8})
 	s.Act(t.Context(), 1, start)
-	if o := s.Take(<-s.Answers(), start); o.Err == nil {
+	if o := s.Handle(<-s.Answers(), start); o.Err == nil {
 		t.Error("a zero Client is no failure")
 	}
 
-	s = New(Config{Source: other, Most: 8, Random: least})
+	s = New(Config{Source: other, MaxBlocks: 8, Random: least})
 	s.Act(t.Context(), 1, start)
-	s.Take(<-s.Answers(), start)
+	s.Handle(<-s.Answers(), start)
 	s.Act(t.Context(), 1, start.Add(TokenInterval)) // the token is looked at
-	if o := s.Take(<-s.Answers(), start.Add(TokenInterval)); !o.Held {
+	if o := s.Handle(<-s.Answers(), start.Add(TokenInterval)); !o.Held {
 		t.Error("a source without a token has another one now")
 	}
 }
 
 // TestNilError: a source may return a nil Error in an error that is not nil.
 func TestNilError(t *testing.T) {
-	s := New(Config{Source: plain{(*qrypt.Error)(nil)}, Most: 8})
+	s := New(Config{Source: plain{(*qrypt.Error)(nil)}, MaxBlocks: 8})
 	s.Act(t.Context(), 1, start)
-	if o := s.Take(<-s.Answers(), start); o.Err == nil || o.Reason != other.Reason {
+	if o := s.Handle(<-s.Answers(), start); o.Err == nil || o.Reason != unknown.Reason {
 		t.Errorf("%+v", o)
 	}
 }
 
-// TestDice: a draw is from all of [0, d), or of [d/2, 3d/2), and none where there is
+// TestJitter: a draw is from all of [0, d), or of [d/2, 3d/2), and none where there is
 // nothing to draw from.
-func TestDice(t *testing.T) {
-	var d dice
+func TestJitter(t *testing.T) {
+	var d jitter
 	for _, none := range []time.Duration{0, -1, -time.Hour} {
 		if got := d.upTo(none); got != 0 {
 			t.Errorf("up to %v: %v", none, got)

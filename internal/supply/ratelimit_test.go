@@ -37,11 +37,11 @@ func TestPace(t *testing.T) {
 	// It is kept: an endpoint's 429 and its answers count, and no window has more requests than are allowed.
 	d := newDriver(t, 1, least)
 	d.fakes[0].err = failure(qrypt.ErrRateLimited, 0)
-	if d.next(); d.pace.rate != RateLimit/2 || d.endpoints[0].crowd.row != d.now {
+	if d.next(); d.pace.rate != RateLimit/2 || d.endpoints[0].limit.began != d.now {
 		t.Errorf("after a 429 %v in a window", d.pace.rate)
 	}
 	d.fakes[0].err = nil
-	if d.next(); d.pace.rate != RateLimit/2+1 || !d.endpoints[0].crowd.row.IsZero() {
+	if d.next(); d.pace.rate != RateLimit/2+1 || !d.endpoints[0].limit.began.IsZero() {
 		t.Errorf("after an answer %v in a window", d.pace.rate)
 	}
 	d = newDriver(t, 2, least)
@@ -58,12 +58,12 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// frames are what the comment on crowd promises, in seconds: short ones first, then
+// frames are what the comment on sharedLimit promises, in seconds: short ones first, then
 // longer and longer ones, each with two behind it that are a quarter and a sixteenth,
 // but none below the short ones.
 var frames = []int{20, 20, 20, 20, 20, 20, 40, 160, 40, 20, 320, 80, 20, 640, 160, 40, 1280, 320, 80, 1280, 320, 80, 1280, 320, 80}
 
-// TestFrames: the frames follow each other without a gap, and whoever is refused in
+// TestFrames: the frames follow each other without a gap, and a process that is refused in
 // one waits for the next.
 func TestFrames(t *testing.T) {
 	var begin time.Duration
@@ -90,12 +90,12 @@ func TestTurns(t *testing.T) {
 			d := newDriver(t, endpoints, func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) })
 			for i, f := range d.fakes { // of one client
 				f.err = failure(qrypt.ErrRateLimited, 0)
-				d.endpoints[i].crowd = d.endpoints[0].crowd
+				d.endpoints[i].limit = d.endpoints[0].limit
 			}
 			for range endpoints { // each finds out for itself
 				d.next()
 			}
-			since := d.endpoints[0].crowd.since
+			since := d.endpoints[0].limit.since
 			end := d.now.Sub(since)
 			last := d.now
 			for turn := range 20 {
@@ -126,14 +126,14 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestCrowdIsRemembered: who has been served goes on, if it is refused again soon, in
-// a frame of the length that served it; each answer halves that, and a day of refusals
-// is no crowd.
-func TestCrowdIsRemembered(t *testing.T) {
+// TestStreakIsRemembered: a process that was served, and is soon refused again, goes on
+// with a frame of the length that served it. Each answer halves that, and a day of
+// refusals counts as 20 minutes.
+func TestStreakIsRemembered(t *testing.T) {
 	for _, test := range []struct {
 		took    time.Duration
 		answers int
-		want    time.Duration // since the first refusal, as if the row went on
+		want    time.Duration // since the first refusal, as if the streak went on
 	}{
 		{0, 1, 0},
 		{time.Second, 1, time.Second},
@@ -142,7 +142,7 @@ func TestCrowdIsRemembered(t *testing.T) {
 		{10 * time.Minute, 4, 75 * time.Second},
 		{24 * time.Hour, 1, mostMemory},
 	} {
-		var c crowd
+		var c sharedLimit
 		c.refused(time.Second, start)
 		now := start.Add(test.took)
 		for range test.answers {
@@ -162,9 +162,9 @@ func TestCrowdIsRemembered(t *testing.T) {
 	}
 
 	s := New(Config{Source: &fake{}})
-	s.endpoints[0].crowd.refused(time.Second, start)
-	if s.Crowded(start.Add(time.Hour)) || !s.Crowded(start.Add(time.Hour-1)) || New(Config{Source: &fake{}}).Crowded(start) {
-		t.Error("crowded is who was refused in the last hour")
+	s.endpoints[0].limit.refused(time.Second, start)
+	if s.RateLimited(start.Add(time.Hour)) || !s.RateLimited(start.Add(time.Hour-1)) || New(Config{Source: &fake{}}).RateLimited(start) {
+		t.Error("RateLimited does not mean a 429 in the last hour")
 	}
 }
 
@@ -184,7 +184,7 @@ func TestWindowLeft(t *testing.T) {
 	d.now = d.now.Add(time.Hour)
 	d.Act(t.Context(), 8, d.now)
 	d.now = d.now.Add(20 * time.Second) // the refusal takes its time
-	d.Take(<-d.Answers(), d.now)
+	d.Handle(<-d.Answers(), d.now)
 	if left := d.windowLeft(d.now); left != 0 || d.endpoints[0].notBefore.Sub(d.now) < time.Second {
 		t.Errorf("of a request 20 s ago %v are left; the next is due in %v", left, d.endpoints[0].notBefore.Sub(d.now))
 	}
