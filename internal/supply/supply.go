@@ -385,67 +385,6 @@ func (s *Supply) held(now time.Time, failed bool) bool {
 	})
 }
 
-// refused takes in a 429 of e. Endpoints that answer 429 in one streak may be one
-// service, with one limit. They take turns then, or each process would ask once for
-// each of them.
-func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
-	e.noteFailure(row, err, &s.jitter, now)
-	s.pace.refused()
-	least := row.retry.after(err)
-	if least == 0 {
-		least = max(time.Second, s.windowLeft(now))
-	}
-	var turn time.Time // when the others in the streak ask next
-	first := !s.inStreak(e)
-	for _, other := range s.endpoints {
-		if first && other != e && other.limit == e.limit && s.inStreak(other) && now.Before(other.notBefore) && !now.Before(other.heldUntil) {
-			turn = earlier(turn, other.notBefore)
-		}
-	}
-	joins := first && !e.limit.began.IsZero()
-	together := now.Sub(e.limit.began) < shortFrames*shortFrame && !turn.IsZero() && !turn.After(now.Add(least+shortFrame))
-	e.refused, e.joinedLate = now, joins && !together
-	switch {
-	case joins && together:
-		e.notBefore = turn
-	case joins: // an old streak, and e may have another limit
-		e.notBefore = now.Add(least + s.jitter.upTo(shortFrame))
-	default:
-		from, to := e.limit.refused(max(min(least, RateWindow), s.pace.spacing()), now)
-		at := from.Add(s.jitter.upTo(to.Sub(from)))
-		for _, other := range s.endpoints {
-			if other.limit == e.limit && s.inStreak(other) && !other.joinedLate {
-				other.notBefore = clock.Later(other.notBefore, at)
-			}
-		}
-	}
-	if least > RateWindow { // which e alone asked for
-		e.heldUntil = now.Add(least)
-		e.notBefore = clock.Later(e.notBefore, e.heldUntil.Add(s.jitter.upTo(spreadOf(least))))
-	}
-}
-
-// inStreak reports whether e has answered 429 in this streak, and nothing else since.
-func (s *Supply) inStreak(e *endpoint) bool {
-	return !e.limit.began.IsZero() && !e.refused.Before(e.limit.began) && e.retry == &slowDown && e.state == idle
-}
-
-// windowLeft returns how long our oldest request of the window still counts.
-func (s *Supply) windowLeft(now time.Time) time.Duration {
-	if s.recent = within(s.recent, now); len(s.recent) == 0 {
-		return 0
-	}
-	return RateWindow - now.Sub(s.recent[0])
-}
-
-// within returns the requests of the last window.
-func within(recent []time.Time, now time.Time) []time.Time {
-	for len(recent) > 0 && now.Sub(recent[0]) >= RateWindow {
-		recent = recent[1:]
-	}
-	return recent
-}
-
 // earlier returns the earlier of two times. A zero time counts as never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
