@@ -11,11 +11,11 @@
 // the QRNG Open API, POST /api/v1/entropy, with the documented token check,
 // rate limit and quota.
 //
-// It is not a source of entropy for anything. Its blocks come from the
-// operating system's generator or, with a [Config.Seed], are known to whoever
-// knows the seed. So that no answer can pass for the service's, each one,
-// errors included, carries the header [EmulatedHeader]; only what net/http says
-// by itself, to requests that are not HTTP or have too long a header, does not.
+// It is not a source of entropy for anything. Its blocks come from the operating
+// system's generator, or follow from [Config.Seed]. So that no answer can be mistaken
+// for the service's, each one has the header [EmulatedHeader], errors too. The only
+// exceptions are what net/http itself answers to requests that are not HTTP or have too
+// long a header.
 package qrypttest
 
 import (
@@ -42,8 +42,8 @@ const (
 	defaultWindow = 10 * time.Second
 )
 
-// defaultRecord is some 10 MB of Requests: a test's longest run, and an end to
-// what an emulator that runs for weeks may grow to.
+// defaultRecord is some 10 MB of Requests: enough for a long test, and a bound for an
+// emulator that runs for weeks.
 const defaultRecord = 10_000
 
 // maxCanary leaves most of a block random, so that a block with a canary still
@@ -53,9 +53,9 @@ const (
 	canaryOffset = 100
 )
 
-// Config is what an emulator is made from. Its zero value is the service as
-// documented, in one region, for one random token. It is not kept: changing it
-// after New changes nothing. Formatted or marshalled, it shows no token.
+// Config configures an emulator. Its zero value is the service as documented, in one
+// region, for one random token. A change of it after New has no effect. Formatted or
+// marshalled, it shows no token.
 type Config struct {
 	// Tokens are the bearer tokens accepted. Nil: one random token, which
 	// Emulator.Token returns; empty but not nil: none.
@@ -71,49 +71,47 @@ type Config struct {
 	// ignores it.
 	Listen []string
 
-	// Rate is how many requests a token may make in a Window, in all
-	// regions together; one more is refused with 429. Every request with a
-	// valid token counts, also one that meets a fault or, unless
-	// FreeRefusals is set, is one too many; those without a token, where
-	// that is allowed, count together. Zero: 30; negative: no limit.
+	// Rate is how many requests a token may make in a Window, in all regions
+	// together; one more is refused with 429. Every request with a valid token
+	// counts, also one that meets a fault and, unless FreeRefusals is set, one that
+	// is refused with 429. Requests without a token, where they are allowed, count
+	// together. Zero: 30; negative: no limit.
 	Rate int
 
-	// Window is the time Rate is about. Zero: 10 seconds.
+	// Window is the time in which Rate requests are allowed. Zero: 10 seconds.
 	Window time.Duration
 
-	// FixedWindow makes windows follow one another: each begins at a
-	// multiple of Window, as time.Time.Truncate has it, with no request
-	// counted. A client may make twice Rate requests around that moment.
-	// False: the window slides; what counts is the Window before a request.
+	// FixedWindow makes windows follow one another: each begins at a multiple of
+	// Window, as time.Time.Truncate has it, and with no request counted. A client may
+	// make twice Rate requests around that moment. False: the window slides, and what
+	// counts is the Window before a request.
 	FixedWindow bool
 
-	// FreeRefusals does not count requests that are one too many, so that a
-	// client that keeps asking too often gets Rate answers in each Window.
-	// False: they count, and such a client gets none until it waits. With
-	// FixedWindow both are the same: a full window stays full until it ends,
-	// and the next one begins empty.
+	// FreeRefusals does not count requests that are refused with 429. A client that
+	// asks too often then gets Rate answers in each Window. False: they count, and
+	// such a client gets no answer until it waits. With FixedWindow there is no
+	// difference: a full window stays full until it ends, and the next begins empty.
 	FreeRefusals bool
 
-	// NoRetryAfter leaves the header Retry-After out where a request is one
-	// too many. False: it says after how many seconds a request is let in,
-	// if the token makes none before. A Fault that answers in place of that
-	// has its own RetryAfter in either case.
+	// NoRetryAfter leaves out the header Retry-After of a 429. False: it says after
+	// how many seconds a request is admitted, if the token makes none before. A Fault
+	// with the status 429 has a RetryAfter of its own in either case.
 	NoRetryAfter bool
 
-	// Quota is how many blocks a token may take altogether, in units of
-	// 1,024 bytes, an answer rounded up to whole ones. Zero: no limit.
+	// Quota is how many blocks a token gets altogether, in units of 1,024 bytes; each
+	// answer is rounded up to whole units. Zero: no limit.
 	Quota int
 
 	// Seed makes the blocks reproducible. Nil: blocks from crypto/rand.
 	Seed *[32]byte
 
-	// Canary is written into every ordinary block that has room for it, at
-	// offset 100, for a test that searches logs and files for leaked
-	// entropy. At most 64 bytes. Nil: none.
+	// Canary is written into every ordinary block that is long enough, at offset 100,
+	// for a test that searches logs and files for leaked entropy. At most 64 bytes.
+	// Nil: none.
 	Canary []byte
 
-	// RequireToken refuses Open API requests that have no token. False:
-	// they are served, as devices on private networks do.
+	// RequireToken refuses Open API requests without a token. False: they are
+	// answered, as a device on a private network does.
 	RequireToken bool
 
 	// Record is how many requests are kept for Requests, the last ones.
@@ -121,8 +119,7 @@ type Config struct {
 	Record int
 }
 
-// Format hides the tokens whatever the verb: a Config that ends up in a log
-// must not take them along.
+// Format hides the tokens for every verb: a Config in a log must not show them.
 func (c Config) Format(s fmt.State, _ rune) {
 	fmt.Fprint(s, c.redacted())
 }
@@ -137,8 +134,8 @@ func (c Config) redacted() string {
 		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.FixedWindow, c.FreeRefusals, c.NoRetryAfter, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
 }
 
-// withDefaults returns c with its zero values replaced, sharing no memory with
-// it that could change later.
+// withDefaults returns a copy of c with its zero values replaced. The two share no
+// memory that could change later.
 func (c Config) withDefaults() (Config, error) {
 	c.Tokens, c.Canary = slices.Clone(c.Tokens), slices.Clone(c.Canary)
 	c.Regions, c.Listen = slices.Clone(c.Regions), slices.Clone(c.Listen)
@@ -188,25 +185,25 @@ type Emulator struct {
 	noRetryAfter bool
 	canary       []byte
 	requireToken bool
-	recorded     int // requests, at most
+	maxRecord    int // requests, at most
 
 	closing chan struct{} // closed by Close: requests that hang end
 	close   func()
 
-	mu       sync.Mutex
-	tokens   [][sha256.Size]byte
-	token    func() string // a closure, so that no formatting of the struct shows it
-	quota    int
-	accounts map[[sha256.Size]byte]*account
-	shared   queue
-	own      map[string]*queue
-	hook     func(Request) *Fault
-	requests []*Request    // the last ones
-	arrived  int64         // requests in all
-	answers  map[int]int64 // of them, by status
-	issued   int64
-	stream   *mrand.ChaCha8 // nil: crypto/rand
-	last     [][]byte       // the blocks of the last ordinary answer
+	mu           sync.Mutex
+	tokens       [][sha256.Size]byte
+	token        func() string // a function, because package fmt does not look into one
+	quota        int
+	accounts     map[[sha256.Size]byte]*account
+	sharedFaults queue
+	regionFaults map[string]*queue
+	hook         func(Request) *Fault
+	requests     []*Request    // the last ones
+	arrived      int64         // requests in all
+	answers      map[int]int64 // of them, by status
+	issued       int64
+	stream       *mrand.ChaCha8 // nil: crypto/rand
+	last         [][]byte       // the blocks of the last ordinary answer
 }
 
 // New returns an emulator that opens no socket: serve its Handlers. It panics
@@ -230,16 +227,16 @@ func newEmulator(cfg Config) (*Emulator, error) {
 		noRetryAfter: cfg.NoRetryAfter,
 		canary:       cfg.Canary,
 		requireToken: cfg.RequireToken,
-		recorded:     cfg.Record,
+		maxRecord:    cfg.Record,
 		closing:      make(chan struct{}),
 		quota:        cfg.Quota,
 		accounts:     make(map[[sha256.Size]byte]*account),
 		answers:      make(map[int]int64),
-		own:          make(map[string]*queue),
+		regionFaults: make(map[string]*queue),
 	}
 	e.close = sync.OnceFunc(func() { close(e.closing) })
 	for _, name := range cfg.Regions {
-		e.own[name] = new(queue)
+		e.regionFaults[name] = new(queue)
 	}
 	if cfg.Seed != nil {
 		e.stream = mrand.NewChaCha8(*cfg.Seed)
@@ -248,9 +245,8 @@ func newEmulator(cfg Config) (*Emulator, error) {
 	return e, nil
 }
 
-// Handler returns the handler of a region. It panics if there is no such
-// region. To drop a connection it panics with http.ErrAbortHandler, as
-// net/http asks of handlers.
+// Handler returns the handler of a region. It panics if there is no such region. To
+// drop a connection, the handler panics with http.ErrAbortHandler, as net/http wants.
 func (e *Emulator) Handler(region string) http.Handler {
 	e.mustKnow(region)
 	return &handler{e: e, region: region}
@@ -288,16 +284,16 @@ func (e *Emulator) SetTokens(tokens ...string) {
 	e.tokens, e.token = hashes, func() string { return first }
 }
 
-// Issued returns how many blocks, in Quota's unit, ordinary answers carried.
-// Answers a fault spoiled and answers not sent to the end do not count.
+// Issued returns how many blocks ordinary answers carried, in units of 1,024 bytes. An
+// answer that a fault spoiled, or that was not sent to its end, does not count.
 func (e *Emulator) Issued() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.issued
 }
 
-// Close ends the requests that hang, now and from now on. Only who serves
-// Handlers needs it; a Server's Close calls it.
+// Close ends the requests that hang, and those that will. Only a program that serves
+// Handlers needs it; Server.Close calls it.
 func (e *Emulator) Close() { e.close() }
 
 // String describes the emulator in a line. It shows no token.

@@ -11,48 +11,48 @@ import (
 // A Kind is what a Fault does. Its name in a script is its String.
 type Kind int
 
-// A kind that sends blocks, or means to, needs a request that may have them: one
-// with a bad token, or over a limit, is refused as if the fault were OK.
+// A kind that sends blocks, or spoiled ones, needs a request that may have them. One with
+// a bad token, or over a limit, is refused as if the fault were OK.
 const (
 	// OK is an ordinary answer, to pace a script.
 	OK Kind = iota
 	// Status answers with the status Fault.Status. A script has the number.
 	Status
-	// Hang never answers, until the client goes or the emulator closes.
+	// Hang sends no answer, and waits until the client goes or the emulator closes.
 	Hang
-	// Drip sends a valid answer a byte at a time, taking two minutes or more.
+	// Drip sends a valid answer a byte at a time, over two minutes or more.
 	Drip
-	// Reset resets the connection (TCP RST) in mid-body.
+	// Reset resets the connection (TCP RST) in the middle of the body.
 	Reset
 	// Truncate sends valid HTTP, with the JSON cut in the middle.
 	Truncate
-	// ShortBody closes the connection with half the Content-Length sent.
+	// ShortBody closes the connection when half of Content-Length is sent.
 	ShortBody
 	// Oversize sends valid JSON of 32 MiB, for as long as the client reads.
 	Oversize
-	// BadBase64 has a character in the last block that base64 has not.
+	// BadBase64 has a character in the last block that is not base64.
 	BadBase64
 	// URLBase64 uses the alphabet of RFC 4648 section 5, with "-" and "_";
 	// every block has at least one "-".
 	URLBase64
 	// BlockLength makes the last block one byte shorter: 1,023 bytes.
 	BlockLength
-	// WrongCount sends a block more than asked, or for an even number one
-	// fewer; "size" says as many as there are.
+	// WrongCount sends one block more than asked for, or for an even number one
+	// fewer; "size" is as many as there are.
 	WrongCount
-	// WrongSize sends a "size" that is not the number of blocks, which is
-	// right. The Open API has no size: there it is WrongCount.
+	// WrongSize sends the right number of blocks, and a "size" that is another.
+	// The Open API has no size: there it is WrongCount.
 	WrongSize
-	// Repeat sends the blocks of the last ordinary answer again, over and
-	// over to the number asked; if there was none, a single block.
+	// Repeat sends the blocks of the last ordinary answer again, repeated up to the
+	// number asked for. If there was none, it repeats a single block.
 	Repeat
 	// Stuck sends blocks of one repeated byte.
 	Stuck
 	// Biased sends blocks without long runs where every eighth byte, from
 	// the first on, has the same value.
 	Biased
-	// Redirect answers 301 with a page of HTML and a Location on this
-	// server, RedirectPath: whoever follows it is in Requests.
+	// Redirect answers 301 with a page of HTML and a Location on this server,
+	// RedirectPath. A client that follows it is seen in Requests.
 	Redirect
 	// HTML answers 200 with a page of HTML.
 	HTML
@@ -70,10 +70,9 @@ const (
 	Empty
 	// NoJSON answers 200 and application/json with a body that is not JSON.
 	NoJSON
-	// ExpiredCertificate presents an expired certificate: it is consumed by
-	// a TLS handshake with a Server. A request on a connection made before
-	// is dropped and leaves it for the next handshake. Without a Server's
-	// TLS, or from SetFault, it closes the connection.
+	// ExpiredCertificate makes a Server present an expired certificate in its next TLS
+	// handshake. A request on a connection made before is dropped, and does not count.
+	// Without TLS, or from SetFault, it closes the connection.
 	ExpiredCertificate
 
 	kinds int = iota
@@ -86,7 +85,7 @@ var kindNames = [kinds]string{
 	"duplicate-keys", "deep-nesting", "empty", "no-json", "expired-certificate",
 }
 
-// String returns the name of the kind, the word a script has for it.
+// String returns the name of the kind in a script.
 func (k Kind) String() string {
 	if k < 0 || int(k) >= kinds {
 		return "kind(" + strconv.Itoa(int(k)) + ")"
@@ -103,11 +102,11 @@ type Fault struct {
 	// Kind is what happens.
 	Kind Kind
 
-	// Status is the code a fault of Kind Status answers, 201 to 999, and
-	// zero for the other kinds.
+	// Status is the status of the answer, 201 to 999, if Kind is Status. Zero for
+	// the other kinds.
 	Status int
 
-	// RetryAfter is the header of that name, in seconds rounded up.
+	// RetryAfter is sent as the header Retry-After, in seconds rounded up.
 	// Zero: no such header.
 	RetryAfter time.Duration
 
@@ -117,8 +116,7 @@ type Fault struct {
 	// Latency comes before the answer, whatever the kind.
 	Latency time.Duration
 
-	// Times is how many requests the fault holds for.
-	// Zero: one; negative: all from then on.
+	// Times is how many requests meet the fault. Zero: one; negative: all from then on.
 	Times int
 }
 
@@ -165,9 +163,9 @@ func (f Fault) check() error {
 	return nil
 }
 
-// RandomScript returns n faults that depend on seed alone, each for one
-// request, over all kinds but ExpiredCertificate, which only a Server can
-// show; name it, or any kind that is to be more frequent, as one of extra.
+// RandomScript returns n faults that depend on seed alone, each for one request. They
+// are of all kinds except ExpiredCertificate, which needs a Server. A kind in extra is
+// added, or comes more often.
 func RandomScript(seed uint64, n int, extra ...Kind) []Fault {
 	var draw []Kind
 	for k := range Kind(kinds) {

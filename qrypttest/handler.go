@@ -4,186 +4,185 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
+// A handler serves one region.
 type handler struct {
 	e          *Emulator
 	region     string
-	handshakes bool // a Server's: its handshakes consume ExpiredCertificate
+	handshakes bool // a Server's TLS handshakes consume ExpiredCertificate
 }
 
-// A visit is one request on its way through the emulator.
-type visit struct {
+// An exchange is one request and its answer.
+type exchange struct {
 	e      *Emulator
 	w      http.ResponseWriter
 	r      *http.Request
 	order  order
 	record *Request
 	key    [sha256.Size]byte // of the account
-	wait   time.Duration     // until the rate limit has room; zero: it has
-	issues int64             // blocks the answer counts for in Issued
+	wait   time.Duration     // until the rate limit admits the request; zero: it is admitted
+	issues int64             // how many blocks Issued counts once the answer is sent
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(EmulatedHeader, EmulatedValue)
 	w.Header().Set("Cache-Control", "no-store")
-	v := h.e.arrive(h.region, w, r)
-	if ref := v.order.refusal; ref != nil && ref.misled {
-		v.refuse(*ref)
+	x := h.e.receive(h.region, w, r)
+	if ref := x.order.refusal; ref != nil && ref.unknownCall {
+		x.sendRefusal(*ref)
 		return
 	}
-	f := v.meet(h)
+	f := x.pickFault(h)
 	if !h.e.pause(r.Context(), f.Latency) {
-		v.drop()
+		x.abort()
 	}
-	v.retryAfter(f.RetryAfter, f.RetryAfterDate)
-	if v.replace(f) {
+	x.retryAfter(f.RetryAfter, f.RetryAfterDate)
+	if x.sendWithoutBlocks(f) {
 		return
 	}
-	if ref := v.refusal(); ref != nil {
-		v.refuse(*ref)
+	if ref := x.refusal(); ref != nil {
+		x.sendRefusal(*ref)
 		return
 	}
-	v.answer(f.Kind)
+	x.sendBlocks(f.Kind)
 }
 
-// arrive records the request and counts it, whatever will become of it.
-func (e *Emulator) arrive(region string, w http.ResponseWriter, r *http.Request) *visit {
-	v := &visit{e: e, w: w, r: r, order: readOrder(w, r)}
+// receive reads the request, records it, and counts it for the rate limit.
+func (e *Emulator) receive(region string, w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{e: e, w: w, r: r, order: readOrder(w, r)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var token int
-	token, v.key = e.identify(r.Header)
-	v.record = e.record(region, r, v.order.count, token)
-	misled := v.order.refusal != nil && v.order.refusal.misled
-	if !misled && v.welcome() {
-		v.wait = e.account(v.key).arrive(v.record.Time, e.limit)
+	token, x.key = e.identify(r.Header)
+	x.record = e.record(region, r, x.order.count, token)
+	unknownCall := x.order.refusal != nil && x.order.refusal.unknownCall
+	if !unknownCall && x.authorized() {
+		x.wait = e.account(x.key).count(x.record.Time, e.limit)
 	}
-	return v
+	return x
 }
 
-// welcome says whether the request has the token it needs.
-func (v *visit) welcome() bool {
-	if v.record.Token == noToken {
-		return v.order.open && !v.e.requireToken
+// authorized reports whether the request has the token that it needs.
+func (x *exchange) authorized() bool {
+	if x.record.Token == noToken {
+		return x.order.openAPI && !x.e.requireToken
 	}
-	return v.record.Token >= 0
+	return x.record.Token >= 0
 }
 
-// meet decides which fault the request meets, and records it.
-func (v *visit) meet(h *handler) Fault {
-	f := v.ask()
-	v.e.mu.Lock()
-	defer v.e.mu.Unlock()
+// pickFault decides which fault happens to the request, and records it.
+func (x *exchange) pickFault(h *handler) Fault {
+	x.e.mu.Lock()
+	hook, asked := x.e.hook, x.record.clone()
+	x.e.mu.Unlock()
+	var f *Fault
+	if hook != nil {
+		f = hook(asked) // without the lock, because it may call the emulator
+	}
+	x.e.mu.Lock()
+	defer x.e.mu.Unlock()
 	if f == nil {
-		f = v.e.next(h.region, h.handshakes)
+		f = x.e.nextFault(h.region, h.handshakes)
 	}
-	v.record.Fault = *f
+	x.record.Fault = *f
 	return *f
 }
 
-// ask asks SetFault's function, without the lock, because the function may ask
-// the emulator things.
-func (v *visit) ask() *Fault {
-	v.e.mu.Lock()
-	hook, asked := v.e.hook, v.record.clone()
-	v.e.mu.Unlock()
-	if hook == nil {
-		return nil
-	}
-	return hook(asked)
-}
-
-// refusal is what stands between a request and its blocks, in the order of
-// the service: token, form, rate, quota. The quota is charged.
-func (v *visit) refusal() *refusal {
+// refusal returns why the request gets no blocks, or nil. It checks in the order of
+// the service: token, form, rate, quota. It charges the quota.
+func (x *exchange) refusal() *refusal {
 	switch {
-	case !v.welcome() && v.record.Token == noToken:
-		v.w.Header().Set("WWW-Authenticate", "Bearer")
+	case !x.authorized() && x.record.Token == noToken:
+		x.w.Header().Set("WWW-Authenticate", "Bearer")
 		return &refusal{status: http.StatusUnauthorized, text: "there is no access token"}
-	case !v.welcome():
-		v.w.Header().Set("WWW-Authenticate", "Bearer")
+	case !x.authorized():
+		x.w.Header().Set("WWW-Authenticate", "Bearer")
 		return &refusal{status: http.StatusUnauthorized, text: "the access token is not valid"}
-	case v.order.refusal != nil:
-		return v.order.refusal
-	case v.wait > 0:
-		// A fault may have set another, which would not be true of this limit.
-		v.w.Header().Del("Retry-After")
-		if !v.e.noRetryAfter {
-			v.retryAfter(v.wait, false)
+	case x.order.refusal != nil:
+		return x.order.refusal
+	case x.wait > 0:
+		// A fault may have set one, which would be wrong for this limit.
+		x.w.Header().Del("Retry-After")
+		if !x.e.noRetryAfter {
+			x.retryAfter(x.wait, false)
 		}
 		return &refusal{status: http.StatusTooManyRequests, text: "the token made too many requests"}
-	case !v.e.charge(v.key, v.order.units()):
+	case !x.e.charge(x.key, x.order.units()):
 		return &refusal{status: http.StatusForbidden, text: "the token has no blocks left for this"}
 	}
 	return nil
 }
 
-func (v *visit) refuse(ref refusal) {
+func (x *exchange) sendRefusal(ref refusal) {
 	body, _ := json.Marshal(map[string]string{"error": ref.text})
-	v.send(ref.status, "application/json", body)
+	x.send(ref.status, "application/json", body)
 }
 
-func (v *visit) retryAfter(d time.Duration, asDate bool) {
+func (x *exchange) retryAfter(d time.Duration, asDate bool) {
 	if d <= 0 {
 		return
 	}
 	value := strconv.FormatInt(seconds(d), 10)
 	if asDate {
-		// A date has no fractions: the second after, never the one before.
+		// A date has no fractions of a second: it is rounded up.
 		at := time.Now().Add(d + time.Second - 1)
 		value = at.UTC().Format(http.TimeFormat)
 	}
-	v.w.Header().Set("Retry-After", value)
+	x.w.Header().Set("Retry-After", value)
 }
 
 // send answers with a body whose length is announced.
-func (v *visit) send(status int, contentType string, body []byte) {
-	h := v.w.Header()
-	bodyless := v.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+func (x *exchange) send(status int, contentType string, body []byte) {
+	h := x.w.Header()
+	bodyless := x.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	if bodyless || len(body) == 0 {
 		h.Set("Content-Type", contentType)
-		v.done(status)
-		v.w.WriteHeader(status)
+		x.recordStatus(status)
+		x.w.WriteHeader(status)
 		return
 	}
-	v.begin(status, contentType, len(body))
-	// The last byte waits for the record: who has it finds the status there.
+	x.writeHeader(status, contentType, len(body))
+	// The last byte waits for the record: a client that has it finds the status there.
 	last := len(body) - 1
-	if _, err := v.w.Write(body[:last]); err != nil {
-		v.drop()
+	if _, err := x.w.Write(body[:last]); err != nil {
+		x.abort()
 	}
-	v.done(status)
-	v.w.Write(body[last:])
+	x.recordStatus(status)
+	x.w.Write(body[last:])
 }
 
-// begin writes the header; a negative length is not announced.
-func (v *visit) begin(status int, contentType string, length int) {
-	h := v.w.Header()
+// writeHeader writes the header. A negative length is not announced.
+func (x *exchange) writeHeader(status int, contentType string, length int) {
+	h := x.w.Header()
 	h.Set("Content-Type", contentType)
 	if length >= 0 {
 		h.Set("Content-Length", strconv.Itoa(length))
 	}
-	v.w.WriteHeader(status)
+	x.w.WriteHeader(status)
 }
 
-// done records that the request is answered, a byte before it is.
-func (v *visit) done(status int) {
-	v.e.mu.Lock()
-	defer v.e.mu.Unlock()
-	v.record.Status = status
-	v.e.answers[status]++
-	v.e.issued += v.issues
+// recordStatus records that the request is answered, just before its last byte is sent.
+func (x *exchange) recordStatus(status int) {
+	x.e.mu.Lock()
+	defer x.e.mu.Unlock()
+	x.record.Status = status
+	x.e.answers[status]++
+	x.e.issued += x.issues
 }
 
-// drop ends the request without an answer, or with half of one.
-func (v *visit) drop() { panic(http.ErrAbortHandler) }
+// abort closes the connection, without an answer or in the middle of one.
+func (x *exchange) abort() { panic(http.ErrAbortHandler) }
 
-// pause waits, or returns false if meanwhile the client goes or the emulator
-// closes. A negative d is for ever.
+// pause waits. It returns false if the client goes, or the emulator closes, before d
+// has passed. A negative d never passes.
 func (e *Emulator) pause(ctx context.Context, d time.Duration) bool {
 	if d == 0 {
 		return true
@@ -201,4 +200,114 @@ func (e *Emulator) pause(ctx context.Context, d time.Duration) bool {
 	case <-e.closing:
 	}
 	return false
+}
+
+// The two calls of the service.
+const (
+	quantumPath = "/api/v1/quantum-entropy"
+	openPath    = "/api/v1/entropy"
+)
+
+const (
+	blockSize = 1024      // in bytes, of the service's own call, and the unit of a quota
+	maxCount  = 512       // blocks in a request
+	maxBytes  = 512 << 10 // of all blocks of a request, in either call
+	maxBody   = 4 << 10   // of an Open API request, which needs some 40 bytes
+)
+
+// An order is what a request asks for: count blocks of size bytes each.
+type order struct {
+	openAPI     bool // the Open API's call
+	count, size int
+	refusal     *refusal // nil if the request is well-formed
+}
+
+// A refusal is an error answer.
+type refusal struct {
+	status      int
+	text        string
+	unknownCall bool // the service has no such call: token, limits and faults do not matter
+}
+
+func badOrder(status int, format string, args ...any) order {
+	return order{refusal: &refusal{status: status, text: fmt.Sprintf(format, args...)}}
+}
+
+// units returns what the order takes from a quota.
+func (o order) units() int { return (o.count*o.size + blockSize - 1) / blockSize }
+
+// readOrder reads what the request asks for. It does not answer if that is wrong: the
+// record and the limits come first.
+func readOrder(w http.ResponseWriter, r *http.Request) order {
+	var want string
+	var read func(http.ResponseWriter, *http.Request) order
+	switch r.URL.Path {
+	case quantumPath:
+		want, read = http.MethodGet, readQuantum
+	case openPath:
+		want, read = http.MethodPost, readOpen
+	default:
+		o := badOrder(http.StatusNotFound, "there is nothing at this path")
+		o.refusal.unknownCall = true
+		return o
+	}
+	if r.Method != want {
+		w.Header().Set("Allow", want)
+		o := badOrder(http.StatusMethodNotAllowed, "this path accepts only %s", want)
+		o.refusal.unknownCall = true
+		return o
+	}
+	o := read(w, r)
+	o.openAPI = r.URL.Path == openPath
+	return o
+}
+
+func readQuantum(_ http.ResponseWriter, r *http.Request) order {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badOrder(http.StatusBadRequest, "the query is malformed")
+	}
+	o := order{count: 1, size: blockSize}
+	sizes, given := query["size"]
+	if !given {
+		return o
+	}
+	o.count, err = strconv.Atoi(sizes[0])
+	if err != nil || len(sizes) > 1 || strings.Trim(sizes[0], "0123456789") != "" || o.count < 1 || o.count > maxCount {
+		return badOrder(http.StatusBadRequest, "size must be one integer from 1 to %d", maxCount)
+	}
+	return o
+}
+
+func readOpen(w http.ResponseWriter, r *http.Request) order {
+	const status = http.StatusUnprocessableEntity
+	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(media), "application/json") {
+		return badOrder(status, "the content type must be application/json")
+	}
+	body := struct {
+		Size  *int `json:"block_size"`
+		Count *int `json:"block_count"`
+	}{}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return badOrder(status, "the body is incomplete or has more than %d bytes", maxBody)
+	}
+	if err := json.Unmarshal(text, &body); err != nil {
+		return badOrder(status, "the body must be a JSON object with integers block_size and block_count")
+	}
+	o := order{count: 1, size: 32}
+	if body.Count != nil {
+		o.count = *body.Count
+	}
+	if body.Size != nil {
+		o.size = *body.Size
+	}
+	if o.count < 1 || o.count > maxCount {
+		return badOrder(status, "block_count must be from 1 to %d", maxCount)
+	}
+	if o.size < 1 || o.size > maxBytes/o.count {
+		return badOrder(status, "block_size must be at least 1, and all blocks together at most %d bytes", maxBytes)
+	}
+	return o
 }

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// What Request.Token says when it is no index.
+// The values of Request.Token that are no index.
 const (
 	noToken      = -1
 	unknownToken = -2
 )
 
-// anonymous is the account of requests without a token; no token hashes to it.
+// anonymous is the key of the account of requests without a token. No token hashes to it.
 var anonymous [sha256.Size]byte
 
-// limit is what Config says about the rate of each token.
+// A limit is the rate limit of each token, as Config has it.
 type limit struct {
 	rate         int
 	window       time.Duration
@@ -25,7 +25,7 @@ type limit struct {
 	freeRefusals bool
 }
 
-// expiry returns when a request that arrived at t no longer counts.
+// expiry returns when a request that came at t no longer counts.
 func (l limit) expiry(t time.Time) time.Time {
 	if l.fixed {
 		t = t.Truncate(l.window)
@@ -33,16 +33,15 @@ func (l limit) expiry(t time.Time) time.Time {
 	return t.Add(l.window)
 }
 
-// account is what one token used of its limits. It is found by the token's
-// hash, so that it outlives SetTokens.
+// An account is what one token has used of its limits. Its key is the token's hash, so
+// that it outlives SetTokens.
 type account struct {
-	arrivals []time.Time // of the last requests that count, at most Rate, none expired
-	taken    int         // blocks, in Quota's unit
+	arrivals []time.Time // of the requests that count, at most Rate
+	used     int         // blocks, in units of 1,024 bytes
 }
 
-// identify returns the index of the token a request carries, and the account
-// it is on. It compares with all tokens, and hashes of them, so that the time
-// taken tells nothing about any.
+// identify returns the index of the request's token, and the key of its account. It
+// compares with all tokens, by their hashes, so that its time tells nothing about any.
 func (e *Emulator) identify(h http.Header) (int, [sha256.Size]byte) {
 	values := h.Values("Authorization")
 	if len(values) == 0 {
@@ -55,6 +54,7 @@ func (e *Emulator) identify(h http.Header) (int, [sha256.Size]byte) {
 	return e.lookup(strings.TrimSpace(token))
 }
 
+// lookup is identify for a token.
 func (e *Emulator) lookup(token string) (int, [sha256.Size]byte) {
 	sum := sha256.Sum256([]byte(token))
 	index := unknownToken
@@ -74,9 +74,9 @@ func (e *Emulator) account(key [sha256.Size]byte) *account {
 	return a
 }
 
-// arrive counts a request and returns zero, or how long it takes until there
-// is room for another one, if none comes before.
-func (a *account) arrive(now time.Time, l limit) time.Duration {
+// count counts a request. It returns zero if the limit admits it, and otherwise how long
+// it takes until the limit admits one, if none comes before.
+func (a *account) count(now time.Time, l limit) time.Duration {
 	if l.rate < 0 {
 		return 0
 	}
@@ -88,25 +88,25 @@ func (a *account) arrive(now time.Time, l limit) time.Duration {
 		return 0
 	}
 	if !l.freeRefusals {
-		// It takes the place of the oldest: a client that does not wait stays out.
+		// It replaces the oldest, so a client that does not wait is not admitted.
 		a.arrivals = append(a.arrivals[1:], now)
 	}
 	return l.expiry(a.arrivals[0]).Sub(now)
 }
 
-// charge takes blocks off a quota, or returns false if they are not there.
+// charge counts blocks for the quota. It returns false if that has no room for them.
 func (e *Emulator) charge(key [sha256.Size]byte, blocks int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a := e.account(key)
-	if e.quota > 0 && a.taken+blocks > e.quota {
+	if e.quota > 0 && a.used+blocks > e.quota {
 		return false
 	}
-	a.taken += blocks
+	a.used += blocks
 	return true
 }
 
-// SetQuota replaces the quota, and counts from now. Zero: no limit.
+// SetQuota replaces the quota, and starts to count from zero. Zero: no limit.
 func (e *Emulator) SetQuota(blocks int) {
 	if blocks < 0 {
 		panic("qrypttest: SetQuota: a negative quota")
@@ -115,11 +115,11 @@ func (e *Emulator) SetQuota(blocks int) {
 	defer e.mu.Unlock()
 	e.quota = blocks
 	for _, a := range e.accounts {
-		a.taken = 0
+		a.used = 0
 	}
 }
 
-// seconds rounds up: who waits that long has waited long enough.
+// seconds rounds up, so that a client which waits that long has waited long enough.
 func seconds(d time.Duration) int64 {
 	s := int64(d / time.Second)
 	if d%time.Second > 0 {

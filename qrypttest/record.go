@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A Request is what the emulator was asked, and what it answered. It has no
-// token in it: where one was sent outside the Authorization header, as a word
-// of the path, the query or another header, it reads "[token]".
+// A Request is what the emulator was asked, and what it answered. It holds no token: a
+// token that was sent as a word of the path, the query or another header is replaced by
+// "[token]".
 type Request struct {
 	Number       int64 // 1 for the first that the emulator was asked, and so on
 	Time         time.Time
@@ -32,12 +32,11 @@ func (r *Request) clone() Request {
 	return c
 }
 
-// Requests returns what the emulator was asked until now, in order, in all
-// regions, as far as Config.Record goes back. A client that has read an answer to
-// its end finds its status here.
+// Requests returns the last requests to all regions, in order, as many as Config.Record
+// keeps. A client that has read an answer to its end finds its status here.
 func (e *Emulator) Requests() []Request { return e.RequestsSince(0) }
 
-// RequestsSince returns the Requests with a higher Number: for who follows a
+// RequestsSince returns the Requests with a higher Number, for a test that follows a
 // long run and has seen the others.
 func (e *Emulator) RequestsSince(number int64) []Request {
 	e.mu.Lock()
@@ -53,8 +52,8 @@ func (e *Emulator) RequestsSince(number int64) []Request {
 	return all
 }
 
-// Answers returns how many requests got which status, of all since the emulator
-// was made, kept or not: under 0 those with no answer completed.
+// Answers returns how many requests got which status since the emulator was made, also
+// those that Requests has no more. Under 0 are those whose answer was not completed.
 func (e *Emulator) Answers() map[int]int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -69,19 +68,19 @@ func (e *Emulator) Answers() map[int]int64 {
 	return all
 }
 
-// keep numbers a request and puts it on the record, from which the oldest goes
-// once it is full. e.mu is held.
+// keep numbers a request and adds it to the record. If that is full, the oldest one is
+// dropped. e.mu is held.
 func (e *Emulator) keep(r *Request) {
 	e.arrived++
 	r.Number = e.arrived
-	if len(e.requests) == e.recorded {
+	if len(e.requests) == e.maxRecord {
 		e.requests[0] = nil // the array lives on for a while
 		e.requests = e.requests[1:]
 	}
 	e.requests = append(e.requests, r)
 }
 
-// record notes a request that arrives now. e.mu is held.
+// record records a request that comes now. e.mu is held.
 func (e *Emulator) record(region string, r *http.Request, blocks, token int) *Request {
 	rec := &Request{
 		Time:   time.Now(),
@@ -111,8 +110,8 @@ func (e *Emulator) record(region string, r *http.Request, blocks, token int) *Re
 	return rec
 }
 
-// scrub replaces the tokens among the words of s. A client that leaks its
-// token into a URL is a finding; the token itself is still nobody's to read.
+// scrub replaces the tokens among the words of s. That a client leaks its token into a
+// URL is worth knowing; the token itself must not be shown.
 func (e *Emulator) scrub(s string) string {
 	const mark = "[token]"
 	if s == "" {

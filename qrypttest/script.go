@@ -2,6 +2,7 @@ package qrypttest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,14 +22,14 @@ const (
 	maxStatus = 999
 )
 
-// ParseScript reads faults from text: statements that end with a semicolon or
-// the line, where "#" starts a comment that ends with the line. A statement is
+// ParseScript reads faults from text. A statement ends with a semicolon or at the end of
+// the line; "#" starts a comment, to the end of the line. A statement is
 //
 //	KIND [retry-after=DURATION | retry-after-date=DURATION] [latency=DURATION] [xN | x*]
 //
-// with a three-digit status or the name of another kind, durations as
-// time.ParseDuration reads them (those of retry-after in whole seconds), and
-// how many requests it holds for: one if nothing is said, all with x*.
+// KIND is a three-digit status, or the name of another kind. DURATION is as
+// time.ParseDuration reads it; for retry-after it is in whole seconds. N is how many
+// requests the fault is for: 1 by default, and all of them with x*.
 //
 //	429 retry-after=5s x3; ok x2   # a rate limit, then two answers
 //	hang
@@ -79,7 +80,7 @@ func parseStatement(words []string) (f Fault, err error) {
 			return f, err
 		}
 		if seen[name] {
-			return f, fmt.Errorf("%q: said before in this statement", word)
+			return f, fmt.Errorf("%q: the statement has this option twice", word)
 		}
 		seen[name] = true
 	}
@@ -120,4 +121,123 @@ func parseTimes(word string) (int, error) {
 		return 0, fmt.Errorf("%q: want xN with a number N above zero, or x*", word)
 	}
 	return n, nil
+}
+
+// queue holds the faults to come.
+type queue struct {
+	faults []Fault
+	used   int // requests that have met the first fault
+}
+
+// advance counts a request that meets the first fault, and drops the fault if that was
+// its last one.
+func (q *queue) advance() {
+	f := q.faults[0]
+	q.used++
+	if f.Times >= 0 && q.used >= max(f.Times, 1) {
+		q.faults, q.used = q.faults[1:], 0
+	}
+}
+
+// pending returns how many requests will meet a fault of the queue; -1: all.
+func (q *queue) pending() int {
+	n := -q.used
+	for _, f := range q.faults {
+		if f.Times < 0 {
+			return -1
+		}
+		n = addUp(n, max(f.Times, 1))
+	}
+	return n
+}
+
+// addUp adds b >= 0 without wrapping around: scripts may say x9223372036854775807.
+func addUp(a, b int) int {
+	if a > math.MaxInt-b {
+		return math.MaxInt
+	}
+	return a + b
+}
+
+// Script appends faults to the queue that all regions share. A request for entropy
+// meets the first; a request for another path or with another method meets none.
+// Script panics if a fault is not valid.
+func (e *Emulator) Script(faults ...Fault) { e.enqueue(&e.sharedFaults, faults) }
+
+// ScriptRegion appends faults to the queue of one region, which comes before the shared
+// one. It panics if there is no such region or a fault is not valid.
+func (e *Emulator) ScriptRegion(region string, faults ...Fault) {
+	e.mustKnow(region)
+	e.enqueue(e.regionFaults[region], faults)
+}
+
+func (e *Emulator) enqueue(q *queue, faults []Fault) {
+	for _, f := range faults {
+		if err := f.check(); err != nil {
+			panic(err)
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q.faults = append(slices.Clip(q.faults), faults...)
+}
+
+// ClearScript empties all queues. A request that has met a fault goes on with it.
+func (e *Emulator) ClearScript() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sharedFaults = queue{}
+	for _, q := range e.regionFaults {
+		*q = queue{}
+	}
+}
+
+// Pending returns how many requests will meet a fault of the queues, or -1 if all of
+// them will.
+func (e *Emulator) Pending() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.sharedFaults.pending()
+	for _, q := range e.regionFaults {
+		p := q.pending()
+		if n < 0 || p < 0 {
+			return -1
+		}
+		n = addUp(n, p)
+	}
+	return n
+}
+
+// SetFault sets a function that is called for each request for entropy, before the
+// queues. The fault that it returns happens to this request, whatever its Times say. If
+// it returns nil, the queues decide. Several requests may call it at the same time. A
+// nil f removes the function.
+func (e *Emulator) SetFault(f func(Request) *Fault) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hook = f
+}
+
+// nextFault returns the region's next fault, or the zero Fault, and counts it as met.
+// An ExpiredCertificate that waits for a handshake is not counted. e.mu is held.
+func (e *Emulator) nextFault(region string, handshakes bool) *Fault {
+	q := e.nextQueue(region)
+	if q == nil {
+		return new(Fault)
+	}
+	f := q.faults[0]
+	if !handshakes || f.Kind != ExpiredCertificate {
+		q.advance()
+	}
+	return &f
+}
+
+// nextQueue returns the queue that has the region's next fault, or nil. e.mu is held.
+func (e *Emulator) nextQueue(region string) *queue {
+	for _, q := range []*queue{e.regionFaults[region], &e.sharedFaults} {
+		if len(q.faults) > 0 {
+			return q
+		}
+	}
+	return nil
 }

@@ -63,9 +63,9 @@ func TestParseScriptErrors(t *testing.T) {
 		{"ok latency=0s", []string{`"latency=0s"`}},
 		{"ok delay=5s", []string{`"delay=5s"`}},
 		{"429 retry-after=1500ms", []string{`"retry-after=1500ms"`, "whole seconds"}},
-		{"429 retry-after=1s retry-after-date=1s", []string{`"retry-after-date=1s"`, "before"}},
-		{"ok x2 x3", []string{`"x3"`, "before"}},
-		{"ok latency=1s latency=2s", []string{`"latency=2s"`, "before"}},
+		{"429 retry-after=1s retry-after-date=1s", []string{`"retry-after-date=1s"`, "twice"}},
+		{"ok x2 x3", []string{`"x3"`, "twice"}},
+		{"ok latency=1s latency=2s", []string{`"latency=2s"`, "twice"}},
 	} {
 		_, err := qrypttest.ParseScript(test.text)
 		if err == nil {
@@ -162,4 +162,61 @@ func TestRandomScript(t *testing.T) {
 	}) {
 		t.Error("expired-certificate never drawn, although asked for")
 	}
+}
+
+// TestQueues: SetFault comes before a region's own queue, and that before the shared one.
+func TestQueues(t *testing.T) {
+	s := newServer(t, qrypttest.Config{Rate: -1, Regions: []string{"a", "b"}})
+	ask := func(region int, want int) {
+		t.Helper()
+		if got := get(t, s.Client(), s.Endpoints()[region], s.Token(), 1).status; got != want {
+			t.Errorf("status %d, want %d", got, want)
+		}
+	}
+	pending := func(want int) {
+		t.Helper()
+		if got := s.Pending(); got != want {
+			t.Errorf("pending %d, want %d", got, want)
+		}
+	}
+	pending(0)
+	s.Script(mustScript(t, "500 x2; 502")...)
+	s.ScriptRegion("b", mustScript(t, "503 x2")...)
+	pending(5)
+	ask(1, 503)
+	ask(0, 500)
+	pending(3)
+	ask(1, 503)
+	ask(1, 500)
+	ask(0, 502)
+	ask(1, 200)
+	pending(0)
+
+	s.SetFault(func(r qrypttest.Request) *qrypttest.Fault {
+		s.Pending() // the hook may use the emulator
+		if r.Region == "b" && r.Blocks == 1 && r.Token == 0 {
+			return &qrypttest.Fault{Kind: qrypttest.Status, Status: 504, Times: 9}
+		}
+		return nil
+	})
+	s.ScriptRegion("b", mustScript(t, "503 x*")...)
+	pending(-1)
+	s.Script(mustScript(t, "500 x*")...)
+	pending(-1)
+	ask(1, 504)
+	ask(1, 504)
+	ask(0, 500)
+	s.SetFault(nil)
+	ask(1, 503)
+	s.ClearScript()
+	pending(0)
+	ask(0, 200)
+	ask(1, 200)
+	s.ScriptRegion("a", mustScript(t, "500 x9223372036854775807; 500 x9")...)
+	s.ScriptRegion("b", mustScript(t, "500 x9")...)
+	pending(math.MaxInt)
+	s.ClearScript()
+
+	s.SetFault(func(qrypttest.Request) *qrypttest.Fault { return &qrypttest.Fault{Kind: 1000} })
+	ask(0, 500)
 }

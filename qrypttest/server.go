@@ -2,8 +2,13 @@ package qrypttest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -21,8 +26,8 @@ const (
 	maxHeader     = 64 << 10
 )
 
-// A Server is an emulator that listens: HTTPS, HTTP/1.1 only, an address for
-// each region.
+// A Server is an emulator that listens with HTTPS, on an address for each region. It
+// speaks HTTP/1.1 only.
 type Server struct {
 	*Emulator
 	URL string // of the first region: https://host:port
@@ -36,15 +41,16 @@ type Server struct {
 // A site is one region's address, and the server there while it runs.
 type site struct {
 	region  string
-	address string // as bound: the same after Stop and Start
+	address string // the one bound first, which Start binds again
 	url     string
 	tls     *tls.Config
 	running *running // nil: stopped
 }
 
+// running is the server of a site that is not stopped.
 type running struct {
 	server *http.Server
-	cancel context.CancelFunc // of all its requests
+	cancel context.CancelFunc // ends all its requests
 	served chan struct{}
 	conns  sync.WaitGroup
 }
@@ -59,7 +65,7 @@ func NewServer(cfg Config) *Server {
 	return s
 }
 
-// Listen is NewServer with an error.
+// Listen is NewServer, and returns an error instead of a panic.
 func Listen(cfg Config) (*Server, error) {
 	e, err := newEmulator(cfg)
 	if err != nil {
@@ -89,7 +95,7 @@ func (s *Server) add(region, address string) error {
 		return fmt.Errorf("qrypttest: Config.Listen: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
-		// It listens everywhere; a URL needs a place.
+		// It listens on all addresses, and a URL needs one.
 		host = "localhost"
 	}
 	listener, err := net.Listen("tcp", address)
@@ -122,7 +128,7 @@ func (s *Server) tlsConfig(region, host string) (*tls.Config, error) {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		Rand:       osReader,
-		// A resumed session shows no certificate, so none could be expired.
+		// A resumed session shows no certificate, so ExpiredCertificate would do nothing.
 		SessionTicketsDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			f, met := s.handshake(region)
@@ -137,16 +143,17 @@ func (s *Server) tlsConfig(region, host string) (*tls.Config, error) {
 	}, nil
 }
 
-// handshake consumes and records an ExpiredCertificate that is next.
+// handshake reports whether the region's next fault is an ExpiredCertificate. It counts
+// that as met, and records it.
 func (e *Emulator) handshake(region string) (Fault, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	q := e.head(region)
+	q := e.nextQueue(region)
 	if q == nil || q.faults[0].Kind != ExpiredCertificate {
 		return Fault{}, false
 	}
 	f := q.faults[0]
-	q.pop()
+	q.advance()
 	e.keep(&Request{Time: time.Now(), Region: region, Token: noToken, Fault: f})
 	return f, true
 }
@@ -160,9 +167,9 @@ func (s *Server) run(t *site, listener net.Listener) {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		// net/http would answer OPTIONS * by itself, without the label.
+		// net/http would answer OPTIONS * by itself, without EmulatedHeader.
 		DisableGeneralOptionsHandler: true,
-		// Failed handshakes are what the emulator is for: no noise.
+		// Failed handshakes are what the emulator is for: they are not logged.
 		ErrorLog:    log.New(io.Discard, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnState: func(_ net.Conn, state http.ConnState) {
@@ -173,7 +180,7 @@ func (s *Server) run(t *site, listener net.Listener) {
 				r.conns.Done()
 			}
 		},
-		// HTTP/2 connections cannot be hijacked, as Reset has to.
+		// Reset has to hijack the connection, which HTTP/2 does not allow.
 		Protocols: new(http.Protocols),
 	}
 	r.server.Protocols.SetHTTP1(true)
@@ -208,7 +215,9 @@ func (s *Server) Endpoints() []string {
 }
 
 // CAPEM returns the certificate of the CA that signed the server's, as PEM.
-func (s *Server) CAPEM() []byte { return s.authority.pem() }
+func (s *Server) CAPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.authority.cert.Raw})
+}
 
 // Client returns a client that trusts the server, and keeps no connection.
 func (s *Server) Client() *http.Client {
@@ -220,8 +229,8 @@ func (s *Server) Client() *http.Client {
 	}}
 }
 
-// Stop takes a region off the network: its listener and its connections are
-// closed, its requests ended, when it returns. It panics if there is no such
+// Stop takes a region off the network. When it returns, the region's listener and
+// connections are closed, and its requests have ended. It panics if there is no such
 // region.
 func (s *Server) Stop(region string) {
 	t := s.site(region)
@@ -253,8 +262,8 @@ func (s *Server) Start(region string) error {
 	return nil
 }
 
-// Close ends all requests at once, also those that hang, and returns when the
-// last one has ended.
+// Close ends all requests at once, also those that hang. It returns when the last one
+// has ended.
 func (s *Server) Close() {
 	s.Emulator.Close()
 	s.mu.Lock()
@@ -266,4 +275,66 @@ func (s *Server) Close() {
 			t.running = nil
 		}
 	}
+}
+
+// Certificates are valid from an hour ago, because clocks differ, and for 30 days.
+const (
+	validBefore = time.Hour
+	validAfter  = 30 * 24 * time.Hour
+)
+
+// An authority is the CA of one Server. Its key exists in memory only.
+type authority struct {
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+}
+
+func newAuthority() (*authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "qrypttest emulator CA"},
+		NotBefore:             now.Add(-validBefore),
+		NotAfter:              now.Add(validAfter),
+		KeyUsage:              x509.KeyUsageCertSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return &authority{key: key, cert: cert}, err
+}
+
+// leaf returns a server certificate for host names and IP addresses.
+func (a *authority) leaf(names []string, notBefore, notAfter time.Time) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "qrypttest emulator"},
+		NotBefore:   notBefore,
+		NotAfter:    notAfter,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
