@@ -17,7 +17,7 @@ import (
 
 const (
 	encodedLen = 1368 // base64 of a block: 4 * ceil(1024 / 3)
-	maxFields  = 16   // of the answer's object: the dialects have one or two
+	maxFields  = 16   // in the object of an answer: the dialects have one or two
 )
 
 // maxAnswer is how long an answer with n blocks may be: half as much again as
@@ -26,9 +26,8 @@ func maxAnswer(n int) int { return 4<<10 + n*2<<10 }
 
 var errOversized = errors.New("the answer is longer than that many blocks can be")
 
-// checkHeader says what is wrong with a success's header, if anything. A field
-// that comes more than once must be right each time: which of two is meant is
-// not ours to guess.
+// checkHeader says what is wrong with the header of a success, if anything. A field that
+// comes more than once must be right each time: we do not guess which one is meant.
 func checkHeader(h http.Header) string {
 	for _, encoding := range h.Values("Content-Encoding") {
 		if encoding != "" && encoding != "identity" {
@@ -42,15 +41,15 @@ func checkHeader(h http.Header) string {
 	return ""
 }
 
-// isJSON reports whether a content type is JSON's. The lower case that package
-// mime makes of a dotted capital I is an i.
+// isJSON reports whether a content type is that of JSON. Package mime turns a dotted
+// capital I into an i, so that one is refused here.
 func isJSON(value string) bool {
 	kind, _, err := mime.ParseMediaType(value)
 	return err == nil && kind == "application/json" && !strings.ContainsRune(value, '\u0130')
 }
 
-// readAll fills buf from r to its end, into the one place that is wiped. An
-// answer that fills the whole of buf is too long.
+// readAll reads r to its end into buf, which the caller wipes. An answer that fills all
+// of buf is too long.
 func readAll(r io.Reader, buf []byte) (int, error) {
 	n := 0
 	for n < len(buf) {
@@ -66,13 +65,13 @@ func readAll(r io.Reader, buf []byte) (int, error) {
 	return n, errOversized
 }
 
-// parseAnswer reads the n blocks of an answer: an object with the array
-// "random" and its length "size", or "entropy" alone in the Open API. Other
-// fields are passed over. It may alter body, and keeps no part of it.
+// parseAnswer reads the n blocks of an answer: an object with the array "random" and its
+// length "size", or in the Open API with the array "entropy" alone. Other fields are
+// ignored. It may change body, and keeps no part of it.
 //
-// encoding/json takes duplicate fields, fields in another case, and makes
-// strings that cannot be wiped; so it only decides whether body is JSON, and
-// the walk below relies on that.
+// encoding/json accepts duplicate fields and fields in another case, and makes strings
+// that cannot be wiped. So it only decides whether body is JSON. The walker relies on
+// that.
 func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, err error) {
 	if !json.Valid(body) {
 		return nil, errors.New("it is not one JSON value")
@@ -88,15 +87,15 @@ func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, 
 		array = "entropy"
 	}
 	w := walker{body}
-	if !w.take('{') {
+	if !w.accept('{') {
 		return nil, errors.New("it is not a JSON object")
 	}
 	var seen []string
 	sized := false
-	for !w.take('}') {
-		w.take(',')
+	for !w.accept('}') {
+		w.accept(',')
 		key := w.text()
-		w.take(':')
+		w.accept(':')
 		if bytes.IndexByte(key, '\\') >= 0 || len(key) > 64 {
 			return blocks, errors.New("it has a field with an odd name")
 		}
@@ -135,8 +134,8 @@ func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, 
 // A walker steps through text that is known to be valid JSON.
 type walker struct{ rest []byte }
 
-// take steps over white space, and over c if it follows.
-func (w *walker) take(c byte) bool {
+// accept steps over white space, and over c if it follows.
+func (w *walker) accept(c byte) bool {
 	w.rest = bytes.TrimLeft(w.rest, " \t\r\n")
 	if len(w.rest) == 0 || w.rest[0] != c {
 		return false
@@ -147,7 +146,7 @@ func (w *walker) take(c byte) bool {
 
 // text steps over a string and returns what is between its quotes.
 func (w *walker) text() []byte {
-	w.take('"')
+	w.accept('"')
 	for i := 0; i < len(w.rest); i++ {
 		switch w.rest[i] {
 		case '\\':
@@ -189,11 +188,11 @@ func (w *walker) value() []byte {
 // blocks steps over an array of exactly n encoded blocks.
 func (w *walker) blocks(n int, origin Origin) (blocks []Block, err error) {
 	wrong := fmt.Errorf("it does not have the %d blocks asked for", n)
-	if !w.take('[') {
+	if !w.accept('[') {
 		return nil, wrong
 	}
-	for !w.take(']') {
-		w.take(',')
+	for !w.accept(']') {
+		w.accept(',')
 		w.rest = bytes.TrimLeft(w.rest, " \t\r\n")
 		if len(w.rest) == 0 || w.rest[0] != '"' {
 			return blocks, errors.New("a block is not a string")
@@ -229,8 +228,8 @@ func decode(block *[BlockSize]byte, text []byte) error {
 	return nil
 }
 
-// unescape undoes, in place, the JSON escapes that base64 can meet: some
-// servers write / as \/ and + as \u002B. Any other means it is not base64.
+// unescape undoes, in place, the JSON escapes that may stand for base64: some servers
+// write / as \/ and + as \u002B. With any other escape, the text is not base64.
 func unescape(text []byte) ([]byte, bool) {
 	out := text[:0]
 	for len(text) > 0 {
@@ -254,10 +253,10 @@ func unescape(text []byte) ([]byte, bool) {
 	return out, true
 }
 
-// age is for how long relays have kept the blocks of an answer (RFC 9111 section
-// 5.1). The service itself says nothing. Whoever wants fresh blocks is not to be
-// deceived: of several values the largest counts, and what is no number is as old
-// as can be.
+// age returns how long relays have kept the blocks of an answer (RFC 9111 section 5.1).
+// The service itself sends no Age. A user of fresh blocks must not be deceived, so the
+// largest of several values counts, and a value that is no number counts as the longest
+// time.
 func age(h http.Header) time.Duration {
 	var oldest time.Duration
 	for _, value := range strings.Split(strings.Join(h["Age"], ","), ",") {

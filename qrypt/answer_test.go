@@ -261,7 +261,7 @@ func TestWalkerOnInvalidText(t *testing.T) {
 	}
 	for _, text := range texts {
 		for name, step := range map[string]func(*walker){
-			"take":   func(w *walker) { w.take('{') },
+			"accept": func(w *walker) { w.accept('{') },
 			"text":   func(w *walker) { w.text() },
 			"value":  func(w *walker) { w.value() },
 			"blocks": func(w *walker) { w.blocks(1, Origin{}) },

@@ -14,9 +14,9 @@ const BlockSize = 1024
 // same bytes, so that Wipe reaches them all and printing a Block, or anything
 // that holds one, shows no entropy.
 type Block struct {
-	// bytes has two steps because package fmt takes one by itself: asked for %s
-	// or %q of a struct that holds a Block in an unexported field, where no
-	// method is called, it prints an array behind a pointer.
+	// bytes is a pointer to a pointer because package fmt follows one: for %s or %q of
+	// a struct that holds a Block in an unexported field, it calls no method, and prints
+	// the array behind a pointer.
 	bytes  **[BlockSize]byte
 	origin Origin
 }
@@ -30,11 +30,11 @@ func makeBlock(origin Origin) Block {
 type Origin struct {
 	Endpoint string    // base URL of the service, or another source's name for itself
 	Received time.Time // when its answer arrived, less the Age that a relay gives
-	Emulated bool      // by an emulator's own word: not quantum entropy
+	Emulated bool      // the answer says that it is an emulator's: not quantum entropy
 }
 
-// NewBlock returns a Block with a copy of p, which must be 1,024 bytes: for
-// sources other than Client. If origin.Received is zero, it is now.
+// NewBlock returns a Block with a copy of p, which must have 1,024 bytes. It is for
+// sources other than Client. A zero origin.Received is replaced by the time now.
 func NewBlock(p []byte, origin Origin) (Block, error) {
 	if len(p) != BlockSize {
 		return Block{}, fmt.Errorf("qrypt: a block has %d bytes, not %d", BlockSize, len(p))

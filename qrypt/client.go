@@ -6,10 +6,10 @@
 // should be made from. Use this package to spend the blocks in some other way,
 // and begin with [New], [FromEnv] and [Client.Blocks].
 //
-// A Client holds no policy: one call is one request to one endpoint, never
-// repeated, and what went wrong comes back as an [*Error] of one of the classes
-// ErrRateLimited, ErrQuota and so on. It does keep the one rule that the service
-// states for its clients, 30 requests in any 10 seconds for a token, by waiting.
+// A Client holds no policy. One call is one request to one endpoint, and is never
+// repeated. A failure is an [*Error] of one of the classes ErrRateLimited, ErrQuota and
+// so on. By waiting, a Client does keep the one rule that the service has for its
+// clients: 30 requests in any 10 seconds for a token.
 package qrypt
 
 import (
@@ -20,56 +20,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 )
-
-// The service's own endpoints: api-eus in the eastern United States, api-weu
-// in western Europe.
-const (
-	EndpointEUS = "https://api-eus.qrypt.com"
-	EndpointWEU = "https://api-weu.qrypt.com"
-)
-
-// MaxBlocks is how many blocks one request may ask for.
-const MaxBlocks = 512
-
-// EmulatedHeader marks the answers of an emulator of the service. Blocks that
-// came with it say so in their [Origin]: they are not quantum entropy.
-const EmulatedHeader = "Qrypt-Emulated"
-
-// defaultTimeout bounds one whole request. A full answer is 700 kB.
-const defaultTimeout = 30 * time.Second
-
-// Config says where the service is and how to reach it.
-type Config struct {
-	// Endpoints are base URLs, the preferred one first. [Client.Blocks] asks that
-	// one and no other: package qrand asks the rest when it fails, and so may
-	// you, with [Client.Each]. They are https, or http to a loopback address.
-	// Each of them may be shown the token. Nil: EndpointEUS, EndpointWEU.
-	Endpoints []string
-
-	// Dialect is the API the endpoints speak. Zero: DialectQuantumEntropy.
-	Dialect Dialect
-
-	// Token gives the access token for each request. Nil is an error, except in
-	// DialectOpenAPI, where devices on a private network need none.
-	Token TokenFunc
-
-	// HTTPClient carries the requests: set it for proxies, private CAs or
-	// client certificates, starting from [NewHTTPClient]. It is copied; the copy
-	// follows no redirects, has no cookies and, if its Transport is nil or an
-	// *http.Transport, speaks HTTP/1.1 and keeps no connections. (A DialTLSContext
-	// of its own must not negotiate anything else.) Another RoundTripper must not
-	// repeat requests. Nil: NewHTTPClient().
-	HTTPClient *http.Client
-
-	// Timeout bounds the call of Token, and then one whole request, connection
-	// and answer. Zero: 30 s.
-	Timeout time.Duration
-}
 
 // A Client fetches blocks. It is made by New, and safe for concurrent use. A nil
 // or zero Client has no endpoint, and each request of it fails.
@@ -116,7 +72,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = NewHTTPClient()
 	}
-	if isNil(cfg.HTTPClient.Transport) {
+	// A nil pointer or function in the interface would panic when it is used.
+	v := reflect.ValueOf(cfg.HTTPClient.Transport)
+	if (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 		return nil, fmt.Errorf("qrypt: HTTPClient has a Transport that is a nil %T: leave it nil, or set it", cfg.HTTPClient.Transport)
 	}
 	c.http = single(*cfg.HTTPClient)
@@ -142,9 +100,9 @@ func (c *Client) Endpoints() []string {
 	return slices.Clone(c.endpoints)
 }
 
-// Each returns one Client for each endpoint, in order, for a caller who chooses
-// which to ask. They share everything but what TokenChanged compares: a token
-// that one endpoint refused may be good at another.
+// Each returns one Client for each endpoint, in order, for a caller who chooses which to
+// ask. Each remembers by itself which token was refused: a token that one endpoint
+// refuses may be good at another. They share everything else.
 func (c *Client) Each() []*Client {
 	if c == nil {
 		return nil
@@ -156,9 +114,9 @@ func (c *Client) Each() []*Client {
 	return each
 }
 
-// TokenChanged reports whether there is a token now and it is another than the
-// one last refused: after ErrUnauthorized, ErrQuota or ErrNoToken, whether it is
-// worth asking again. It makes no request.
+// TokenChanged reports whether there is a token now, and it is not the one last refused.
+// After ErrUnauthorized, ErrQuota or ErrNoToken that means that it is worth asking
+// again. It makes no request.
 func (c *Client) TokenChanged(ctx context.Context) bool {
 	if c == nil {
 		return false
@@ -172,13 +130,13 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 	return identify(token) != c.refused
 }
 
-// Blocks makes one request for n blocks, 1 to 512, and returns exactly n or an
-// error, which is an *Error unless n is out of range, ctx is done or c was not
-// made by New. It asks the first of several endpoints, whatever came of earlier
-// requests; package qrand, or a caller of [Client.Each], asks the others. It
-// waits first while the token has used its 30 requests in 10 s; calls that wait
-// are served in the order of their arrival. The caller owns the blocks and wipes
-// them after use.
+// Blocks makes one request for n blocks, 1 to 512. It returns exactly n blocks or an
+// error. That is an *Error, unless n is out of range, ctx is done or c was not made by
+// New. The caller owns the blocks, and wipes them after use.
+//
+// It always asks the first endpoint; package qrand, or a caller of [Client.Each], asks
+// the others. While the token has used its 30 requests in 10 s, it waits. Calls that
+// wait are served in the order of their arrival.
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if c == nil {
 		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")
@@ -194,7 +152,7 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	}
 	endpoint := c.endpoints[0]
 	token, err := c.getToken(ctx)
-	if err != nil && ctx.Err() != nil { // the caller gave up; there may be a token
+	if err != nil && ctx.Err() != nil { // the caller gave up: there may be a token all the same
 		return nil, fmt.Errorf("qrypt: getting the token: %w", context.Cause(ctx))
 	}
 	if err != nil {
@@ -202,7 +160,7 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 		return nil, &Error{Endpoint: endpoint, Class: ErrNoToken, cause: err}
 	}
 	id := identify(token)
-	if token == "" { // devices that need none have a limit each
+	if token == "" { // each device that needs none has a limit of its own
 		id = identify(endpoint)
 	}
 	if err := limiter.acquire(ctx, id); err != nil {
@@ -224,7 +182,7 @@ func (c *Client) refuse(id tokenID) {
 	c.refused = id
 }
 
-// fetch is the request itself.
+// fetch makes the request.
 func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Block, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -277,7 +235,7 @@ func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Bl
 	return blocks, nil
 }
 
-// newRequest writes the request for n blocks in a dialect.
+// newRequest returns the request for n blocks in a dialect.
 func newRequest(ctx context.Context, d Dialect, endpoint string, n int) (*http.Request, error) {
 	if d == DialectQuantumEntropy {
 		return http.NewRequestWithContext(ctx, http.MethodGet, endpoint+"/api/v1/quantum-entropy?size="+strconv.Itoa(n), nil)
@@ -297,6 +255,7 @@ func newRequest(ctx context.Context, d Dialect, endpoint string, n int) (*http.R
 	return req, nil
 }
 
+// getToken returns the token, or "" if there is no TokenFunc.
 func (c *Client) getToken(ctx context.Context) (string, error) {
 	if c.token == nil || ctx == nil {
 		return "", nil

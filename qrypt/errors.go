@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// The classes of failure, for errors.Is. The text of an [*Error] adds who can
-// help: Qrypt, or whoever runs another endpoint.
+// The classes of failure, for errors.Is. The text of an [*Error] also says who can help:
+// Qrypt, or the operator of another endpoint.
 var (
 	ErrBadRequest   = errors.New("bad request: is the endpoint right, and does it speak this dialect?")
 	ErrUnauthorized = errors.New("the access token is invalid or has expired")
@@ -34,14 +34,14 @@ var (
 	ErrNoToken      = errors.New("no access token")
 )
 
-// Error is a failed request. It holds nothing that the service sent but a
-// status and a time, so that printing it cannot show a token or entropy.
+// Error is a failed request. Of what the service sent it holds only a status and a time,
+// so that printing it cannot show a token or entropy.
 type Error struct {
 	Endpoint   string        // base URL
 	StatusCode int           // HTTP status; zero if no answer arrived
-	RetryAfter time.Duration // as the answer asked, at least 1 s; zero if it did not
+	RetryAfter time.Duration // as the answer asks, at least 1 s; zero if it does not
 	Class      error         // ErrRateLimited and so on
-	Detail     string        // what exactly, where more is known than the class
+	Detail     string        // where more is known than the class
 	cause      error
 }
 
@@ -76,9 +76,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// advice says, as far as the class leaves it open, whose rule it is and who can
-// help. An endpoint that is not Qrypt's own, a relay or a device, has tokens,
-// quotas and limits of its own.
+// advice says who can help, where that depends on the endpoint.
 func (e *Error) advice() string {
 	host, qrypts := Operator(e.Endpoint)
 	switch {
@@ -98,8 +96,8 @@ func (e *Error) advice() string {
 	return ""
 }
 
-// Operator is the host of an endpoint, and whether Qrypt runs it. A relay or a
-// device is run by others, who have tokens, quotas and limits of their own.
+// Operator returns the host of an endpoint, and whether Qrypt runs it. A relay or a
+// device is run by others, and has tokens, quotas and limits of its own.
 func Operator(endpoint string) (host string, qrypts bool) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" {
@@ -108,8 +106,8 @@ func Operator(endpoint string) (host string, qrypts bool) {
 	return u.Host, strings.HasSuffix(strings.ToLower(u.Hostname()), ".qrypt.com")
 }
 
-// Unwrap gives the class and, for transport failures and those of a TokenFunc,
-// the cause.
+// Unwrap returns the class, and the cause of a failure of the transport or of a
+// TokenFunc.
 func (e *Error) Unwrap() []error {
 	if e == nil {
 		return nil
@@ -117,7 +115,7 @@ func (e *Error) Unwrap() []error {
 	return slices.DeleteFunc([]error{e.Class, e.cause}, func(err error) bool { return err == nil })
 }
 
-// statusError types an answer other than 200.
+// statusError returns the Error for an answer other than 200.
 func statusError(endpoint string, res *http.Response, now time.Time) error {
 	e := &Error{Endpoint: endpoint, StatusCode: res.StatusCode, RetryAfter: retryAfter(res.Header, now)}
 	switch code := res.StatusCode; {
@@ -143,13 +141,13 @@ func statusError(endpoint string, res *http.Response, now time.Time) error {
 	return e
 }
 
-// longest is the longest time that is taken from a header: what is longer is as
-// good, and cannot overflow.
+// longest is the longest time that is read from a header. A longer one is cut to it, so
+// that nothing overflows.
 const longest = 365 * 24 * time.Hour
 
-// retryAfter reads a Retry-After header in either form (RFC 9110 section
-// 10.2.3). A date is taken relative to the answer's own Date, where it has one,
-// because the clocks of client and service may differ.
+// retryAfter reads a Retry-After header in either form (RFC 9110 section 10.2.3). A date
+// counts from the answer's own Date, if it has one, because the clocks of client and
+// service may differ.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if value == "" {
@@ -170,9 +168,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(wait, time.Second), longest)
 }
 
-// transportError types a failure to get an answer. Of its cause it keeps only
-// what is known to be free of the peer's bytes: net/http quotes a malformed
-// answer in its error, and that may be entropy, or the token sent back.
+// transportError returns the Error for a request without an answer. Of its cause it
+// keeps only what has no bytes of the peer: net/http quotes a malformed answer in its
+// error, and that may be entropy, or the token sent back.
 func transportError(ctx context.Context, endpoint string, err error) error {
 	if ctx.Err() != nil { // the caller gave up; the service did not fail
 		return fmt.Errorf("qrypt: %s: %w", endpoint, context.Cause(ctx))
@@ -210,9 +208,8 @@ func transportError(ctx context.Context, endpoint string, err error) error {
 	return e
 }
 
-// certificateError says why a certificate is refused. The errors of crypto/x509
-// may quote its names, and those are the peer's bytes too: what is kept of them
-// has only times.
+// certificateError says why a certificate is refused. The errors of crypto/x509 may quote
+// its names, which are bytes of the peer too. Only its times are kept.
 func certificateError(err error) (detail string, cause error) {
 	var (
 		invalid x509.CertificateInvalidError

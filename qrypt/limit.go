@@ -9,17 +9,17 @@ import (
 	"example.com/qrand/internal/turn"
 )
 
-// The service refuses a token's 31st request in 10 s. Its clock sees a request
-// some time between our beginning and our ending it; so a place is free again
-// when the window has passed since a request *ended*, and whatever the network
-// does with the times between, the service never counts more than 30. The tenth
-// of a second is for clocks that differ in speed.
+// The service refuses a token's 31st request in 10 s. It sees a request some time
+// between its beginning and its end, as our clock has them. So a request keeps its place
+// among the 30 until a window has passed since it *ended*: then the service never counts
+// more than 30, however long requests are on their way. The tenth of a second is for
+// clocks that differ in speed.
 const (
 	limitRequests = 30
 	limitWindow   = 10*time.Second + 100*time.Millisecond
 )
 
-// limiter is the process's: clients that share a token share its limit.
+// limiter serves the whole process: clients that share a token share its limit.
 var limiter = requestLimiter{windows: map[tokenID]*window{}}
 
 type requestLimiter struct {
@@ -27,16 +27,16 @@ type requestLimiter struct {
 	windows map[tokenID]*window
 }
 
-// A window is what a token has used, at most limitRequests in all, and who waits
-// to use more.
+// A window has the requests of a token that use a place, at most limitRequests in all,
+// and those that wait for one.
 type window struct {
 	underway int
 	ended    []time.Time // oldest first
 
-	// waiting holds a channel for each waiter, in order of arrival. Only the first
-	// may take a place, and only it watches the clock; what is sent on its channel
-	// has it look again. Nobody hands out places, so none is lost when a waiter
-	// gives up just then.
+	// waiting holds a channel for each request that waits, in order of arrival. Only
+	// the first may take a place, and only it watches the clock. A value on its channel
+	// makes it look again. Places are not handed out, so none is lost when the first
+	// gives up at that moment.
 	waiting list.List
 }
 
@@ -44,13 +44,13 @@ type window struct {
 // served. It reports a wait through package turn.
 func (l *requestLimiter) acquire(ctx context.Context, id tokenID) error {
 	look := make(chan struct{}, 1)
-	w, place := l.enter(id, look)
-	defer l.leave(w, place) // also if it is asked to report to one that panics
+	w, waiter := l.enter(id, look)
+	defer l.leave(w, waiter) // also if the function that is told of a wait panics
 	for waited := false; ; waited = true {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		taken, wait := l.try(w, place)
+		taken, wait := l.try(w, waiter)
 		if taken {
 			if waited {
 				turn.Report(ctx, false)
@@ -72,8 +72,8 @@ func (l *requestLimiter) acquire(ctx context.Context, id tokenID) error {
 	}
 }
 
-// enter joins the queue of a token, and forgets the tokens that are not used
-// any more.
+// enter joins the queue of a token. It also forgets the tokens that are not used any
+// more.
 func (l *requestLimiter) enter(id tokenID, look chan struct{}) (*window, *list.Element) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,19 +92,19 @@ func (l *requestLimiter) enter(id tokenID, look chan struct{}) (*window, *list.E
 	return w, w.waiting.PushBack(look)
 }
 
-// try takes a place if it is the waiter's turn and there is one. If it is its
-// turn and time alone makes a place, try says how much.
-func (l *requestLimiter) try(w *window, place *list.Element) (taken bool, wait time.Duration) {
+// try takes a place if it is the waiter's turn and there is one. If it is its turn, and
+// all places are used by requests that have ended, wait is the time until one is free.
+func (l *requestLimiter) try(w *window, waiter *list.Element) (taken bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	w.forget(now)
 	switch {
-	case w.waiting.Front() != place:
+	case w.waiting.Front() != waiter:
 		return false, 0
 	case w.underway+len(w.ended) < limitRequests:
 		w.underway++
-		w.remove(place)
+		w.remove(waiter)
 		return true, 0
 	case len(w.ended) > 0:
 		return false, limitWindow - now.Sub(w.ended[0])
@@ -112,13 +112,14 @@ func (l *requestLimiter) try(w *window, place *list.Element) (taken bool, wait t
 	return false, 0 // all are under way: release says when one has ended
 }
 
-// leave ends a wait, in vain or not.
-func (l *requestLimiter) leave(w *window, place *list.Element) {
+// leave ends a wait, with a place or without.
+func (l *requestLimiter) leave(w *window, waiter *list.Element) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.remove(place)
+	w.remove(waiter)
 }
 
+// release notes that a request has ended.
 func (l *requestLimiter) release(id tokenID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,13 +129,13 @@ func (l *requestLimiter) release(id tokenID) {
 	w.wake()
 }
 
-// remove takes a waiter out of the queue; there may be a new first one.
-func (w *window) remove(place *list.Element) {
-	w.waiting.Remove(place)
+// remove removes a waiter from the queue. There may be a new first one.
+func (w *window) remove(waiter *list.Element) {
+	w.waiting.Remove(waiter)
 	w.wake()
 }
 
-// wake has the first waiter look again.
+// wake makes the first waiter look again.
 func (w *window) wake() {
 	if first := w.waiting.Front(); first != nil {
 		select {
@@ -144,8 +145,8 @@ func (w *window) wake() {
 	}
 }
 
-// forget drops the requests that ended a window ago. (One in the future is of
-// another clock, a test's.)
+// forget drops the requests that ended a window ago. (One in the future was timed by
+// another clock: that of a test.)
 func (w *window) forget(now time.Time) {
 	for len(w.ended) > 0 {
 		if age := now.Sub(w.ended[0]); age >= 0 && age < limitWindow {

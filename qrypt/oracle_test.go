@@ -54,7 +54,7 @@ func (r *oracleReader) space() {
 }
 
 // take steps over white space, c and white space, if c is what comes.
-func (r *oracleReader) take(c byte) bool {
+func (r *oracleReader) accept(c byte) bool {
 	r.space()
 	if r.next() != c {
 		return false
@@ -93,13 +93,13 @@ func (r *oracleReader) value(depth int) (v any, ok bool) {
 // object is section 4.
 func (r *oracleReader) object(depth int) (any, bool) {
 	var all oracleObject
-	r.take('{')
-	if r.take('}') {
+	r.accept('{')
+	if r.accept('}') {
 		return all, true
 	}
 	for {
 		name, ok := r.str()
-		if !ok || !r.take(':') {
+		if !ok || !r.accept(':') {
 			return nil, false
 		}
 		v, ok := r.value(depth)
@@ -107,10 +107,10 @@ func (r *oracleReader) object(depth int) (any, bool) {
 			return nil, false
 		}
 		all = append(all, oracleField{name, v})
-		if r.take('}') {
+		if r.accept('}') {
 			return all, true
 		}
-		if !r.take(',') {
+		if !r.accept(',') {
 			return nil, false
 		}
 	}
@@ -119,8 +119,8 @@ func (r *oracleReader) object(depth int) (any, bool) {
 // array is section 5.
 func (r *oracleReader) array(depth int) (any, bool) {
 	var all oracleArray
-	r.take('[')
-	if r.take(']') {
+	r.accept('[')
+	if r.accept(']') {
 		return all, true
 	}
 	for {
@@ -129,10 +129,10 @@ func (r *oracleReader) array(depth int) (any, bool) {
 			return nil, false
 		}
 		all = append(all, v)
-		if r.take(']') {
+		if r.accept(']') {
 			return all, true
 		}
-		if !r.take(',') {
+		if !r.accept(',') {
 			return nil, false
 		}
 	}

@@ -18,10 +18,10 @@ import (
 // maxToken is longer than any bearer token that servers accept in a header.
 const maxToken = 16 << 10
 
-// A TokenFunc returns the access token to use now. It is called for each
-// request, and every 30 s while package qrand waits for a new token. Tokens are
-// never logged and never part of the text of an error: that a TokenFunc failed
-// is told, but its error only to errors.Is and errors.As.
+// A TokenFunc returns the access token to use now. It is called for each request, and
+// every 30 s while package qrand waits for a new token. Tokens are never in a log or in
+// the text of an error. The text says that a TokenFunc failed, but does not quote its
+// error, which errors.Is and errors.As find.
 type TokenFunc func(ctx context.Context) (string, error)
 
 // A tokenError is an error about a token that is known not to quote it.
@@ -33,12 +33,12 @@ func tokenErrorf(format string, args ...any) error {
 	return tokenError{fmt.Errorf(format, args...)}
 }
 
-// StaticToken is a token that never changes.
+// StaticToken returns a TokenFunc for a token that never changes.
 func StaticToken(token string) TokenFunc {
 	return func(context.Context) (string, error) { return token, nil }
 }
 
-// TokenFromEnv takes the token from an environment variable, anew each time.
+// TokenFromEnv returns a TokenFunc that reads an environment variable each time.
 func TokenFromEnv(name string) TokenFunc {
 	return func(context.Context) (string, error) {
 		token := strings.TrimSpace(os.Getenv(name))
@@ -49,9 +49,9 @@ func TokenFromEnv(name string) TokenFunc {
 	}
 }
 
-// TokenFromFile takes the token from a file, which it reads anew each time, so
-// that a token is rotated by replacing the file. White space around the token
-// is dropped. It warns once, on slog.Default, if any user may read the file.
+// TokenFromFile returns a TokenFunc that reads a file each time, so that replacing the
+// file rotates the token. White space around the token is dropped. It warns once, on
+// slog.Default, if any user may read the file.
 func TokenFromFile(path string) TokenFunc {
 	var warn sync.Once
 	return func(context.Context) (string, error) {
@@ -59,7 +59,7 @@ func TokenFromFile(path string) TokenFunc {
 		if err != nil {
 			return "", tokenErrorf("opening the token file: %w", withoutPath(err))
 		}
-		if !info.Mode().IsRegular() { // a pipe would keep us waiting
+		if !info.Mode().IsRegular() { // reading a pipe could wait forever
 			return "", tokenErrorf("the token file is not a regular file")
 		}
 		f, err := os.Open(path)
@@ -77,7 +77,7 @@ func TokenFromFile(path string) TokenFunc {
 		if err != nil {
 			return "", tokenErrorf("reading the token file: %w", withoutPath(err))
 		}
-		if len(data) > maxToken { // the rest is not read: half a token is none
+		if len(data) > maxToken { // the rest is not read, and part of a token is no token
 			return "", tokenErrorf("the token file %s is longer than %d bytes: is it the right file?", path, maxToken)
 		}
 		token := strings.TrimSpace(string(data))
@@ -88,8 +88,8 @@ func TokenFromFile(path string) TokenFunc {
 	}
 }
 
-// withoutPath drops the name of a file that could not be opened: where the name
-// of a file is wanted, the token itself is easily set by mistake.
+// withoutPath drops the name of a file that could not be opened: the token itself may
+// have been set by mistake in its place.
 func withoutPath(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -98,8 +98,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// checkToken refuses what cannot be a bearer token (RFC 6750 section 2.1 has
-// fewer characters; services have been seen to use more), without showing it.
+// checkToken refuses what cannot be a bearer token. RFC 6750 section 2.1 allows fewer
+// characters, but some services use more. Its errors do not show the token.
 func checkToken(token string) error {
 	if token == "" {
 		return tokenErrorf("the token is empty")
@@ -115,8 +115,8 @@ func checkToken(token string) error {
 	return nil
 }
 
-// A tokenID stands for a token where one must be remembered or compared. It is
-// salted, so that it says nothing of the token outside this process.
+// A tokenID stands for a token that must be remembered or compared. It is salted, so
+// that outside this process it tells nothing about the token.
 type tokenID [sha256.Size]byte
 
 var idSalt = func() (salt [32]byte) {
