@@ -249,7 +249,7 @@ func TestWalkerReturnsWhatItDecoded(t *testing.T) {
 }
 
 // The walker relies on valid JSON. It gets no other, and would neither panic
-// nor run for ever if it did.
+// nor run forever if it did.
 func TestWalkerOnInvalidText(t *testing.T) {
 	body := string(fill(`{"a":{"b":["c\"",-1.5e3,null]},"entropy":["<1>"],"s":" \u002B\\"}`))
 	texts := []string{"", `"`, `\`, `"\`, `"\"`, `]`, `}}`, `]]]"`, `:`, `,`, `[`, `{"`, `["`, `["\`, `[[[[`, `"a"b`, "\x00", `[,,,,`, `[""""`}

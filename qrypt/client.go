@@ -56,7 +56,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("qrypt: %w: set Config.Token, to TokenFromEnv, TokenFromFile or a function of your own", ErrNoToken)
 	}
 	if cfg.Timeout < 0 {
-		return nil, errors.New("qrypt: negative Timeout")
+		return nil, errors.New("qrypt: Timeout is negative: zero means 30 s")
 	}
 	c := &Client{dialect: cfg.Dialect, token: cfg.Token, timeout: cfg.Timeout}
 	for i, raw := range cfg.Endpoints {

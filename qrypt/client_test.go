@@ -21,7 +21,7 @@ func TestNewRefuses(t *testing.T) {
 		{Config{Token: token, Endpoints: []string{}}, "leave Endpoints nil"},
 		{Config{Token: token, Dialect: -1}, "use DialectQuantumEntropy or DialectOpenAPI"},
 		{Config{Token: token, Dialect: 2}, "use DialectQuantumEntropy or DialectOpenAPI"},
-		{Config{Token: token, Timeout: -1}, "negative Timeout"},
+		{Config{Token: token, Timeout: -1}, "Timeout is negative"},
 		{Config{Token: token, Endpoints: []string{EndpointEUS, "http://there.example"}}, "endpoint 2 of 2: plain http"},
 	} {
 		client, err := New(c.cfg)

@@ -30,8 +30,8 @@ func wantAsked(t testing.TB, s *qrypttest.Server, want ...string) {
 	}
 }
 
-// A Client asks its first endpoint and no other, whatever came of the request
-// before.
+// A Client asks its first endpoint and no other, also after
+// a request that failed.
 func TestAsksTheFirst(t *testing.T) {
 	s := newService(t, "a", "b")
 	for _, script := range []string{
@@ -187,7 +187,7 @@ func TestTokenChangedOfEach(t *testing.T) {
 	for status, class := range map[int]error{401: ErrUnauthorized, 403: ErrQuota} {
 		answer := status
 		requests := 0
-		h := &http.Client{Transport: &answering{countingClient(&requests).Transport, &answer}}
+		h := &http.Client{Transport: withStatus(countingClient(&requests).Transport, &answer)}
 		now := fmt.Sprint("token-", status)
 		c := mustNew(t, Config{Endpoints: []string{"https://a", "https://b"}, Token: tokens(&now), HTTPClient: h})
 		each := c.Each()
@@ -266,7 +266,7 @@ func TestNobodyIsAsked(t *testing.T) {
 	h.want(t)
 }
 
-// A Client is for concurrent use, whatever is called: this is for the race
+// All methods of a Client may be called concurrently: this is for the race
 // detector.
 func TestConcurrentUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -30,7 +30,7 @@ var (
 	ErrTLS          = errors.New("no trusted TLS connection to the service")
 	ErrTimeout      = errors.New("the service did not answer in time")
 	ErrRedirected   = errors.New("the answer is a redirect, which is never followed: is the endpoint right?")
-	ErrMalformed    = errors.New("the answer is malformed, no byte of it was used")
+	ErrMalformed    = errors.New("the answer is malformed: no byte of it was used")
 	ErrNoToken      = errors.New("no access token")
 )
 

@@ -51,7 +51,7 @@ func TestErrorNamesWhoCanHelp(t *testing.T) {
 			requests := 0
 			c := mustNew(t, Config{
 				Endpoints: []string{endpoint}, Token: StaticToken("a-token-of-" + t.Name() + endpoint[8:12]),
-				HTTPClient: &http.Client{Transport: &answering{countingClient(&requests).Transport, &answer}},
+				HTTPClient: &http.Client{Transport: withStatus(countingClient(&requests).Transport, &answer)},
 			})
 			e := mustFail(t, c, 1, classes[status])
 			if want = "qrypt: " + endpoint + ": " + want; e.Error() != want {

@@ -112,6 +112,17 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return
 
 func (f roundTrip) client() *http.Client { return &http.Client{Transport: f} }
 
+// withStatus replaces the status of a network's answers.
+func withStatus(network http.RoundTripper, status *int) roundTrip {
+	return func(req *http.Request) (*http.Response, error) {
+		res, err := network.RoundTrip(req)
+		if err == nil {
+			res.StatusCode = *status
+		}
+		return res, err
+	}
+}
+
 // reply is an answer for a roundTrip.
 func reply(status int, body []byte) *http.Response {
 	return &http.Response{

@@ -44,8 +44,7 @@ func TestCustomClientIsMadeSingle(t *testing.T) {
 	}
 }
 
-// Whatever a caller's transport would speak, we speak HTTP/1.1, and the caller's
-// goes on as before.
+// We speak HTTP/1.1 on any transport, and the caller's own transport does not change.
 func TestOnlyHTTP1(t *testing.T) {
 	var asked []string
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

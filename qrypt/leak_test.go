@@ -17,7 +17,7 @@ import (
 )
 
 // A secret leaks where leakWindow of its bytes in a row show. Looking at every
-// leakStep-th of those windows finds whatever shows leakLeast bytes.
+// leakStep-th of those windows finds any text that shows leakLeast bytes.
 const (
 	leakWindow = 8
 	leakStep   = 4
@@ -186,7 +186,7 @@ func TestErrorShowsItsFieldsOnly(t *testing.T) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	e = &Error{Endpoint: "https://there", StatusCode: 200, Class: ErrMalformed}
-	if got, want := e.Error(), "qrypt: https://there: the answer is malformed, no byte of it was used"; got != want {
+	if got, want := e.Error(), "qrypt: https://there: the answer is malformed: no byte of it was used"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 }

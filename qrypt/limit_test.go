@@ -15,8 +15,8 @@ import (
 	"example.com/qrand/internal/turn"
 )
 
-// These tests are not parallel to any other: the limiter is the process's, and
-// would take the times of a bubble for those of a clock gone wrong.
+// These tests are not parallel to any other: the process has one limiter, which would see
+// the times of a bubble as those of a wrong clock.
 
 // allowed is how many requests the service's documentation allows in 10 s.
 const allowed = 30
@@ -613,7 +613,7 @@ func TestTokenChangedAfterWaitingInVain(t *testing.T) {
 	})
 }
 
-// Tokens are rotated for ever: what is remembered of them is not.
+// Tokens may be rotated many times: old ones are forgotten.
 func TestLimiterForgetsTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		freshLimiter()

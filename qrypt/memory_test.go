@@ -69,7 +69,7 @@ func checkCheap(t *testing.T, answer func(io.Writer)) {
 // for, not by what is sent, however that is framed.
 func TestHostileBodiesCostLittleMemory(t *testing.T) {
 	const huge = 10 << 30
-	// A MiB of zeros in gzip's format, once; a server may send it for ever, as
+	// A MiB of zeros in gzip's format, once; a server may send it forever, as
 	// many members of one stream.
 	var member bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&member, gzip.BestCompression)
@@ -156,7 +156,7 @@ func repeat(w io.Writer, first, part string, most int64) {
 	}
 }
 
-// million writes an answer, good in both dialects but for its million elements.
+// million writes an answer, good in both dialects except for its million elements.
 func million(w io.Writer, element string) {
 	another := []byte("," + element)
 	for i, name := range []string{`{"random":[`, `],"entropy":[`} {

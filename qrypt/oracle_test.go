@@ -29,8 +29,8 @@ type (
 	}
 )
 
-// oracleDepth is how deep arrays and objects may be nested: encoding/json's
-// own limit, and RFC 8259 section 9 allows one.
+// oracleDepth is how deep arrays and objects may be nested. It is the limit of
+// encoding/json; RFC 8259 section 9 allows one.
 const oracleDepth = 10_000
 
 type oracleReader struct {

@@ -130,8 +130,8 @@ func TestNothingIsSentTwice(t *testing.T) {
 	}
 }
 
-// A redirect to another host must not take the token there, whatever the
-// caller's client would do.
+// A redirect to another host must not take the token there, even if the caller's client
+// would follow it.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	const token = "J5QK2M7VXW4T6NAZ3RBJ5QK2M7VXW4T6"
 	visited := make(chan string, 100)

@@ -229,7 +229,7 @@ func TestTokenChanged(t *testing.T) {
 		HTTPClient: countingClient(&requests),
 	})
 	answer := http.StatusOK
-	c.http.Transport = &answering{c.http.Transport, &answer}
+	c.http.Transport = withStatus(c.http.Transport, &answer)
 	check := func(want bool, when string) {
 		t.Helper()
 		before := requests
@@ -303,7 +303,7 @@ func TestTokenOfAFunctionIsNotQuoted(t *testing.T) {
 	}
 }
 
-// TestNotARegularTokenFile: a pipe would keep a request waiting for ever.
+// TestNotARegularTokenFile: a pipe could keep a request waiting forever.
 func TestNotARegularTokenFile(t *testing.T) {
 	if _, err := TokenFromFile(t.TempDir())(t.Context()); err == nil || !strings.Contains(err.Error(), "regular file") {
 		t.Error(err)
@@ -318,18 +318,4 @@ func TestTokenIDsDiffer(t *testing.T) {
 	if idSalt == [32]byte{} {
 		t.Error("no salt")
 	}
-}
-
-// answering puts another status in the place of a transport's answers.
-type answering struct {
-	http.RoundTripper
-	status *int
-}
-
-func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := a.RoundTripper.RoundTrip(r)
-	if err == nil {
-		res.StatusCode = *a.status
-	}
-	return res, err
 }

@@ -65,12 +65,11 @@ func exchange(t *testing.T, d Dialect, n int, serve func(net.Conn)) (blocks []Bl
 // hundred blocks.
 const wireMost = 256 << 10
 
-// FuzzWire answers a request with the fuzzer's own bytes, through net/http's
-// real transport: whatever they are, the client does not panic, ends by its
-// timeout, leaves no goroutine behind, and accepts blocks only if the oracle
-// does, which has net/http's reader of single responses for the first part and
-// its own for the second. piece is how many bytes arrive at a time, zero for
-// all; with open, the connection stays open after the last of them.
+// FuzzWire answers a request with the fuzzer's bytes, through the real transport of
+// net/http. The client does not panic, ends by its timeout and leaves no goroutine
+// behind. It accepts blocks only if the oracle does, which reads the response by
+// http.ReadResponse and its body by itself. piece is how many bytes arrive at a time,
+// zero for all; with open, the connection stays open after the last of them.
 func FuzzWire(f *testing.F) {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const body = `{"random":["<1>"],"entropy":["<1>"],"size":1}`
@@ -254,8 +253,8 @@ func TestFaultSeeds(t *testing.T) {
 	}
 }
 
-// TestDrip: an answer that never ends, a little at a time, is given up at the
-// timeout, whatever part of it does not end.
+// TestDrip: an answer that comes slowly and never ends is given up at the timeout. Each
+// part of an answer is tried.
 func TestDrip(t *testing.T) {
 	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	const headerTimeout = 20 * time.Second // NewHTTPClient's
