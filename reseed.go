@@ -279,7 +279,7 @@ func (r *reseeder) warn(o supply.Outcome, now time.Time) {
 		text += "; no endpoint takes the token, or there is none: unless another one comes, somebody must act"
 	}
 	if o.Again {
-		text += "; it follows another within 10 min, so its end is told after 10 min without a failure"
+		text += "; it follows another within 10 min, so its end is logged after 10 min without a failure"
 	}
 	args := []any{"reason", Reason(o.Reason).String(), "error", r.supply.Err().Error()}
 	if !o.Next.IsZero() {

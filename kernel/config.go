@@ -11,7 +11,7 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// MaxCreditBits is what a block could be credited with at most: all its bits.
+// MaxCreditBits is the largest credit of a block: all its bits.
 const MaxCreditBits = 8 * qrypt.BlockSize
 
 const (
@@ -25,38 +25,38 @@ type Config struct {
 	// Blocks supplies the entropy. Nil: qrypt.FromEnv().
 	Blocks qrand.BlockSource
 
-	// CreditBits is how many bits of entropy the kernel is told that a block
-	// has, up to MaxCreditBits. It needs CAP_SYS_ADMIN; where that is missing the
-	// block is mixed without.
+	// CreditBits is how many bits of entropy we tell the kernel that a block has, up
+	// to MaxCreditBits. It needs CAP_SYS_ADMIN; where that is missing, the block is
+	// mixed without a credit.
 	//
-	// A credit is a promise to the kernel that nobody knows the block, which of
-	// a remote source means to trust it, and all that the block passed through.
-	// Since Linux 5.19 the kernel counts only until its generator is initialized,
-	// and TLS in Go waits for that itself, so that with blocks from afar a credit
-	// comes too late to matter; older kernels reseed by the count. Zero: none,
-	// which is right unless you know better.
+	// A credit promises the kernel that nobody knows the block. For a remote source
+	// that means to trust it, and everything between it and here. Since Linux 5.19 the
+	// kernel counts credits only until its generator is initialized. TLS in Go waits
+	// for that by itself, so the credit of a remote block comes too late to matter.
+	// Older kernels reseed by the count. Zero: no credit, which is right unless you
+	// know better.
 	CreditBits int
 
-	// AllowEmulated is for rehearsals: where a credit is asked for, blocks from an
-	// emulator, which are not quantum entropy, are refused. With it they are mixed,
-	// and never credited. False: they are refused. Without a credit they are always
-	// mixed.
+	// AllowEmulated is for rehearsals. Where a credit is asked for, blocks of an
+	// emulator, which are not quantum entropy, are refused; with AllowEmulated they are
+	// mixed, but never credited. Where no credit is asked for, they are always mixed.
+	// False: they are refused.
 	AllowEmulated bool
 
 	// Interval is the time from one block to the next, at least a second. Zero: a
-	// minute, for the kernel makes no use of more unless it is made to reseed.
+	// minute, because the kernel reseeds once a minute by itself.
 	Interval time.Duration
 
-	// Logger gets a line when what is achieved changes: an Info when blocks are
-	// mixed, a Warn when none come; of outages that follow on each other within
-	// minutes, few. Nil: slog.Default().
+	// Logger gets a line when the result changes: an Info when blocks are mixed, a Warn
+	// when none come. Of outages that follow each other within minutes it gets few
+	// lines. Nil: slog.Default().
 	Logger *slog.Logger
 
-	// OnEvent is told of each attempt, in the goroutine that makes it. Nil: none.
+	// OnEvent is called after each attempt, by the goroutine that makes it. Nil: none.
 	OnEvent func(Event)
 }
 
-// withDefaults returns cfg with its zero values replaced, but for Blocks.
+// withDefaults returns cfg with its zero values replaced, except Blocks.
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Blocks != nil {
 		if err := supply.Check(cfg.Blocks); err != nil {

@@ -1,18 +1,18 @@
-// Package kernel feeds blocks of quantum entropy to the Linux kernel's random
-// pool, and so to whatever ignores the reader it is passed: Go's own TLS and
-// ecdsa.GenerateKey, OpenSSL, every other program of the host.
+// Package kernel feeds blocks of quantum entropy to the random pool of the Linux kernel.
+// From there they reach code that ignores the reader it is passed, such as Go's own TLS
+// and ecdsa.GenerateKey, and every other program of the host, such as OpenSSL.
 //
-// A program that makes keys itself does not need this package: it should read
-// from a qrand.Source. Start with [Feed]; [New] and [Config] say more.
+// A program that makes keys itself does not need this package: it should read from a
+// qrand.Source. Start with [Feed]; [New] and [Config] say more.
 //
-// Mixing cannot weaken the pool. The kernel hashes what it is given together with
-// what it has, with BLAKE2s since Linux 5.18, and goes on as before if the block
-// was known or chosen: whoever knows the block still lacks the rest. So mixing
-// needs no privilege. To credit is another matter, see [Config].
+// Mixing cannot weaken the pool. The kernel hashes the block together with what the pool
+// has, with BLAKE2s since Linux 5.18. Somebody who knows or chose the block still does
+// not know the rest of the pool. So mixing needs no privilege. A credit is different: see
+// [Config].
 //
-// What was mixed reaches readers when the kernel next makes a key from the pool,
-// which it does by itself every minute since Linux 5.19, or at once where this
-// process has CAP_SYS_ADMIN. A [Result] says which it was.
+// A block reaches readers when the kernel next makes a key from the pool. The kernel does
+// so every minute since Linux 5.19, or at once where this process has CAP_SYS_ADMIN. A
+// [Result] says which it was.
 package kernel
 
 import (
@@ -35,12 +35,12 @@ var ErrClosed = errors.New("kernel: the Feeder is closed")
 
 // An Event is an attempt to feed a block.
 type Event struct {
-	Time    time.Time // when it ended
+	Time    time.Time // when the attempt ended
 	Result  Result
 	Err     error        // why nothing was mixed
 	Reason  qrand.Reason // the kind of the service's failure
-	Changed bool         // it is the first one, or ended otherwise than the last one did
-	Next    time.Time    // when Run makes the next one
+	Changed bool         // it is the first attempt, or did not end as the last one did
+	Next    time.Time    // when Run makes the next attempt
 }
 
 // A Feeder feeds the kernel's pool. It is used by one goroutine at a time.
@@ -51,13 +51,22 @@ type Feeder struct {
 	due    time.Time // of the next block
 	last   string    // how the last attempt ended
 	fed    string    // what the last block achieved, as logged
-	once   *Event    // of Once: where to note how it ended
+	once   *Event    // where Once finds how its attempt ended; nil under Run
 	stop   context.CancelCauseFunc
 }
 
-// Feed feeds a block from blocks to the kernel's pool now and each minute, until
-// ctx is done, through all failures of the service. It returns ctx's error, or
-// what keeps it from beginning. For more say in it: New.
+// A pool is that of the kernel, or of a test. Where an error of this package fits, its
+// methods return that.
+type pool interface {
+	mix(p []byte) error              // without a privilege
+	credit(p []byte, bits int) error // also mixes p; all of it, or it fails
+	reseed() error
+	close() error
+}
+
+// Feed feeds a block from blocks to the kernel's pool now and each minute, until ctx is
+// done, through all failures of the service. It returns the error of ctx, or that of New,
+// which has more options.
 func Feed(ctx context.Context, blocks qrand.BlockSource) error {
 	f, err := New(Config{Blocks: blocks})
 	if err != nil {
@@ -94,15 +103,15 @@ func New(cfg Config) (*Feeder, error) {
 	return newFeeder(cfg, pool, key), nil
 }
 
-// osReader is crypto/rand's, captured here because a program may set rand.Reader
-// to a reader of its own.
+// osReader is captured here because a program may later set rand.Reader to a reader of
+// its own.
 var osReader = rand.Reader
 
 func newFeeder(cfg Config, pool pool, key []byte) *Feeder {
 	return &Feeder{cfg: cfg, pool: pool, supply: supply.New(supply.Config{
 		Source:         cfg.Blocks,
 		Memory:         health.NewMemory(key, health.Remembered),
-		MaxBlocks:      1, // a stock would save requests, of which one a minute is few, and be entropy that waits in memory to be stolen
+		MaxBlocks:      1, // one request a minute is few, and a stock in memory could be stolen
 		RefuseEmulated: cfg.CreditBits > 0 && !cfg.AllowEmulated,
 	})}
 }
@@ -137,12 +146,12 @@ func (f *Feeder) Once(ctx context.Context) (Result, error) {
 	return f.once.Result, f.once.Err
 }
 
-// held is why no request is made for Once.
+// held returns why Once makes no request.
 func (f *Feeder) held() error {
 	return fmt.Errorf("kernel: it is not yet time to ask the service again: %w", f.supply.Err())
 }
 
-// errDone ends a run by Once.
+// errDone ends the run of Once.
 var errDone = errors.New("kernel: done")
 
 func (f *Feeder) run(ctx context.Context) error {
@@ -159,7 +168,7 @@ func (f *Feeder) run(ctx context.Context) error {
 	return nil
 }
 
-// A user is a Feeder as its supply sees it.
+// A user is a Feeder as a supply.User.
 type user Feeder
 
 // Want wants a block when one is due.
@@ -170,10 +179,10 @@ func (f *user) Want(now time.Time) (n int, again time.Time) {
 	return 1, time.Time{}
 }
 
-// Waiting has nothing to note.
+// Waiting does nothing: a Feeder does not show when the next request is due.
 func (f *user) Waiting(time.Time) {}
 
-// Handle feeds the block that came, or tells that none did.
+// Handle feeds the block that came, or reports why none came.
 func (f *user) Handle(o supply.Outcome, now time.Time) {
 	e := Event{Time: now}
 	ended := ""
@@ -187,7 +196,7 @@ func (f *user) Handle(o supply.Outcome, now time.Time) {
 	case len(o.Blocks) > 0:
 		e.Result, e.Err = (*Feeder)(f).add(o.Blocks[0])
 		o.Blocks[0].Wipe()
-		f.due = now.Add(f.cfg.Interval) // none is made up for after an outage
+		f.due = now.Add(f.cfg.Interval) // after an outage too: the missed blocks are not fetched
 		e.Next = clock.Later(o.Next, f.due)
 		ended = e.Result.String()
 		switch {
@@ -200,8 +209,8 @@ func (f *user) Handle(o supply.Outcome, now time.Time) {
 	case o.Recovered:
 		f.cfg.Logger.Info("kernel: "+f.fed, "recovered", true)
 		return
-	default: // a token was looked at
-		if f.once != nil && o.Held { // and is the one refused
+	default: // the token was compared with the refused one
+		if f.once != nil && o.Held { // and is the same
 			f.once.Err = (*Feeder)(f).held()
 			f.stop(errDone)
 		}
@@ -216,7 +225,7 @@ func (f *user) Handle(o supply.Outcome, now time.Time) {
 	f.cfg.OnEvent(e)
 }
 
-// named gives an error that has none the name of this package.
+// named puts the name of this package before an error without a name.
 func named(err error) error {
 	var failure *qrypt.Error
 	if errors.As(err, &failure) {
@@ -225,11 +234,11 @@ func named(err error) error {
 	return fmt.Errorf("kernel: %w", err)
 }
 
-// warn says that no block was mixed; again: in a second outage after the first.
+// warn logs that no block was mixed. again: the outage follows another within minutes.
 func (f *user) warn(e Event, again bool) {
 	text := "kernel: no block for the kernel's pool"
 	if again {
-		text += "; it follows another within 10 min, so its end is told after 10 min without a failure"
+		text += "; it follows another within 10 min, so its end is logged after 10 min without a failure"
 	}
 	args := []any{"error", e.Err.Error()}
 	if !e.Next.IsZero() {
@@ -238,7 +247,7 @@ func (f *user) warn(e Event, again bool) {
 	f.cfg.Logger.Warn(text, args...)
 }
 
-// add puts a block into the pool, with the credit and the reseed that it may have.
+// add puts a block into the pool, and tries the credit and the reseed.
 func (f *Feeder) add(b qrypt.Block) (Result, error) {
 	p, bits := b.Bytes(), f.cfg.CreditBits
 	r := Result{Origin: b.Origin()}
@@ -251,7 +260,7 @@ func (f *Feeder) add(b qrypt.Block) (Result, error) {
 			r.Credited = bits
 		}
 	}
-	if r.Credited == 0 { // crediting mixes, too
+	if r.Credited == 0 { // a credit also mixes
 		if err := f.pool.mix(p); err != nil {
 			return Result{}, fmt.Errorf("kernel: the block could not be mixed: %w", err)
 		}

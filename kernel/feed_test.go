@@ -17,6 +17,7 @@ import (
 	"example.com/qrand"
 	"example.com/qrand/internal/health"
 	"example.com/qrand/internal/supply"
+	"example.com/qrand/internal/verbs"
 	"example.com/qrand/qrypt"
 )
 
@@ -648,5 +649,29 @@ func TestConfig(t *testing.T) {
 	}
 	if cfg, _ := (Config{}).withDefaults(); cfg.Interval != time.Minute || cfg.CreditBits != 0 || cfg.Logger == nil || cfg.OnEvent == nil {
 		t.Errorf("the defaults are %+v", cfg)
+	}
+}
+
+// TestNilBlocks: a nil pointer in Config.Blocks is refused before the pool is opened.
+func TestNilBlocks(t *testing.T) {
+	const want = "kernel: Config.Blocks is a nil *qrypt.Client: was the error of its constructor looked at?"
+	if f, err := New(Config{Blocks: (*qrypt.Client)(nil)}); f != nil || err == nil || err.Error() != want {
+		t.Errorf("New returned %v, want %q", err, want)
+	}
+}
+
+// TestPrintedFeeder: no verb prints the key of the fingerprints.
+func TestPrintedFeeder(t *testing.T) {
+	const key = "fingerprints-have-this-MAC-key.."
+	f := newFeeder(Config{Blocks: &fakeBlocks{}, Logger: slog.New(slog.DiscardHandler)}, &fakePool{}, []byte(key))
+	for name, v := range map[string]any{
+		"Feeder":                     f,
+		"copy of a Feeder":           *f,
+		"Feeder in a field":          struct{ f *Feeder }{f},
+		"Feeder by value in a field": struct{ f Feeder }{*f},
+	} {
+		if shown := verbs.Showing(v, key); shown != nil {
+			t.Errorf("%s: the key is shown by %v", name, shown)
+		}
 	}
 }

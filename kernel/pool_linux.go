@@ -34,8 +34,8 @@ type randPoolInfo struct {
 
 func openPool() (pool, error) { return openDevice(devicePath) }
 
-// openDevice refuses what is not the kernel's device: in a chroot it may be a file,
-// in which every block would stay.
+// openDevice refuses any other file than the kernel's device: in a chroot a plain file may
+// stand there, and would keep every block.
 func openDevice(path string) (*device, error) {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -54,7 +54,7 @@ func openDevice(path string) (*device, error) {
 	return &device{fd: fd}, nil
 }
 
-// mix is write(2), which has no effect on the count.
+// mix is write(2), which credits nothing.
 func (d *device) mix(p []byte) error {
 	for len(p) > 0 {
 		n, err := unix.Write(d.fd, p)
@@ -64,7 +64,7 @@ func (d *device) mix(p []byte) error {
 		case err != nil:
 			return err
 		case n == 0:
-			return errors.New("the kernel took no byte")
+			return errors.New("the kernel accepted no byte")
 		}
 		p = p[n:]
 	}
@@ -91,7 +91,7 @@ func (d *device) reseed() error {
 
 func (d *device) close() error { return unix.Close(d.fd) }
 
-// explain says what an ioctl's error means there.
+// explain returns the error of this package for one of the ioctl calls.
 func explain(errno unix.Errno) error {
 	switch errno {
 	case 0:

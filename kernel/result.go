@@ -8,7 +8,7 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// Why a block was not credited, or no reseed followed, for errors.Is.
+// Why a block was not credited, or the kernel did not reseed, for errors.Is.
 var (
 	ErrNotPermitted = errors.New("kernel: not permitted (needs CAP_SYS_ADMIN)")
 	ErrNotReady     = errors.New("kernel: the kernel's generator is not initialized yet")
@@ -16,18 +16,18 @@ var (
 	ErrEmulated     = errors.New("kernel: EMULATED entropy is never credited")
 )
 
-// A Result says what became of a block. Before Linux 5.19 the kernel may take the
-// call to reseed and yet wait until enough was credited, which it does not tell.
+// A Result says what happened to a block. Before Linux 5.19 the kernel may accept the call
+// to reseed, and yet wait until enough was credited. It does not say so.
 type Result struct {
-	Mixed       int          // bytes of it that are in the pool
-	Credited    int          // bits of entropy that the kernel was told of
-	NotCredited error        // why none, if a credit was asked for
+	Mixed       int          // how many of its bytes are in the pool
+	Credited    int          // with how many bits of entropy
+	NotCredited error        // why it was not credited, if a credit was asked for
 	Reseeded    bool         // the kernel's generator made a key from the pool at once
-	NotReseeded error        // why not; it does so by itself, within a minute since Linux 5.19
+	NotReseeded error        // why not; since Linux 5.19 it does so by itself within a minute
 	Origin      qrypt.Origin // where the block came from
 }
 
-// String says exactly what was achieved, in a line.
+// String says exactly what happened, in one line.
 func (r Result) String() string {
 	if r.Mixed == 0 {
 		return "nothing mixed"
@@ -50,7 +50,7 @@ func (r Result) String() string {
 	return b.String()
 }
 
-// reason is an error's text, within another line of this package.
+// reason returns the text of an error, for another line of this package.
 func reason(err error) string {
 	if err == nil {
 		return "not tried"

@@ -1,17 +1,17 @@
 // Package provenance records where the entropy of a key came from.
 //
-// Read the key's random bytes through a [Recorder], then ask it for the
-// [Record], which says of the Source what was true when the bytes were read:
-// whether quantum entropy was in its key, from where and since when.
+// Read the random bytes for the key through a [Recorder], then ask it for the [Record].
+// That says what was true of the Source when the bytes were read: whether quantum entropy
+// was in its key, where it came from, and since when.
 //
 //	rec := provenance.NewRecorder(src)
 //	key, err := keygen.ECDSA(elliptic.P256(), rec)
 //	...
 //	record, err := rec.Record("ecdsa-p256", spki) // DER, as x509.MarshalPKIXPublicKey gives it
 //
-// A Record is the word of the program that made it, no proof: it is not signed,
-// and what it says of the service is the service's word. Keep it where keys and
-// those who use them cannot change it, or sign it. It holds no secret.
+// A Record is a claim of the program that made it, not a proof. It is not signed, and what
+// it says of the service is what the service said. Sign it, or keep it where the users of
+// the key cannot change it. It holds no secret.
 package provenance
 
 import (
@@ -30,28 +30,28 @@ import (
 	"example.com/qrand"
 )
 
-// Version is that of the Records this package writes, and the only one it reads.
+// Version is the version of the Records that this package writes. It reads no other.
 const Version = 1
 
-// An Entropy says in a word what was in the key besides crypto/rand.
+// An Entropy says in a word what was in the Source's key besides crypto/rand.
 type Entropy string
 
 const (
 	Quantum  Entropy = "quantum"     // a block that the service calls quantum entropy
-	Emulated Entropy = "emulated"    // a block of an emulator: good for rehearsals only
-	OSOnly   Entropy = "crypto/rand" // no block: as good as crypto/rand, and no more
+	Emulated Entropy = "emulated"    // a block of an emulator: for rehearsals only
+	OSOnly   Entropy = "crypto/rand" // no block: as good as crypto/rand, and no better
 )
 
-// A Record is what is known of the random bytes that one key was made of.
+// A Record says what is known of the random bytes of one key.
 type Record struct {
 	Version   int       `json:"version"`
 	Algorithm string    `json:"algorithm"`         // as the command qrand keygen names it: "ml-dsa-65"
 	PublicKey string    `json:"public_key_sha256"` // in hex, of the DER SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7)
 	Time      time.Time `json:"time"`              // when the first byte was asked for
-	Bytes     int64     `json:"bytes"`             // taken from the Source for the key
+	Bytes     int64     `json:"bytes"`             // read from the Source for the key
 	Entropy   Entropy   `json:"entropy"`
 
-	State  qrand.State  `json:"state"`            // of the Source before the first byte; Degraded, if it was that after the last
+	State  qrand.State  `json:"state"`            // of the Source before the first byte, or Degraded if it was so after the last one
 	Reason qrand.Reason `json:"reason,omitempty"` // of Degraded
 	Mix    qrand.Mix    `json:"mix"`
 	Policy qrand.Policy `json:"policy"`
@@ -61,7 +61,7 @@ type Record struct {
 	Fingerprints []string  `json:"fingerprints,omitempty"` // keyed, of the last 16 of them, the newest last: see qrand.FingerprintKey
 	LastBlock    time.Time `json:"last_block,omitzero"`    // when the newest went in
 	LastReceived time.Time `json:"last_received,omitzero"` // when it had come from the service
-	AgeSeconds   float64   `json:"age_seconds,omitempty"`  // from LastReceived to Time, by the wall clock or the one that nobody sets, whichever says more
+	AgeSeconds   float64   `json:"age_seconds,omitempty"`  // from LastReceived to Time, by the wall clock or the monotonic one, whichever says more
 	Endpoint     string    `json:"endpoint,omitempty"`     // where it had come from
 
 	Certificate *Certificate `json:"certificate,omitempty"` // made with the key, if one was
@@ -70,22 +70,22 @@ type Record struct {
 	GoVersion string `json:"go_version"` // runtime.Version
 }
 
-// A Certificate, or a certificate request, that was signed with the key when it
-// was made.
+// A Certificate is a certificate, or a certificate request, that was signed with the key
+// when it was made.
 type Certificate struct {
 	Kind   string `json:"kind"`   // "certificate" or "request"
 	SHA256 string `json:"sha256"` // in hex, of its DER
-	Bytes  int64  `json:"bytes"`  // taken from the Source for serial number and signature
+	Bytes  int64  `json:"bytes"`  // read from the Source for serial number and signature
 }
 
-// Digest is what Record.PublicKey and Certificate.SHA256 hold of DER.
+// Digest returns the SHA-256 of DER in hex, as in Record.PublicKey and Certificate.SHA256.
 func Digest(der []byte) string {
 	sum := sha256.Sum256(der)
 	return hex.EncodeToString(sum[:])
 }
 
-// ErrMismatch is wrapped by Check's error for another key's Record.
-var ErrMismatch = errors.New("the record is another key's")
+// ErrMismatch is in the error of Check for the Record of another key.
+var ErrMismatch = errors.New("the record is that of another key")
 
 // Check reports whether the Record is that of the public key whose DER
 // SubjectPublicKeyInfo is spki.
@@ -96,7 +96,7 @@ func (r Record) Check(spki []byte) error {
 	return nil
 }
 
-// maxRecord is far more than a Record takes.
+// maxRecord is far more than a Record needs.
 const maxRecord = 1 << 20
 
 // Parse reads a Record, and refuses one that contradicts itself.
@@ -136,20 +136,20 @@ var (
 )
 
 func (r Record) validate() error {
-	// Whoever prints it, prints nothing but text in one line.
+	// So that a program can print them in a line.
 	for _, text := range []string{r.Algorithm, r.Endpoint, r.Software, r.GoVersion, string(r.Reason)} {
 		if len(text) > maxText || !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
-			return fmt.Errorf("%.100q is no text of one line", text)
+			return fmt.Errorf("%.100q is not text of one line", text)
 		}
 	}
 	for _, f := range r.Fingerprints {
 		if !fingerprintPattern.MatchString(f) {
-			return fmt.Errorf("%.100q is no fingerprint", f)
+			return fmt.Errorf("%.100q is not a fingerprint", f)
 		}
 	}
 	switch {
 	case !digestPattern.MatchString(r.PublicKey):
-		return errors.New("public_key_sha256 is no SHA-256 in hex")
+		return errors.New("public_key_sha256 is not a SHA-256 in hex")
 	case r.Algorithm == "":
 		return errors.New("it names no algorithm")
 	case r.Bytes < 1:
@@ -169,7 +169,7 @@ func (r Record) validate() error {
 	case r.Certificate != nil && r.Certificate.Kind != "certificate" && r.Certificate.Kind != "request":
 		return fmt.Errorf("unknown kind of certificate %q", r.Certificate.Kind)
 	case r.Certificate != nil && (!digestPattern.MatchString(r.Certificate.SHA256) || r.Certificate.Bytes < 0):
-		return errors.New("what it says of the certificate cannot be")
+		return errors.New("its certificate has a malformed SHA-256 or a negative number of bytes")
 	case (r.Blocks > 0) == r.LastReceived.IsZero(), (r.Blocks > 0) == r.LastBlock.IsZero(), (r.Blocks > 0) != (len(r.Fingerprints) > 0), int64(len(r.Fingerprints)) > r.Blocks:
 		return fmt.Errorf("what it says of the last block does not fit the number of blocks, %d", r.Blocks)
 	}

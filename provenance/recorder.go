@@ -10,12 +10,12 @@ import (
 	"example.com/qrand/internal/version"
 )
 
-// A Recorder is an io.Reader that reads from a Source and notes what was true of
-// it. It serves one key, and one goroutine at a time.
+// A Recorder is an io.Reader that reads from a Source and notes the state of that. It is
+// for one key, and for one goroutine at a time.
 type Recorder struct {
 	src    *qrand.Source
-	before qrand.Status // the Source's before the first byte
-	after  qrand.Status // and after the last
+	before qrand.Status // of the Source before the first byte
+	after  qrand.Status // and after the last one
 	bytes  int64
 }
 
@@ -33,19 +33,19 @@ func (r *Recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Bytes is how many were read.
+// Bytes returns how many bytes were read.
 func (r *Recorder) Bytes() int64 { return r.bytes }
 
-// Record is what is known of the bytes read, for the key of the named algorithm
-// whose public half is spki, a DER SubjectPublicKeyInfo. A block counts if it was
-// in the Source's key before the first byte; an emulated one, also if it went in
-// since. Of a Source that is closed none does.
+// Record returns what is known of the bytes read, for a key of the named algorithm. spki
+// is the public key, as a DER SubjectPublicKeyInfo. A block counts if it was in the
+// Source's key before the first byte. An emulated block counts also if it came later. If
+// the Source is closed, no block counts.
 func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 	if r.bytes == 0 {
-		return Record{}, errors.New("provenance: no byte was read from the Source: the function that made the key ignores its reader; package keygen does not")
+		return Record{}, errors.New("provenance: no byte was read from the Source: the function that made the key ignores its reader: use package keygen")
 	}
 	before := r.before
-	if r.after.State == qrand.Closed { // then some bytes may be crypto/rand's alone
+	if r.after.State == qrand.Closed { // then some bytes may come from crypto/rand alone
 		before.Blocks, before.Fingerprints = 0, nil
 		before.LastBlock, before.LastReceived, before.LastEndpoint = time.Time{}, time.Time{}, ""
 	}

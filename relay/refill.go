@@ -88,7 +88,7 @@ func (f *refiller) failed(o supply.Outcome, now time.Time) {
 	}
 	text := "relay: no entropy comes from the service; what is in stock is handed out"
 	if o.Again {
-		text += "; it follows another within 10 min, so its end is told after 10 min without a failure"
+		text += "; it follows another within 10 min, so its end is logged after 10 min without a failure"
 	}
 	args := []any{"reason", o.Reason, "error", o.Err.Error()}
 	if !o.Next.IsZero() {
