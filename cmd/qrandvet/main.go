@@ -36,7 +36,7 @@ func main() {
 //go:embed doc.go
 var doc []byte
 
-// page is the command's documentation as a terminal shows it.
+// page returns the documentation of the command as text.
 func page() string {
 	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", doc, parser.ParseComments)
 	if err != nil {
@@ -45,9 +45,8 @@ func page() string {
 	return file.Doc.Text()
 }
 
-// version is what go vet asks for, to know which of its cached results are still
-// true. Besides the program they depend on godebug lines, which go vet does not
-// think that a tool looks at.
+// version returns what go vet asks for, to know which cached results are still right. They
+// depend on this program, and also on godebug lines, which go vet does not expect.
 func version() string {
 	path, err := os.Executable()
 	if err != nil {

@@ -7,13 +7,12 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// directive begins a comment that keeps a report quiet, and says why.
+// directive begins a comment that suppresses a report, and says why.
 const directive = "//qrandvet:ignore"
 
-// exemptions returns the lines of the file that need no report, and the
-// directives that give no reason. A directive is about its own line, and about
-// the next if it is alone on its own; in the comment of a function or of another
-// declaration at top level it is about all of that.
+// exemptions returns the lines of the file whose reports are suppressed, and the directives
+// without a reason. A directive is for its own line, and for the next one if nothing else
+// is on its own. In the comment of a declaration at top level it is for all of that.
 func exemptions(pass *analysis.Pass, file *ast.File) (lines map[int]bool, bare []*ast.Comment, err error) {
 	lines = map[int]bool{}
 	declared := map[*ast.CommentGroup]ast.Decl{}
@@ -56,7 +55,7 @@ func exemptions(pass *analysis.Pass, file *ast.File) (lines map[int]bool, bare [
 	return lines, bare, nil
 }
 
-// isAlone reports whether there is nothing before the comment on its line.
+// isAlone reports whether nothing is before the comment on its line.
 func isAlone(pass *analysis.Pass, comment *ast.Comment) (bool, error) {
 	file := pass.Fset.File(comment.Pos())
 	content, err := pass.ReadFile(file.Name())

@@ -15,12 +15,12 @@ import (
 // keygenPath is the package whose functions read their reader.
 const keygenPath = "example.com/qrand/keygen"
 
-// fix calls package keygen instead, or is nothing where that would not be the
-// same, or not compile.
+// fix returns the edits that call package keygen instead. It returns nil where the result
+// would not be the same, or would not compile.
 func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.Expr) []analysis.SuggestedFix {
 	_, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
 	if !ok || f.keygen == "RSA" && !acceptsBits(c.pass.TypesInfo, from) {
-		return nil // the first is of a dot import
+		return nil // not a selector: from a dot import
 	}
 	name, edits := c.importKeygen(file, call.Pos())
 	if name == "" {
@@ -30,14 +30,14 @@ func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.E
 	switch {
 	case f.from == none: // curve.GenerateKey(r) becomes name(curve, r)
 		if from == nil || !isNamed(c.pass.TypesInfo.TypeOf(from), "crypto/ecdh.Curve") {
-			return nil // a method expression, or of a type that keygen does not know
+			return nil // a method expression, or a type that keygen does not know
 		}
 		edits = append(edits,
 			analysis.TextEdit{Pos: call.Pos(), End: from.Pos(), NewText: []byte(name + "(")},
 			analysis.TextEdit{Pos: from.End(), End: call.Lparen + 1, NewText: []byte(", ")})
 	case f.from < f.reader:
 		edits = append(edits, analysis.TextEdit{Pos: call.Fun.Pos(), End: call.Fun.End(), NewText: []byte(name)})
-	default: // the two change places
+	default: // the two arguments change places
 		reader, ok1 := c.source(call.Args[f.reader])
 		param, ok2 := c.source(from)
 		if !ok1 || !ok2 {
@@ -51,8 +51,8 @@ func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.E
 	return []analysis.SuggestedFix{{Message: "Call keygen." + f.keygen, TextEdits: edits}}
 }
 
-// acceptsBits reports whether keygen.RSA makes keys of this size, as far as it
-// is known: a size that only shows when the program runs is refused then.
+// acceptsBits reports whether keygen.RSA makes keys of this size. A size that is known only
+// when the program runs is accepted: keygen.RSA checks it then.
 func acceptsBits(info *types.Info, bits ast.Expr) bool {
 	value := info.Types[bits].Value
 	if value == nil {
@@ -62,12 +62,12 @@ func acceptsBits(info *types.Info, bits ast.Expr) bool {
 	return ok && n >= 2048 && n <= 8192 && n%16 == 0
 }
 
-// isNamed compares a type with one that is written with its whole import path.
+// isNamed reports whether a type has this name, with its whole import path.
 func isNamed(t types.Type, name string) bool {
 	return t != nil && types.TypeString(types.Unalias(t), nil) == name
 }
 
-// source is the text of an expression.
+// source returns the text of an expression.
 func (c *checker) source(e ast.Expr) ([]byte, bool) {
 	file := c.pass.Fset.File(e.Pos())
 	content, err := c.pass.ReadFile(file.Name())
@@ -77,8 +77,8 @@ func (c *checker) source(e ast.Expr) ([]byte, bool) {
 	return content[file.Offset(e.Pos()):file.Offset(e.End())], true
 }
 
-// importKeygen returns the name of package keygen at pos, and the edits that
-// import it if the file does not. The name is empty if there is no good one.
+// importKeygen returns the name of package keygen at pos, and the edits that import it if
+// the file does not. The name is empty if all names that we try are in use.
 func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysis.TextEdit) {
 	scope := c.pass.Pkg.Scope().Innermost(pos)
 	if scope == nil {
@@ -94,7 +94,7 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 		}
 	}
 	for _, name := range []string{"keygen", "qrandkeygen"} {
-		if _, taken := scope.LookupParent(name, pos); taken != nil {
+		if _, used := scope.LookupParent(name, pos); used != nil {
 			continue
 		}
 		spec := strconv.Quote(keygenPath)
@@ -108,8 +108,8 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 	return "", nil
 }
 
-// addImport adds to the last import declaration if that has parentheses, else
-// after it. The fixes of one file all make the same edit, which is applied once.
+// addImport adds an import to the last import declaration if that has parentheses, and
+// after it otherwise. All fixes of a file make the same edit, which is applied once.
 func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit, ok bool) {
 	var last *ast.GenDecl
 	end := file.Name.End()
@@ -138,8 +138,8 @@ func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit
 	return edit, true
 }
 
-// isForeign reports whether an import is of another module's package, by the
-// dot in its first element.
+// isForeign reports whether an import is not of the standard library: then its first
+// element has a dot.
 func isForeign(spec ast.Spec) bool {
 	path, _ := strconv.Unquote(spec.(*ast.ImportSpec).Path.Value)
 	first, _, _ := strings.Cut(path, "/")

@@ -1,46 +1,42 @@
 package ignoredreader
 
-import (
-	"go/types"
-	"strings"
-)
-
 // none stands for no argument.
 const none = -1
 
 // A function ignores the reader that it is passed.
 type function struct {
-	reader int    // which argument that is
-	signer int    // which argument must be an ECDSA key for it to be ignored, or none
-	into   string // what nothing of the reader goes into
-	except string // where the reader is read all the same
+	reader int    // which argument is the reader
+	signer int    // which argument must be an ECDSA key for the reader to be ignored; none: it always is
+	into   string // what is made without the reader
+	except string // for what the reader is read all the same
 
 	advice string // what to do instead
 
-	// Or, where package keygen makes the same key: the function, and what that
-	// takes before the reader, an argument or (none) the receiver.
+	// Or, where package keygen makes the same key, its function there. That has one
+	// parameter before the reader: from says which argument goes there, or none for the
+	// receiver, and param names it.
 	keygen string
 	from   int
 	param  string
 }
 
-// What can be done about a signature, and where there is nothing to do.
+// What to do about a signature.
 const (
-	sayRandReader = "crypto/rand's generator is used whatever is passed, so pass rand.Reader"
+	sayRandReader = "the generator of crypto/rand is used in any case, so pass rand.Reader"
 	signWithNil   = sayRandReader + ", or nil to the key's Sign method for a signature without randomness (RFC 6979)"
 )
 
-// functions are all that call crypto/internal/rand.CustomReader in Go 1.26 and
-// 1.27, or that call these. Not among them:
+// functions are all that call crypto/internal/rand.CustomReader in Go 1.26 and 1.27, and
+// those that call these. Not among them:
 //
 //   - ed25519.GenerateKey, elliptic.GenerateKey, dsa.GenerateKey and
 //     GenerateParameters, rsa.SignPSS, rsa.EncryptOAEP, rand.Int and
 //     x509.EncryptPEMBlock, which read the reader;
-//   - rsa.SignPKCS1v15, rsa.DecryptPKCS1v15, rsa.DecryptOAEP and the Sign methods
-//     of Ed25519 and ML-DSA keys, which ignore it under every setting, since
-//     what they compute needs no randomness: nothing is lost there;
-//   - the methods of crypto.Signer and whatever else depends on a type that only
-//     shows when the program runs.
+//   - rsa.SignPKCS1v15, rsa.DecryptPKCS1v15, rsa.DecryptOAEP and the Sign methods of
+//     Ed25519 and ML-DSA keys, which ignore it under every setting, because their results
+//     need no randomness;
+//   - the methods of crypto.Signer, and all else that depends on a type which is known
+//     only when the program runs.
 var functions = map[string]function{
 	"crypto/ecdsa.GenerateKey":        {reader: 1, signer: none, into: "the key", keygen: "ECDSA", from: 0, param: "curve"},
 	"(crypto/ecdh.Curve).GenerateKey": {reader: 0, signer: none, into: "the key", keygen: "ECDH", from: none, param: "curve"},
@@ -57,16 +53,18 @@ var functions = map[string]function{
 	"(*crypto/ecdsa.PrivateKey).Sign": {reader: 0, signer: none, into: "the signature", advice: signWithNil},
 	"crypto/dsa.Sign":                 {reader: 0, signer: none, into: "the signature", advice: sayRandReader},
 
-	// These sign with whatever key they get.
+	// These sign with any kind of key.
 	"crypto.SignMessage": {reader: 1, signer: 0, into: "the signature of an ECDSA key", advice: signWithNil},
 	"crypto/x509.CreateCertificate": {reader: 0, signer: 4, into: "the signature of an ECDSA key",
-		except: ", but for a missing serial number", advice: sayRandReader},
+		except: ", except for a missing serial number", advice: sayRandReader},
 	"crypto/x509.CreateCertificateRequest": {reader: 0, signer: 2, into: "the signature of an ECDSA key", advice: sayRandReader},
 	"crypto/x509.CreateRevocationList":     {reader: 0, signer: 3, into: "the signature of an ECDSA key", advice: sayRandReader},
 	"(*crypto/x509.Certificate).CreateCRL": {reader: 0, signer: 1, into: "the signature of an ECDSA key", advice: sayRandReader},
 }
 
-func (f function) message(fn *types.Func, reader, advice string) string {
-	name := strings.ReplaceAll(fn.FullName(), "crypto/", "")
-	return name + " ignores its reader since Go 1.26" + f.except + ": no byte of " + reader + " goes into " + f.into + "; " + advice
-}
+// tlsMessage says where crypto/tls still reads Config.Rand. With cryptocustomrand=1 it is
+// also read for ECDHE, but never for the ML-KEM secret of a server, nor, since Go 1.27, for
+// that of a client.
+const tlsMessage = "tls.Config.Rand hardly reaches a key since Go 1.26: bytes of it go into nonces, session tickets and RSA key transport, " +
+	"but none into an ECDHE key share, an ECDSA signature or an ML-KEM secret (except a client's in Go 1.26); Go 1.27 deprecates it: " +
+	"leave it nil, and in tests call testing/cryptotest.SetGlobalRandom"

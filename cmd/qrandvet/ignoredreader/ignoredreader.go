@@ -1,15 +1,15 @@
 // Package ignoredreader reports readers that are passed to the standard library
 // and that the standard library does not read.
 //
-// Most people want the command, example.com/qrand/cmd/qrandvet, whose
-// documentation says what is reported and why. This package is for those who
-// put [Analyzer] into a tool of their own; such a tool should also show
-// [Settings] to whatever caches its results.
+// Most people want the command, example.com/qrand/cmd/qrandvet, whose documentation says
+// what is reported and why. Use this package to put [Analyzer] into another tool. If the
+// results of that tool are cached, the key of the cache should include [Settings].
 package ignoredreader
 
 import (
 	"go/ast"
 	"go/types"
+	"strings"
 
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/types/typeutil"
@@ -23,19 +23,19 @@ var Analyzer = &analysis.Analyzer{
 
 Where the main module's go line is 1.26 or later, and no godebug line says
 cryptocustomrand=1, ecdsa.GenerateKey, ecdh.Curve.GenerateKey, rsa.GenerateKey,
-rand.Prime, ECDSA signatures and some more take a reader and do not read it.
-A key made from a reader that was passed for a reason then has nothing of it.
+rand.Prime, ECDSA signatures and some more have a reader and do not read it.
+A key then contains nothing of the reader that was passed for it.
 The suggested fixes call example.com/qrand/keygen, which reads the reader.
 
 A comment //qrandvet:ignore REASON at the end of the line, or alone on the line
-before, keeps a report quiet.`,
+before, suppresses a report.`,
 	Run: run,
 }
 
-// A finding is a diagnostic that may yet be unwanted.
+// A finding is a diagnostic that a comment or a setting may still suppress.
 type finding struct {
 	analysis.Diagnostic
-	fix func() []analysis.SuggestedFix // nil: none
+	fix func() []analysis.SuggestedFix // nil: there is none
 }
 
 type checker struct {
@@ -80,7 +80,7 @@ func run(pass *analysis.Pass) (any, error) {
 	return nil, nil
 }
 
-// findings are what there is to report if readers are ignored.
+// findings returns what there is to report if readers are ignored.
 func (c *checker) findings(file *ast.File) (found []finding) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -104,7 +104,8 @@ func (c *checker) findings(file *ast.File) (found []finding) {
 	return found
 }
 
-// call judges a call by what its function is, not by how that is written.
+// call returns what there is to report of a call. It looks at the function that is called,
+// not at how the program writes it.
 func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 	fn, ok := typeutil.Callee(c.pass.TypesInfo, call).(*types.Func)
 	if !ok {
@@ -141,12 +142,43 @@ func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 		advice = "use keygen." + f.keygen + "(" + inBrief(from, f.param) + ", " + reader + ")"
 		found.fix = func() []analysis.SuggestedFix { return c.fix(file, call, f, from) }
 	}
-	found.Message = f.message(fn, reader, advice)
+	found.Message = strings.ReplaceAll(fn.FullName(), "crypto/", "") + " ignores its reader since Go 1.26" + f.except +
+		": no byte of " + reader + " goes into " + f.into + "; " + advice
 	return found, true
 }
 
-// isRandReader reports whether e is crypto/rand.Reader, or nil, or one of the
-// two on every way on which it got its value.
+// config returns what there is to report of a node n that sets tls.Config.Rand to reader.
+func (c *checker) config(n ast.Node, reader ast.Expr) []finding {
+	if c.isRandReader(reader) || isConfigRand(variable(c.pass.TypesInfo, reader)) {
+		return nil // copied from another Config: it is reported where that was set
+	}
+	return []finding{{Diagnostic: analysis.Diagnostic{Pos: n.Pos(), End: n.End(), Message: tlsMessage}}}
+}
+
+// isConfigRand reports whether obj is the field Rand of tls.Config, or of a type that is
+// declared as tls.Config.
+func isConfigRand(obj types.Object) bool {
+	v, ok := obj.(*types.Var)
+	if !ok || v == nil || !v.IsField() || v.Name() != "Rand" || v.Pkg() == nil || v.Pkg().Path() != "crypto/tls" {
+		return false
+	}
+	config := v.Pkg().Scope().Lookup("Config")
+	if config == nil {
+		return false
+	}
+	fields, ok := config.Type().Underlying().(*types.Struct)
+	if !ok {
+		return false
+	}
+	for field := range fields.Fields() {
+		if field == v {
+			return true
+		}
+	}
+	return false
+}
+
+// isRandReader reports whether every value that e can have is crypto/rand.Reader or nil.
 func (c *checker) isRandReader(e ast.Expr) bool {
 	for leaf := range c.values.of(e) {
 		if c.pass.TypesInfo.Types[leaf].IsNil() {
@@ -171,7 +203,7 @@ func (c *checker) isECDSA(e ast.Expr) bool {
 	return found
 }
 
-// inBrief is e as it is written, if that fits a message.
+// inBrief returns the text of e, if that is short enough for a message.
 func inBrief(e ast.Expr, otherwise string) string {
 	if e == nil {
 		return otherwise

@@ -15,17 +15,18 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// A setting is what the go command decides the defaults of GODEBUG from.
+// A setting is what decides the defaults of GODEBUG for a program.
 type setting struct {
-	goVersion string            // as in a go line; empty: the go command's own
-	godebug   map[string]string // what lines of files say
+	goVersion string            // of a go line; empty: that of the go command
+	godebug   map[string]string // from the godebug lines of go.mod, go.work and Go files
 }
 
 // firstIgnoring is the first Go 1.N in which readers are ignored.
 const firstIgnoring = 26
 
-// ignoresReaders reports whether a program built so ignores readers. A key of its
-// own wins over a default, wherever the two stand, and a default over a go line.
+// ignoresReaders reports whether a program with this setting ignores readers. The key
+// cryptocustomrand wins over a default, wherever the two stand, and a default over a go
+// line.
 func (s setting) ignoresReaders() bool {
 	if value, ok := s.godebug["cryptocustomrand"]; ok {
 		return value != "1"
@@ -34,8 +35,8 @@ func (s setting) ignoresReaders() bool {
 	if value, ok := s.godebug["default"]; ok {
 		v = strings.TrimPrefix(value, "go")
 	}
-	// The go command compares the N of 1.N and 1.N.P only: a version such as
-	// 1.25rc1 counts as the newest, for it too.
+	// The go command compares only the N of 1.N and 1.N.P. A version such as 1.25rc1
+	// counts as the newest there, and so it does here.
 	minor, ok := strings.CutPrefix(v, "1.")
 	if !ok {
 		return true
@@ -60,17 +61,16 @@ func init() {
 	})
 }
 
-// Settings describes what the go.mod and go.work files around a directory say
-// about readers. It is for the cache of a driver: go vet does not know that
-// Analyzer reads these files, so a vettool should make it part of the version
-// that it prints for -V=full.
+// Settings describes what the go.mod and go.work files of a directory say about readers. It
+// is for caches of results: go vet does not know that Analyzer reads these files, so a
+// vettool should make it part of the version that it prints for -V=full.
 func Settings(dir string) string {
 	s, err := moduleSetting(dir)
 	return fmt.Sprintf("%q %q %v", s.goVersion, s.godebug, err)
 }
 
-// moduleSetting reads go.work if one is in force, or else go.mod, as the go
-// command does: with a go.work, the godebug lines of no go.mod count.
+// moduleSetting reads go.work if one is in force, and go.mod otherwise, as the go command
+// does. With a go.work, no godebug line of a go.mod counts.
 func moduleSetting(dir string) (setting, error) {
 	if assumed != "" {
 		return newSetting(assumed, nil), nil
@@ -123,7 +123,7 @@ func goLine(line *modfile.Go, otherwise string) string {
 	return line.Version
 }
 
-// anyVersion lets a go.mod name branches, which do not matter here.
+// anyVersion accepts all versions in a go.mod, such as branches: they do not matter here.
 func anyVersion(_, version string) (string, error) { return version, nil }
 
 // above finds a file in dir or the nearest directory above it.
@@ -141,9 +141,9 @@ func above(dir, name string) string {
 	}
 }
 
-// settingOf is the setting of the program that the file is part of: for a file
-// of package main that program, for a _test.go file the test binary, and for
-// another package's file a program that says no more than go.mod and go.work do.
+// settingOf returns the setting of the program that the file belongs to. That is the program
+// of a package main, and the test binary of a _test.go file. For other files it is a
+// program that has only the settings of go.mod and go.work.
 func settingOf(pass *analysis.Pass, file *ast.File) (setting, error) {
 	name := pass.Fset.Position(file.Package).Filename
 	name, err := filepath.Abs(name)
@@ -157,8 +157,8 @@ func settingOf(pass *analysis.Pass, file *ast.File) (setting, error) {
 	}
 	test := isTest(name)
 	if test {
-		// The directives of a test binary may be in files that are not of this
-		// package: those of package p and of package p_test are the same binary's.
+		// The directives of a test binary may be in files of another package: package p
+		// and package p_test are in the same binary.
 		p, _ := build.ImportDir(dir, 0) // an error leaves what could be read
 		for _, list := range [][]build.Directive{p.Directives, p.TestDirectives, p.XTestDirectives} {
 			for _, d := range list {
@@ -181,7 +181,7 @@ func settingOf(pass *analysis.Pass, file *ast.File) (setting, error) {
 
 func isTest(name string) bool { return strings.HasSuffix(name, "_test.go") }
 
-// directives are the //go: comments before the package clause.
+// directives returns the comments before the package clause.
 func directives(file *ast.File) (texts []string) {
 	for _, group := range file.Comments {
 		if group.Pos() >= file.Package {
@@ -194,8 +194,7 @@ func directives(file *ast.File) (texts []string) {
 	return texts
 }
 
-// apply lets a //go:debug line override what was said before it, unless it is one
-// that the go command would skip.
+// apply lets a //go:debug line override earlier ones, unless the go command would skip it.
 func (s setting) apply(text string) {
 	rest, ok := strings.CutPrefix(text, "//go:debug")
 	if !ok || rest == "" || !strings.ContainsAny(rest[:1], " \t") {

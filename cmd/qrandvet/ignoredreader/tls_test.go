@@ -23,11 +23,11 @@ func (c *counter) Read(p []byte) (int, error) {
 	return rand.Reader.Read(p)
 }
 
-// TestConfigRand: what is said about tls.Config.Rand is so. A client takes its
-// random and its session ID from it, 32 bytes each, a server its random, and
-// neither anything for a key, but for a client's ML-KEM seed in Go 1.26.
+// TestConfigRand: what is reported of tls.Config.Rand is true. A client reads its random and
+// its session ID from it, 32 bytes each, and a server its random. Neither reads anything
+// for a key, except the ML-KEM seed of a client in Go 1.26.
 func TestConfigRand(t *testing.T) {
-	t.Setenv("GODEBUG", "cryptocustomrand=0") // whatever the tests run under
+	t.Setenv("GODEBUG", "cryptocustomrand=0")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -9,16 +9,16 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// values knows what the variables of a package can hold.
+// values says what the variables of a package can hold.
 type values struct {
 	info *types.Info
 
-	// followed are the variables of an interface type that only what is analyzed
-	// here can set: parameters, fields and exported variables are not among them.
+	// followed are the variables of an interface type that only the code of this package
+	// can set. Parameters, fields and exported variables are not among them.
 	followed map[*types.Var]bool
 
 	assigned map[*types.Var][]ast.Expr
-	open     map[*types.Var]bool // may hold something else too
+	unknown  map[*types.Var]bool // they can also hold other values
 }
 
 func newValues(pass *analysis.Pass) *values {
@@ -75,20 +75,20 @@ func (v *values) declare(e ast.Expr) {
 	v.followed[x] = types.IsInterface(x.Type()) && !(global && x.Exported())
 }
 
-// assign records a value that e may have, or (nil) that it may have any.
+// assign records a value that e can have, or with nil that it can have any value.
 func (v *values) assign(e, value ast.Expr) {
 	x := variable(v.info, e)
 	if x == nil {
 		return
 	}
 	if value == nil {
-		v.open[x] = true
+		v.unknown[x] = true
 	} else {
 		v.assigned[x] = append(v.assigned[x], value)
 	}
 }
 
-// variable is the variable or field that e names, or nil.
+// variable returns the variable or field that e names, or nil.
 func variable(info *types.Info, e ast.Expr) *types.Var {
 	var id *ast.Ident
 	switch e := ast.Unparen(e).(type) {
@@ -103,8 +103,8 @@ func variable(info *types.Info, e ast.Expr) *types.Var {
 	return x
 }
 
-// of yields what e can be: e itself, or if it is a variable all that is assigned
-// to it. That a variable begins as nil is not mentioned.
+// of yields what e can be: e itself or, if it is a variable that is followed, all that is
+// assigned to it. It does not yield the nil with which a variable begins.
 func (v *values) of(e ast.Expr) iter.Seq[ast.Expr] {
 	return func(yield func(ast.Expr) bool) { v.each(e, map[*types.Var]bool{}, yield) }
 }
@@ -118,7 +118,7 @@ func (v *values) each(e ast.Expr, seen map[*types.Var]bool, yield func(ast.Expr)
 		}
 	}
 	x := variable(v.info, e)
-	if !v.followed[x] || v.open[x] {
+	if !v.followed[x] || v.unknown[x] {
 		return yield(e)
 	}
 	if seen[x] {

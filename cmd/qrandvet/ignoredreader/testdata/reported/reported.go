@@ -31,7 +31,7 @@ func keys(src io.Reader, curve ecdh.Curve) {
 }
 
 func signatures(src io.Reader, key *ecdsa.PrivateKey, old *dsa.PrivateKey, public *rsa.PublicKey, digest []byte) {
-	ecdsa.Sign(src, key, digest)                              // want `^ecdsa.Sign ignores .* no byte of src goes into the signature; crypto/rand's generator is used whatever is passed, so pass rand.Reader, or nil`
+	ecdsa.Sign(src, key, digest)                              // want `^ecdsa.Sign ignores .* no byte of src goes into the signature; the generator of crypto/rand is used in any case, so pass rand.Reader, or nil`
 	ecdsa.SignASN1(src, key, digest)                          // want `^ecdsa.SignASN1 ignores`
 	key.Sign(src, digest, crypto.SHA256)                      // want `^\(\*ecdsa.PrivateKey\).Sign ignores`
 	(*ecdsa.PrivateKey).Sign(key, src, digest, crypto.SHA256) // want `no byte of src`
@@ -45,7 +45,7 @@ type embedding struct{ *ecdsa.PrivateKey }
 func signed(src io.Reader, key *ecdsa.PrivateKey, ca *x509.Certificate) {
 	var signer crypto.Signer = key
 	crypto.SignMessage(key, src, nil, crypto.SHA256)            // want `^crypto.SignMessage ignores .* goes into the signature of an ECDSA key`
-	x509.CreateCertificate(src, ca, ca, key.Public(), key)      // want `^x509.CreateCertificate ignores its reader since Go 1.26, but for a missing serial number: no byte of src goes into the signature of an ECDSA key`
+	x509.CreateCertificate(src, ca, ca, key.Public(), key)      // want `^x509.CreateCertificate ignores its reader since Go 1.26, except for a missing serial number: no byte of src goes into the signature of an ECDSA key`
 	x509.CreateCertificate(src, ca, ca, key.Public(), signer)   // want `^x509.CreateCertificate ignores`
 	x509.CreateCertificateRequest(src, nil, crypto.Signer(key)) // want `^x509.CreateCertificateRequest ignores`
 	x509.CreateRevocationList(src, nil, ca, signer)             // want `^x509.CreateRevocationList ignores`
