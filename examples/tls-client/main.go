@@ -4,10 +4,9 @@
 //	go run ./examples/tls-server
 //	go run ./examples/tls-client      # in another shell
 //
-// Of what it does, Config.Rand reaches the randoms and session IDs of its hellos,
-// which everybody sees, and on Go 1.26 the seed of its ML-KEM key, which is secret.
-// It does not reach the X25519 key beside that, and on Go 1.27 the ML-KEM key no
-// longer: see ../tls-server for what does.
+// Config.Rand reaches the randoms and session IDs of its hellos, which are public, and on
+// Go 1.26 the seed of its ML-KEM key, which is secret. It does not reach the X25519 key,
+// nor, since Go 1.27, the ML-KEM key: ../tls-server says what does.
 package main
 
 import (
@@ -42,7 +41,7 @@ func run(url, caFile string) error {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
-		return fmt.Errorf("%s: no certificate in it", caFile)
+		return fmt.Errorf("%s has no PEM certificate: run tls-server first, which writes it", caFile)
 	}
 	src, stop, err := entropy.Source(context.Background())
 	if err != nil {
@@ -53,7 +52,7 @@ func run(url, caFile string) error {
 	client := &http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
-			DisableKeepAlives: true, // so that there is a second connection
+			DisableKeepAlives: true, // so that the second request makes a connection of its own
 			TLSClientConfig: &tls.Config{
 				//qrandvet:ignore for what little it reaches; deprecated in Go 1.27, where that is nothing secret
 				Rand:               src,

@@ -5,23 +5,23 @@
 //	go run ./examples/tls-client                                  # in another shell
 //	curl --cacert qrand-tls-ca.pem https://127.0.0.1:8443/
 //
-// What a program makes with package keygen, or sets itself, is from the Source, on
-// every version of Go. What crypto/tls makes for each connection is another matter.
-// Config.Rand, like crypto/rand.Reader if that is set to the Source, reaches:
+// What a program makes with package keygen, or sets itself, comes from the Source on every
+// version of Go. What crypto/tls makes for each connection is different. Config.Rand
+// reaches only this, and so does crypto/rand.Reader if it is set to the Source:
 //
 //   - the randoms and session IDs of hellos, the IVs of tickets and of CBC records,
 //     the salts of RSA-PSS signatures: none of them a secret;
 //   - ticket keys, if nobody sets them;
 //   - up to Go 1.26, the ML-KEM seed of a client that offers X25519MLKEM768.
 //
-// It does not reach the ephemeral keys of X25519 and P-256, the nonces of ECDSA
-// signatures, a server's side of ML-KEM, and from Go 1.27 on the client's. Those
-// come from Go's own generator, which is the operating system's. With
-// GODEBUG=cryptocustomrand=1 (or //go:debug cryptocustomrand=1 in package main)
-// the elliptic curves read from the Source again, while that setting lasts; ML-KEM
-// does not. To have quantum entropy in all of them, feed the kernel's pool.
+// It does not reach the ephemeral keys of X25519 and P-256, the nonces of ECDSA signatures,
+// or the server's side of ML-KEM; since Go 1.27 it does not reach the client's side either.
+// Those come from the generator of the operating system. With GODEBUG=cryptocustomrand=1
+// (or //go:debug cryptocustomrand=1 in package main) the elliptic curves read from the
+// Source again, as long as Go has that setting; ML-KEM does not. To have quantum entropy in
+// all of them, feed the kernel's pool.
 //
-// TestReach, beside this file, proves what is reached and what is not.
+// TestReach, beside this file, shows what is reached and what is not.
 package main
 
 import (
@@ -99,15 +99,15 @@ func run(ctx context.Context, listen, caFile, kind string, rotate time.Duration)
 	return nil
 }
 
-// serve is ServeTLS, but for that working on a copy of the config, which new
-// ticket keys would not reach.
+// serve replaces ServeTLS, which works on a copy of the config: new ticket keys would not
+// reach that.
 func serve(server *http.Server, listener net.Listener, config *tls.Config) error {
 	return server.Serve(tls.NewListener(listener, config))
 }
 
-// newConfig passes the Source on as Rand, for what little that does: see above.
-// Go 1.27 deprecates the field, and wants it nil in production. A server that makes
-// its keys as this one does can leave it out, and lose nothing that is secret.
+// newConfig sets Rand to the Source, though that reaches little: see above. Go 1.27
+// deprecates the field, and wants it nil in production. A server that makes its keys as
+// this one does can leave it nil, and loses nothing that is secret.
 func newConfig(src io.Reader, cert tls.Certificate) *tls.Config {
 	return &tls.Config{
 		Rand:         src, //qrandvet:ignore for what little it reaches

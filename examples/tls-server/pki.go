@@ -17,12 +17,12 @@ import (
 	"example.com/qrand/keygen"
 )
 
-// validFor is how long certificates hold, from an hour ago on, for clocks that
-// differ. Both keys exist in memory only.
+// validFor is how long certificates are valid, from an hour ago on, because clocks differ.
+// Both keys exist in memory only.
 const validFor = 7 * 24 * time.Hour
 
-// An authority signs certificates. Its key is an Ed25519 one because signing with
-// that needs no randomness: an ECDSA signature's nonce would not be the Source's.
+// An authority signs certificates. Its key is an Ed25519 key because that signs without
+// randomness: the nonce of an ECDSA signature would not come from the Source.
 type authority struct {
 	key  ed25519.PrivateKey
 	cert *x509.Certificate

@@ -9,14 +9,12 @@ import (
 	"time"
 )
 
-// keptKeys is how many ticket keys are known at a time: the first encrypts, all
-// decrypt. Whoever steals one can read the TLS 1.2 sessions of its tickets, so
-// there are few.
+// keptKeys is how many ticket keys are kept: the first encrypts, all decrypt. They are few
+// because a stolen one opens the TLS 1.2 sessions of its tickets.
 const keptKeys = 3
 
-// ticketKeys are a config's session ticket keys. Those that crypto/tls makes by
-// itself come from Config.Rand on Go 1.26 and 1.27, but nothing promises that they
-// will; those that are set are what they are.
+// ticketKeys are the session ticket keys of a config. Those that crypto/tls makes by itself
+// come from Config.Rand on Go 1.26 and 1.27, but Go does not promise that. So we set them.
 type ticketKeys struct {
 	src    io.Reader
 	config *tls.Config
@@ -47,7 +45,7 @@ func (t *ticketKeys) rotateEvery(ctx context.Context, interval time.Duration) {
 		select {
 		case <-ticker.C:
 			if err := t.rotate(); err != nil {
-				log.Print(err) // of a Policy: the old keys do until the next time
+				log.Print(err) // a Policy refused the Read: the old keys stay until the next time
 			}
 		case <-ctx.Done():
 			return

@@ -2,5 +2,5 @@
 
 package built
 
-// PureGo is true, so the assembly is not there, neither ours nor the standard library's.
+// PureGo is true: neither our assembly nor that of the standard library is there.
 const PureGo = true

@@ -2,5 +2,5 @@
 
 package built
 
-// Race is true, so what computes for seconds takes minutes.
+// Race is true: what computes for seconds may take minutes.
 const Race = true

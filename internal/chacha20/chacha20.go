@@ -1,9 +1,9 @@
-// Package chacha20 writes the keystream of ChaCha20 as the generator needs it:
-// whole blocks, from any block on, with a zero nonce, since a key is used once.
+// Package chacha20 writes the keystream of ChaCha20 as the generator needs it: in whole
+// blocks, from any block on, and with a zero nonce, because a key is used once.
 //
-// On amd64 it has kernels of its own, for AVX-512, for AVX2 and for single blocks.
-// They leave nothing of the key, of a state or of the keystream in registers or on
-// the stack. Elsewhere, and with the purego tag, it is golang.org/x/crypto/chacha20.
+// On amd64 it has kernels of its own, for AVX-512, for AVX2 and for single blocks. They
+// leave nothing of the key, the state or the keystream in registers or on the stack.
+// Elsewhere, and with the purego tag, it is golang.org/x/crypto/chacha20.
 package chacha20
 
 const (
@@ -12,13 +12,12 @@ const (
 	nonceSize = 12
 )
 
-// Blocks fills dst with the keystream of key: ChaCha20 with 20 rounds, zero
-// nonce, from the block of that counter on (RFC 8439 section 2.4). dst is whole
-// blocks, does not overlap key, and may hold anything before.
+// Blocks fills dst with the keystream of key: ChaCha20 with 20 rounds and a zero nonce,
+// from the block of that counter on (RFC 8439 section 2.4). dst has whole blocks, and does
+// not overlap key. What it held before does not matter.
 //
-// It panics if dst is not whole blocks, or if the counter, which has 32 bits,
-// would wrap: a caller cannot come to either by what it reads, only by a mistake
-// of its own.
+// It panics if dst does not have whole blocks, or if the counter, which has 32 bits, would
+// wrap. Both are mistakes in the caller's code: no input can lead there.
 func Blocks(dst []byte, key *[KeySize]byte, counter uint32) {
 	check(dst, counter)
 	stream(dst, key, &zeroNonce, counter, false)

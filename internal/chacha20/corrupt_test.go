@@ -24,7 +24,7 @@ type target struct {
 }
 
 // xcryptoLoop is that of x/crypto's generic code.
-var xcryptoLoop = target{"xorKeyStreamBlocksGeneric", (*chacha20.Cipher).XORKeyStream, "x/crypto's block is not RFC 8439's"}
+var xcryptoLoop = target{"xorKeyStreamBlocksGeneric", (*chacha20.Cipher).XORKeyStream, "x/crypto's block is not that of RFC 8439"}
 
 // checkCorrupted: with one rotation of a function changed, the first in its code
 // or the last, and with a function that does nothing, the self-test fails and says

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/crypto/chacha20"
 )
 
-// SelfTest holds the kernels that Blocks uses on this processor against known
-// answers, and names the one that is wrong. The first block is RFC 8439's, section
-// 2.3.2. No vector is as long as a pass of a kernel: the blocks after it are
-// x/crypto's, each made alone, so that not even x/crypto is compared with itself.
-// Each kernel makes full passes, and passes that end anywhere.
+// SelfTest compares the kernels that Blocks uses on this processor with known answers, and
+// names the one that is wrong. The first block is that of RFC 8439 section 2.3.2. No vector
+// is as long as a pass of a kernel, so x/crypto makes the blocks after it. It makes each
+// block by itself, so that not even x/crypto is compared with itself. Each kernel makes full
+// passes, and passes that end at any block.
 func SelfTest() error {
 	var key [KeySize]byte
 	for i := range key {
@@ -32,7 +32,7 @@ func SelfTest() error {
 		c.XORKeyStream(block, block)
 	}
 	if hex.EncodeToString(known[:BlockSize]) != rfcBlock {
-		return errors.New("chacha20: self-test: x/crypto's block is not RFC 8439's")
+		return errors.New("chacha20: self-test: x/crypto's block is not that of RFC 8439")
 	}
 	dst := make([]byte, most*BlockSize)
 	for blocks := 1; blocks <= most; blocks++ {

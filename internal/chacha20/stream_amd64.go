@@ -6,8 +6,7 @@ import "golang.org/x/sys/cpu"
 
 //go:generate go run -C _asm . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg chacha20
 
-// Looked up once. x/sys/cpu says no where the operating system does not save the
-// wide registers.
+// x/sys/cpu says no where the operating system does not save the wide registers.
 var (
 	hasAVX2   = cpu.X86.HasAVX2
 	hasAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2
@@ -24,7 +23,7 @@ func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint
 	}
 }
 
-// kernelFor says what kind of kernel makes so many blocks.
+// kernelFor names the kernel that makes so many blocks.
 func kernelFor(blocks int) string {
 	switch {
 	case blocks == 1 || !hasAVX2:
@@ -35,8 +34,8 @@ func kernelFor(blocks int) string {
 	return "AVX2"
 }
 
-// streamAVX512 and streamAVX2 take the smallest kernel that makes all that is left
-// in one pass, or else as many full passes of the largest as there are.
+// streamAVX512 and streamAVX2 use the smallest kernel that makes all remaining blocks in
+// one pass. If there is none, they make as many full passes of the largest as fit.
 
 func streamAVX512(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
 	for n := len(dst) / BlockSize; n > 0; n = len(dst) / BlockSize {

@@ -8,8 +8,8 @@ import (
 	"example.com/qrand/internal/scrub"
 )
 
-// stream is x/crypto's, which has assembly of its own for arm64, ppc64le and s390x.
-// What that leaves on the stack, the key among it, is overwritten.
+// stream calls x/crypto, which has assembly of its own for arm64, ppc64le and s390x. That
+// leaves the key and more on the stack, which is overwritten.
 func stream(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uint32, xor bool) {
 	scrub.Stack()
 	xcrypto(dst, key, nonce, counter, xor)
@@ -29,5 +29,5 @@ func xcrypto(dst []byte, key *[KeySize]byte, nonce *[nonceSize]byte, counter uin
 	c.XORKeyStream(dst, dst)
 }
 
-// kernelFor says what makes the blocks.
+// kernelFor names what makes the blocks.
 func kernelFor(int) string { return "x/crypto" }

@@ -1,8 +1,7 @@
-// Package health judges received blocks before they are used: the two
-// continuous tests of NIST SP 800-90B section 4.4, and a memory of what came
-// before. The tests find a source that is stuck, biased or replayed. They
-// cannot tell quantum entropy from any other good randomness, and nothing here
-// certifies anything.
+// Package health checks blocks before they are used: by the two continuous tests of NIST
+// SP 800-90B section 4.4, and against a memory of the blocks before. It finds a source that
+// is stuck, biased or replayed. It cannot tell quantum entropy from other good randomness,
+// and certifies nothing.
 package health
 
 import (
@@ -10,9 +9,8 @@ import (
 	"fmt"
 )
 
-// The cutoffs are for H = 8 bits of entropy in each byte and a chance of 2^-40
-// that a perfect source fails a test at a given byte: about one good block in
-// 10^9.
+// The cutoffs are for H = 8 bits of entropy in each byte, and a chance of 2^-40 that a
+// perfect source fails a test at a given byte: that is about one good block in 10^9.
 const (
 	// SP 800-90B section 4.4.1: 1 + ceil(40 / H) equal bytes in a row.
 	repetitionCutoff = 6
@@ -27,10 +25,10 @@ const (
 // ErrUnhealthy is wrapped by the errors of Check.
 var ErrUnhealthy = errors.New("the block fails a health test")
 
-// Check runs the repetition count and adaptive proportion tests over a block,
-// each byte a sample. Every block stands alone: the service hands its blocks to
-// many clients, so what one of them receives is no contiguous sequence. A block
-// holds whole windows of the proportion test.
+// Check runs the repetition count and adaptive proportion tests over a block, with each
+// byte a sample. Every block is tested by itself: the service gives its blocks to many
+// clients, so those of one client are no contiguous sequence. A block has whole windows of
+// the proportion test.
 func Check(block []byte) error {
 	run := 0
 	for i, sample := range block {

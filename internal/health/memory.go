@@ -11,12 +11,11 @@ import (
 // ErrRepeated is returned for a block that was seen before.
 var ErrRepeated = errors.New("the block was received before: is there a caching proxy in between?")
 
-// Remembered is how many blocks a Memory looks back on, unless more are in use.
+// Remembered is how many blocks a Memory remembers, unless more are in use.
 const Remembered = 4096
 
-// A Fingerprint stands for a block and tells nothing of it: HMAC-SHA-256 with a
-// secret key, cut to 128 bits, from which nobody without the key can even
-// confirm a guess.
+// A Fingerprint identifies a block and tells nothing about it. It is HMAC-SHA-256 with a
+// secret key, cut to 128 bits: without the key nobody can even confirm a guess.
 type Fingerprint [16]byte
 
 // The labels keep the two uses of a key apart.
@@ -31,27 +30,27 @@ func mac(key []byte, label string, message []byte) [sha256.Size]byte {
 	h.Write([]byte(label))
 	h.Write(message)
 	sum := [sha256.Size]byte(h.Sum(nil))
-	h.Write(make([]byte, sha256.BlockSize)) // over the end of the message: still buffered, as no message is of whole blocks
+	h.Write(make([]byte, sha256.BlockSize)) // overwrites the end of the message, which is still buffered: no message has whole blocks
 	return sum
 }
 
-// A Memory knows a block that comes again, by its fingerprint.
+// A Memory recognizes a block that comes again, by its fingerprint.
 type Memory struct {
 	key  func() []byte // a function, because package fmt does not look into one
 	set  map[Fingerprint]struct{}
-	ring []Fingerprint // the oldest is at next, once the ring is full
+	ring []Fingerprint // once it is full, the oldest is at next
 	next int
-	most int // fingerprints
+	most int // how many fingerprints the ring holds
 }
 
-// NewMemory returns an empty Memory of the last most blocks, whose fingerprints are
-// keyed with key.
+// NewMemory returns an empty Memory for the last most blocks, with the key of their
+// fingerprints.
 func NewMemory(key []byte, most int) *Memory {
 	return &Memory{key: func() []byte { return key }, set: make(map[Fingerprint]struct{}), most: most}
 }
 
-// Fingerprint is the block's. It overwrites the part of the stack in which SHA-256
-// has had the block's end.
+// Fingerprint returns the fingerprint of a block. It overwrites the part of the stack where
+// SHA-256 has had the end of the block.
 func (m *Memory) Fingerprint(block []byte) Fingerprint {
 	scrub.Stack()
 	sum := mac(m.key(), blockLabel, block)
@@ -59,7 +58,7 @@ func (m *Memory) Fingerprint(block []byte) Fingerprint {
 	return Fingerprint(sum[:])
 }
 
-// KeyID names the key: fingerprints can be compared where it is the same.
+// KeyID names the key: fingerprints can be compared if their keys have the same KeyID.
 func (m *Memory) KeyID() (id [4]byte) {
 	sum := mac(m.key(), keyLabel, nil)
 	return [4]byte(sum[:])

@@ -1,13 +1,13 @@
 // Package scrub overwrites what functions leave on the stack.
 package scrub
 
-// size is more than any function takes that this is used for: the deepest, SHA-512's,
-// take half of it.
+// size is more stack than any function needs that this is used for. Those of SHA-512 need
+// most: half of it.
 const size = 4 << 10
 
-// Stack overwrites the part of the stack that the functions had which its caller
-// called before. Call it before them, too: were the stack to grow in them, it would
-// be copied, and the old one left as it is.
+// Stack overwrites the part of the stack that was used by the functions which its caller
+// called before. Call it before them, too: if the stack grew in them, it would be copied,
+// and the old one would stay as it is.
 //
 //go:noinline
 func Stack() {

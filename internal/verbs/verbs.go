@@ -1,4 +1,4 @@
-// Package verbs looks, in tests, for what package fmt prints of a secret.
+// Package verbs finds the verbs of package fmt that print a secret. It is for tests.
 package verbs
 
 import (
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Formats are all letters as verbs, those that fmt knows and those that it does
-// not, with the flags that change how bytes are printed.
+// Formats returns all letters as verbs, also those that fmt does not know, with the flags
+// that change how bytes are printed.
 func Formats() (formats []string) {
 	for _, flags := range []string{"", "+", "#", " "} {
 		for letter := 'A'; letter <= 'z'; letter++ {
@@ -19,8 +19,8 @@ func Formats() (formats []string) {
 	return formats
 }
 
-// Showing lists the formats by which fmt prints eight bytes of a secret when it
-// is given v. The secret is text in ASCII, of which %q quotes nothing.
+// Showing returns the formats with which fmt prints eight bytes of a secret of v. The
+// secret is ASCII text in which %q escapes nothing.
 func Showing(v any, secret string) (formats []string) {
 	for _, format := range Formats() {
 		text := fmt.Sprintf(format, v)
@@ -34,8 +34,8 @@ func Showing(v any, secret string) (formats []string) {
 	return formats
 }
 
-// shows compares with how fmt prints the part alone: by the same verb, and by %v,
-// which it falls back on for verbs that do not suit a value.
+// shows reports whether the text contains the part as fmt prints that alone: with the same
+// verb, or with %v, which fmt uses where a verb does not suit a value.
 func shows(text, format string, part [8]byte) bool {
 	flags := format[:len(format)-1]
 	for _, as := range []string{format, flags + "v"} {

@@ -1,5 +1,5 @@
-// Package entropy gives the examples a Source without an account: what a program
-// of one's own does in its place is qrand.New(qrand.Config{}).
+// Package entropy gives the examples a Source without an account. A program of your own
+// calls qrand.New(qrand.Config{}) instead.
 package entropy
 
 import (
@@ -15,9 +15,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// Source returns a Source on Qrypt's service if QRYPT_TOKEN or QRYPT_TOKEN_FILE
-// is set, and otherwise on an emulator in this process. It waits for the first
-// block, so that the keys made next have it in them, but not for ever.
+// Source returns a Source of Qrypt's service if QRYPT_TOKEN or QRYPT_TOKEN_FILE is set, and
+// of an emulator in this process otherwise. It waits some seconds for the first block, so
+// that the keys made next have it in them.
 func Source(ctx context.Context) (src *qrand.Source, stop func(), err error) {
 	var cfg qrand.Config
 	stopService := func() {}
@@ -34,7 +34,7 @@ func Source(ctx context.Context) (src *qrand.Source, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := src.WaitSeeded(ctx); err != nil {
-		log.Printf("%v: going on with crypto/rand alone until a block comes", err)
+		log.Printf("%v: until a block comes, keys are made from crypto/rand alone", err)
 	}
 	return src, func() {
 		src.Close()
