@@ -38,20 +38,6 @@ const (
 	refused answer = "refused" // it returns an error, or panics
 )
 
-// steady is a stream in which a Read of a single byte does not count, and which
-// goes on after it as if it had not been: before what they need, Go's functions
-// read one byte or none, by chance, lest anybody relies on the same bytes giving
-// the same result.
-type steady struct{ stream }
-
-func (s *steady) Read(p []byte) (int, error) {
-	if len(p) == 1 {
-		p[0] = 1
-		return 1, nil
-	}
-	return s.stream.Read(p)
-}
-
 // ask calls a function with the same bytes twice and then with others.
 func ask(c call) (a answer, why string) {
 	defer func() {

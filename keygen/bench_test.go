@@ -17,7 +17,6 @@ import (
 
 	"example.com/qrand"
 	"example.com/qrand/keygen"
-	"example.com/qrand/qrypt"
 )
 
 // BenchmarkKeys compares a key that is made from a Source with one that its own
@@ -83,14 +82,4 @@ func BenchmarkKeys(b *testing.B) {
 			})
 		}
 	}
-}
-
-// blocks is a service that always answers.
-type blocks struct{ *stream }
-
-func (s blocks) Blocks(_ context.Context, n int) ([]qrypt.Block, error) {
-	p := make([]byte, qrypt.BlockSize)
-	s.Read(p)
-	block, err := qrypt.NewBlock(p, qrypt.Origin{Emulated: true})
-	return []qrypt.Block{block}, err
 }

@@ -15,7 +15,6 @@ import (
 	"encoding"
 	"errors"
 	"io"
-	mathrand "math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -104,21 +103,6 @@ func skipSome(t *testing.T, a algorithm) {
 	}
 }
 
-// A stream is a deterministic reader that counts what it gives.
-type stream struct {
-	rand  *mathrand.ChaCha8
-	taken int
-}
-
-func newStream(seed byte) *stream {
-	return &stream{rand: mathrand.NewChaCha8([32]byte{seed})}
-}
-
-func (s *stream) Read(p []byte) (int, error) {
-	s.taken += len(p)
-	return s.rand.Read(p)
-}
-
 func encode(t *testing.T, key any) []byte {
 	t.Helper()
 	var b []byte
@@ -172,23 +156,6 @@ func TestReaderIsUsed(t *testing.T) {
 	}
 }
 
-// failing gives k bytes and then an error.
-type failing struct {
-	stream
-	left int
-}
-
-var errBroken = errors.New("the reader broke")
-
-func (f *failing) Read(p []byte) (int, error) {
-	if f.left == 0 {
-		return 0, errBroken
-	}
-	n, _ := f.stream.Read(p[:min(len(p), f.left)])
-	f.left -= n
-	return n, nil
-}
-
 // TestFailingReader: a reader that fails at byte k yields its error and no key,
 // for every k.
 func TestFailingReader(t *testing.T) {
@@ -227,18 +194,6 @@ func TestFailingLater(t *testing.T) {
 			}
 		}
 	}
-}
-
-// keeping is a reader that keeps the memory it was given to fill.
-type keeping struct {
-	io.Reader
-	kept [][]byte
-}
-
-func (k *keeping) Read(p []byte) (int, error) {
-	n, err := k.Reader.Read(p)
-	k.kept = append(k.kept, p[:n])
-	return n, err
 }
 
 // TestWiped: what was read is zero when the function returns, with a key or
@@ -315,24 +270,6 @@ func TestScalars(t *testing.T) {
 			}
 		}
 	}
-}
-
-// zeroReader is a broken generator.
-type zeroReader struct{}
-
-func (zeroReader) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
-
-// onesReader is another, whose bytes are above the order of every NIST curve.
-type onesReader struct{}
-
-func (onesReader) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 0xff
-	}
-	return len(p), nil
 }
 
 // TestBadArguments: errors that say what to do, instead of a key, a panic or an

@@ -20,43 +20,43 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// A supply is a BlockSource in memory.
-type supply struct {
-	mu      sync.Mutex
-	given   byte
-	weather weather
+// fakeBlocks is a BlockSource in memory.
+type fakeBlocks struct {
+	mu    sync.Mutex
+	given byte
+	now   conditions
 }
 
-// A weather is how a supply is doing.
-type weather struct {
+// conditions say how a fakeBlocks answers.
+type conditions struct {
 	err      error
 	emulated bool
 	age      time.Duration // of the blocks, when they come
 }
 
-func (s *supply) Blocks(context.Context, int) ([]qrypt.Block, error) {
+func (s *fakeBlocks) Blocks(context.Context, int) ([]qrypt.Block, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.weather.err != nil {
-		return nil, s.weather.err
+	if s.now.err != nil {
+		return nil, s.now.err
 	}
 	s.given++
 	p := make([]byte, qrypt.BlockSize)
 	mathrand.NewChaCha8([32]byte{s.given}).Read(p)
-	b, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: "https://blocks.example", Emulated: s.weather.emulated, Received: time.Now().Add(-s.weather.age)})
+	b, err := qrypt.NewBlock(p, qrypt.Origin{Endpoint: "https://blocks.example", Emulated: s.now.emulated, Received: time.Now().Add(-s.now.age)})
 	return []qrypt.Block{b}, err
 }
 
-func (s *supply) turn(w weather) {
+func (s *fakeBlocks) set(c conditions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.weather = w
+	s.now = c
 }
 
 var errDown = errors.New("down")
 
 // bubble runs a test in fake time, with a Source on the supply.
-func bubble(t *testing.T, blocks *supply, policy qrand.Policy, f func(t *testing.T, src *qrand.Source)) {
+func bubble(t *testing.T, blocks *fakeBlocks, policy qrand.Policy, f func(t *testing.T, src *qrand.Source)) {
 	synctest.Test(t, func(t *testing.T) {
 		src, err := qrand.New(qrand.Config{Blocks: blocks, Policy: policy, BatchBlocks: 1, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -87,7 +87,7 @@ func record(t *testing.T, r *provenance.Recorder) provenance.Record {
 // TestRecord: a Record says what was true of the Source when the bytes were
 // read, and is the same after a trip through JSON.
 func TestRecord(t *testing.T) {
-	bubble(t, &supply{weather: weather{age: time.Second}}, qrand.RequireFresh, func(t *testing.T, src *qrand.Source) {
+	bubble(t, &fakeBlocks{now: conditions{age: time.Second}}, qrand.RequireFresh, func(t *testing.T, src *qrand.Source) {
 		time.Sleep(time.Minute) // of age
 		st := src.Status()      // the first byte after a minute brings a reseed
 		rec := provenance.NewRecorder(src)
@@ -143,25 +143,25 @@ func wantJSON(t *testing.T, got, want provenance.Record) {
 func TestEntropy(t *testing.T) {
 	for _, test := range []struct {
 		name          string
-		before, after weather
+		before, after conditions
 		want          provenance.Entropy
 		state         qrand.State
 		blocks        int64
 	}{
-		{"a block", weather{}, weather{}, provenance.Quantum, qrand.Seeded, 1},
-		{"no block", weather{err: errDown}, weather{err: errDown}, provenance.OSOnly, qrand.Degraded, 0},
-		{"a block too late", weather{err: errDown}, weather{}, provenance.OSOnly, qrand.Degraded, 0},
-		{"no block any more", weather{}, weather{err: errDown}, provenance.Quantum, qrand.Degraded, 1},
-		{"an emulated block", weather{emulated: true}, weather{}, provenance.Emulated, qrand.Seeded, 1},
-		{"an emulated block in between", weather{}, weather{emulated: true}, provenance.Emulated, qrand.Seeded, 1},
-		{"an emulated block too late", weather{err: errDown}, weather{emulated: true}, provenance.Emulated, qrand.Degraded, 0},
+		{"a block", conditions{}, conditions{}, provenance.Quantum, qrand.Seeded, 1},
+		{"no block", conditions{err: errDown}, conditions{err: errDown}, provenance.OSOnly, qrand.Degraded, 0},
+		{"a block too late", conditions{err: errDown}, conditions{}, provenance.OSOnly, qrand.Degraded, 0},
+		{"no block any more", conditions{}, conditions{err: errDown}, provenance.Quantum, qrand.Degraded, 1},
+		{"an emulated block", conditions{emulated: true}, conditions{}, provenance.Emulated, qrand.Seeded, 1},
+		{"an emulated block in between", conditions{}, conditions{emulated: true}, provenance.Emulated, qrand.Seeded, 1},
+		{"an emulated block too late", conditions{err: errDown}, conditions{emulated: true}, provenance.Emulated, qrand.Degraded, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			blocks := &supply{weather: test.before}
+			blocks := &fakeBlocks{now: test.before}
 			bubble(t, blocks, qrand.Augment, func(t *testing.T, src *qrand.Source) {
 				rec := provenance.NewRecorder(src)
 				read(t, rec, 1)
-				blocks.turn(test.after)
+				blocks.set(test.after)
 				time.Sleep(time.Hour)
 				src.Reseed(t.Context()) // may fail
 				synctest.Wait()
@@ -184,7 +184,7 @@ func TestEntropy(t *testing.T) {
 
 // TestClosed: bytes of a closed Source are crypto/rand's alone, and no block's.
 func TestClosed(t *testing.T) {
-	bubble(t, &supply{}, qrand.Augment, func(t *testing.T, src *qrand.Source) {
+	bubble(t, &fakeBlocks{}, qrand.Augment, func(t *testing.T, src *qrand.Source) {
 		rec := provenance.NewRecorder(src)
 		read(t, rec, 1)
 		src.Close()
@@ -202,7 +202,7 @@ func TestClosed(t *testing.T) {
 
 // TestNothingRead: a key that is not made of the Source's bytes gets no Record.
 func TestNothingRead(t *testing.T) {
-	bubble(t, &supply{weather: weather{err: errDown}}, qrand.RequireInitial, func(t *testing.T, src *qrand.Source) {
+	bubble(t, &fakeBlocks{now: conditions{err: errDown}}, qrand.RequireInitial, func(t *testing.T, src *qrand.Source) {
 		rec := provenance.NewRecorder(src)
 		for range 2 {
 			if r, err := rec.Record("ecdsa-p256", nil); err == nil || !strings.Contains(err.Error(), "package keygen") || !reflect.ValueOf(r).IsZero() {
@@ -218,7 +218,7 @@ func TestNothingRead(t *testing.T) {
 // TestParse: what is no Record, or contradicts itself, is refused with a reason.
 func TestParse(t *testing.T) {
 	var good string
-	bubble(t, &supply{}, qrand.Augment, func(t *testing.T, src *qrand.Source) {
+	bubble(t, &fakeBlocks{}, qrand.Augment, func(t *testing.T, src *qrand.Source) {
 		rec := provenance.NewRecorder(src)
 		read(t, rec, 32)
 		data, _ := json.Marshal(record(t, rec))
