@@ -18,7 +18,7 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// TestAchieved: what is done to the pool in each case, and what is said of it.
+// TestAchieved: what happens to the pool in each case, and what the Result says.
 func TestAchieved(t *testing.T) {
 	odd := errors.New("kernel: input/output error")
 	for _, c := range []struct {
@@ -103,7 +103,7 @@ func TestEmulatedRefused(t *testing.T) {
 	}
 }
 
-// TestMixFails: a block that the pool does not take is no block of the pool's.
+// TestMixFails: a block that could not be mixed is not reported as mixed.
 func TestMixFails(t *testing.T) {
 	f, p, s := newTestFeeder(t, Config{})
 	p.onMix = errors.New("no space")
@@ -122,7 +122,7 @@ func TestMixFails(t *testing.T) {
 	}
 }
 
-// TestRefused: what is no good block does not reach the pool, and is wiped.
+// TestRefused: a bad block does not reach the pool, and is wiped.
 func TestRefused(t *testing.T) {
 	s := &fakeBlocks{}
 	stuck := bytes.Repeat([]byte{7}, qrypt.BlockSize)
@@ -179,7 +179,7 @@ func run(t *testing.T, d time.Duration, cfg Config, change func(*fakePool, *fake
 	return events, p, s
 }
 
-// TestRun: a block at once and at each interval, told of as a change once.
+// TestRun: a block is fed at once and at each interval. Only the first is a change.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -245,8 +245,8 @@ func TestLog(t *testing.T) {
 	})
 }
 
-// TestOutages: whatever fails for a day, requests are few, and never none; the
-// end of it is seen.
+// TestOutages: in a day of any kind of failure there are few requests, but some, and the end
+// of the outage is seen.
 func TestOutages(t *testing.T) {
 	class := func(c error) error { return &qrypt.Error{Endpoint: "https://fake", Class: c} }
 	for _, c := range []struct {
@@ -279,8 +279,8 @@ func TestOutages(t *testing.T) {
 	}
 }
 
-// TestTokenChanges: a refused token is not asked with again within the hour, but
-// another one is, within 45 s.
+// TestTokenChanges: a refused token is not used again within the hour, but another one is
+// used within 45 s.
 func TestTokenChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -302,8 +302,7 @@ func TestTokenChanges(t *testing.T) {
 	})
 }
 
-// TestHanging: a request that nobody answers has failed after a minute, and another
-// one is made.
+// TestHanging: a request without an answer fails after a minute, and another one is made.
 func TestHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -343,7 +342,7 @@ func TestElsewhere(t *testing.T) {
 	})
 }
 
-// TestCancelled: a caller that gives up is no failure of the service.
+// TestCancelled: that a caller gives up is not a failure of the service.
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
@@ -380,8 +379,8 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// TestAfterOutage: once the service answers again one block is fed, and the next
-// one an interval later, however long none came.
+// TestAfterOutage: when the service answers again, one block is fed, and the next one an
+// interval later. The blocks that were missed are not fetched.
 func TestAfterOutage(t *testing.T) {
 	for _, length := range []time.Duration{5 * time.Second, 50 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -444,8 +443,8 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// TestOnceAgain: what Once does after it failed: it cuts short no wait that the
-// service or the token calls for, and it never waits for hours.
+// TestOnceAgain: a second Once after a failure does not skip a wait that the service or the
+// token asks for, and never waits for hours.
 func TestOnceAgain(t *testing.T) {
 	for _, c := range []struct {
 		class            error

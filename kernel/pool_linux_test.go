@@ -139,7 +139,7 @@ func TestFeed(t *testing.T) {
 	}
 }
 
-// logged is a log, of which each line is followed by a call.
+// logged is a log that calls a function after each line.
 type logged struct {
 	bytes.Buffer
 	then func()
@@ -150,7 +150,7 @@ func (l *logged) Write(p []byte) (int, error) {
 	return l.Buffer.Write(p)
 }
 
-// TestOtherDevices: nothing but the kernel's device is taken for it.
+// TestOtherDevices: any other file than the kernel's device is refused.
 func TestOtherDevices(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "random")
 	if err := os.WriteFile(file, nil, 0o666); err != nil {

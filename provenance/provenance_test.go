@@ -182,7 +182,7 @@ func TestEntropy(t *testing.T) {
 	}
 }
 
-// TestClosed: bytes of a closed Source are crypto/rand's alone, and no block's.
+// TestClosed: bytes of a closed Source come from crypto/rand alone, and no block counts.
 func TestClosed(t *testing.T) {
 	bubble(t, &fakeBlocks{}, qrand.Augment, func(t *testing.T, src *qrand.Source) {
 		rec := provenance.NewRecorder(src)
@@ -215,7 +215,7 @@ func TestNothingRead(t *testing.T) {
 	})
 }
 
-// TestParse: what is no Record, or contradicts itself, is refused with a reason.
+// TestParse: a file that is not a Record, or contradicts itself, is refused with a reason.
 func TestParse(t *testing.T) {
 	var good string
 	bubble(t, &fakeBlocks{}, qrand.Augment, func(t *testing.T, src *qrand.Source) {
@@ -273,7 +273,7 @@ func TestParse(t *testing.T) {
 
 // TestDigest: it is the SHA-256 that other tools print of a DER file.
 func TestDigest(t *testing.T) {
-	// FIPS 180-4's example of one block: "abc".
+	// The example of FIPS 180-4 with one block: "abc".
 	if got := provenance.Digest([]byte("abc")); got != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" {
 		t.Error(got)
 	}

@@ -18,7 +18,7 @@ func Example() {
 	}
 	server.Script(faults...)
 
-	// In place of these lines stands the client under test.
+	// A test has its client here, in place of these lines.
 	for range 2 {
 		req, _ := http.NewRequest("GET", server.URL+"/api/v1/quantum-entropy?size=2", nil)
 		req.Header.Set("Authorization", "Bearer "+server.Token())

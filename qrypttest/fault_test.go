@@ -18,7 +18,7 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// lists returns the lists of blocks an answer has, as text, and its size.
+// lists returns the lists of blocks of an answer, as text, and its size.
 func lists(t *testing.T, r reply) (blocks []string, size int) {
 	t.Helper()
 	var answer struct {

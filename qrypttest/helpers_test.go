@@ -132,7 +132,7 @@ func get(t testing.TB, c *http.Client, base, token string, n int) reply {
 	return do(t, c, request(t, "GET", fmt.Sprintf("%s%s?size=%d", base, quantum, n), token, ""))
 }
 
-// post asks for n blocks in the Open API's.
+// post asks for n blocks in the call of the Open API.
 func post(t testing.TB, c *http.Client, base, token string, size, n int) reply {
 	t.Helper()
 	body := fmt.Sprintf(`{"block_size":%d,"block_count":%d}`, size, n)

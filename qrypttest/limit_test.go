@@ -91,8 +91,8 @@ func TestRateCounting(t *testing.T) {
 	}
 }
 
-// Retry-After of a request that is one too many is the limit's or, if it is not
-// wanted, missing; a fault with its own status has its own.
+// The Retry-After of a 429 is that of the limit, or is missing with NoRetryAfter. A fault
+// with the status 429 has its own.
 func TestRateRetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		without bool
@@ -130,8 +130,8 @@ type arrival struct {
 	letIn bool
 }
 
-// admits is the rate limit as Config words it, slow and obvious: it looks at all
-// requests there were before.
+// admits is the rate limit as Config describes it, slow and obvious: it looks at all earlier
+// requests.
 func admits(cfg qrypttest.Config, before []arrival, now time.Time) bool {
 	n := 0
 	for _, a := range before {
@@ -146,8 +146,8 @@ func admits(cfg qrypttest.Config, before []arrival, now time.Time) bool {
 	return n < cfg.Rate
 }
 
-// TestRateModel holds random requests against admits, and Retry-After against
-// the first whole second at which admits lets a request in.
+// TestRateModel compares random requests with admits, and Retry-After with the first whole
+// second at which admits admits a request.
 func TestRateModel(t *testing.T) {
 	for _, cfg := range []qrypttest.Config{
 		{},
@@ -221,7 +221,8 @@ func TestRateDefault(t *testing.T) {
 	})
 }
 
-// Each token has a window of its own, over all regions; so has who has none.
+// Each token has a window of its own, over all regions. Requests without a token have one
+// together.
 func TestRateAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := qrypttest.New(qrypttest.Config{Rate: 1, Tokens: []string{"one", "two"}, Regions: []string{"a", "b"}})
@@ -248,7 +249,7 @@ func TestRateAccounts(t *testing.T) {
 	})
 }
 
-// A request that meets a fault was made all the same.
+// A request that meets a fault counts, too.
 func TestRateCountsFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := qrypttest.New(qrypttest.Config{Rate: 2})

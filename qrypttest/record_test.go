@@ -10,8 +10,8 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// TestRecordIsBounded: the record keeps the last requests, with their numbers;
-// what counts them counts them all.
+// TestRecordIsBounded: the record keeps the last requests, with their numbers. The counters
+// count all of them.
 func TestRecordIsBounded(t *testing.T) {
 	const kept, all = 10, 35
 	e := qrypttest.New(qrypttest.Config{Record: kept, Rate: -1})

@@ -80,7 +80,7 @@ func TestParseScriptErrors(t *testing.T) {
 	}
 }
 
-// Whatever can be scripted is its own text's parse.
+// A fault is the same after its text was parsed.
 func checkRoundTrip(t *testing.T, f qrypttest.Fault) {
 	t.Helper()
 	got, err := qrypttest.ParseScript(f.String())

@@ -31,8 +31,8 @@ func (r noReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestRandReaderReplaced: what a program under test puts in rand.Reader feeds
-// neither the blocks that seed it nor the TLS that they come by.
+// TestRandReaderReplaced: a rand.Reader that a program under test has set is used neither
+// for blocks nor for TLS.
 func TestRandReaderReplaced(t *testing.T) {
 	defer func(was io.Reader) { rand.Reader = was }(rand.Reader)
 	s := newServer(t, qrypttest.Config{Tokens: []string{"token"}})
@@ -97,8 +97,7 @@ func TestExpiredCertificate(t *testing.T) {
 	}
 }
 
-// A live connection is no way around an expired certificate, nor is a session
-// to resume.
+// Neither a kept connection nor a session to resume avoids an expired certificate.
 func TestExpiredCertificateKeepAlive(t *testing.T) {
 	s := newServer(t, qrypttest.Config{})
 	c := s.Client()
@@ -118,7 +117,7 @@ func TestExpiredCertificateKeepAlive(t *testing.T) {
 	}
 }
 
-// Elsewhere than on a Server there is no handshake to spoil.
+// Without a Server there is no handshake to spoil.
 func TestExpiredCertificateHandler(t *testing.T) {
 	e := qrypttest.New(qrypttest.Config{})
 	s := httptest.NewTLSServer(e.Handler("api-eus"))
@@ -179,7 +178,8 @@ func TestStopStart(t *testing.T) {
 	}
 }
 
-// A request that was not read to its end gives no sign when its client goes.
+// While a request has not been read to its end, the server does not see that its client is
+// gone.
 func TestStopWithUnreadBody(t *testing.T) {
 	s := newServer(t, qrypttest.Config{})
 	hanging := make(chan struct{})
@@ -226,8 +226,8 @@ func TestStopWaits(t *testing.T) {
 	waiting.Wait()
 }
 
-// What net/http would answer by itself: OPTIONS * gets the label too, and an
-// endless header gets no memory.
+// What net/http would answer by itself: OPTIONS * gets the label too, and an endless header
+// does not fill the memory.
 func TestRawRequests(t *testing.T) {
 	s := newServer(t, qrypttest.Config{})
 	roots := x509.NewCertPool()
@@ -301,8 +301,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// goroutines returns those of the emulator and its HTTP server that do not
-// end. The last instructions of one that does may still be under way.
+// goroutines returns those of the emulator and its HTTP server that do not end. It waits a
+// little for those that are about to end.
 func goroutines() string {
 	var left []string
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
@@ -351,7 +351,7 @@ func TestListen(t *testing.T) {
 	get(t, everywhere.Client(), everywhere.URL, everywhere.Token(), 1).blocks(t, 1024, 1)
 }
 
-// The emulator makes no more of an answer than its client takes.
+// The emulator makes no more of an answer than its client reads.
 func TestOversizeStops(t *testing.T) {
 	s := newServer(t, qrypttest.Config{})
 	s.Script(mustScript(t, "oversize")...)

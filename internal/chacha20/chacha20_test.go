@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestBlocks: for every number of blocks the keystream is the cipher's, from
-// any block on, whatever dst held, and key is left alone.
+// TestBlocks: for every number of blocks, and from any block on, the keystream is that of
+// the cipher. What dst held before does not matter, and key does not change.
 func TestBlocks(t *testing.T) {
 	key := [KeySize]byte{1, 2, 3}
 	for blocks := range 80 {
@@ -35,7 +35,7 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// TestPanics: what only a mistake can ask for is refused before a byte is written.
+// TestPanics: a mistake of the caller panics before a byte is written.
 func TestPanics(t *testing.T) {
 	for _, tc := range []struct {
 		what    string

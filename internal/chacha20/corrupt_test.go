@@ -23,7 +23,7 @@ type target struct {
 	want string // of the self-test's error
 }
 
-// xcryptoLoop is that of x/crypto's generic code.
+// xcryptoLoop is the loop of the generic code of x/crypto.
 var xcryptoLoop = target{"xorKeyStreamBlocksGeneric", (*chacha20.Cipher).XORKeyStream, "x/crypto's block is not that of RFC 8439"}
 
 // checkCorrupted: with one rotation of a function changed, the first in its code

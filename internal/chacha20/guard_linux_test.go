@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestGuardPages: no kernel reads or writes a byte outside of what it was given,
-// or this test dies: each argument ends where a page does that must not be
-// touched, and then begins where one ends.
+// TestGuardPages: no kernel reads or writes a byte outside its arguments. Otherwise this test
+// crashes: each argument ends where a page begins that cannot be touched, and then begins
+// where one ends.
 func TestGuardPages(t *testing.T) {
 	const most = 70
 	area, keys, nonces := guarded(t, most*BlockSize), guarded(t, 32), guarded(t, 12)

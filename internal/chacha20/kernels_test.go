@@ -73,7 +73,7 @@ func newCase(r *mathrand.ChaCha8) (key [32]byte, nonce [12]byte, counter uint32)
 // lastFrom is the counter from which the last blocks are so many.
 func lastFrom(blocks int) uint32 { return uint32(1<<32 - uint64(max(blocks, 1))) }
 
-// TestBlockVectors: the block function is RFC 8439's, section 2.3.2 and appendix
+// TestBlockVectors: the block function is that of RFC 8439 section 2.3.2 and appendix
 // A.1, whether the block is the first of a pass or, as far as its counter allows,
 // a later one.
 func TestBlockVectors(t *testing.T) {
@@ -119,7 +119,7 @@ func TestBlockVectors(t *testing.T) {
 	eachKernel(t, check)
 }
 
-// TestEncryptionVector: XOR over a text is RFC 8439's encryption, section 2.4.2.
+// TestEncryptionVector: XOR over a text is the encryption of RFC 8439 section 2.4.2.
 // The text is not whole blocks, so what follows it is the stream XOR zeros.
 // (`openssl enc -chacha20` gives the same ciphertext.)
 func TestEncryptionVector(t *testing.T) {
@@ -186,8 +186,8 @@ func TestEveryLength(t *testing.T) {
 	})
 }
 
-// TestLastBlocks: the counter goes up to 2^32-1 in each kernel, wherever in a pass
-// that comes. TestPanics shows that no caller gets beyond it.
+// TestLastBlocks: the counter goes up to 2^32-1 in each kernel, at any block of a
+// pass. TestPanics shows that no caller gets beyond it.
 func TestLastBlocks(t *testing.T) {
 	key, nonce, _ := newCase(cases(2))
 	eachKernel(t, func(t *testing.T, stream streamFunc) {
@@ -235,7 +235,7 @@ func TestAccumulated(t *testing.T) {
 	})
 }
 
-// FuzzKernels: each kernel is x/crypto and the model, whatever it is given.
+// FuzzKernels: each kernel does the same as x/crypto and the model.
 func FuzzKernels(f *testing.F) {
 	f.Add([]byte("key"), []byte("nonce"), uint32(0), byte(17), []byte("what was there"), true)
 	f.Add([]byte{0xff}, []byte{}, uint32(1<<32-3), byte(255), []byte{1}, false)

@@ -117,7 +117,7 @@ func TestGoodAndBad(t *testing.T) {
 	}
 }
 
-// TestMemory: the last 4096 blocks are known again, the one before is not.
+// TestMemory: the last 4096 blocks are recognized, and the one before them is not.
 func TestMemory(t *testing.T) {
 	const remembered = 4096 // as SECURITY.md says
 	m := NewMemory([]byte{1}, Remembered)
@@ -161,7 +161,7 @@ func TestFingerprintsAreKeyed(t *testing.T) {
 	}
 }
 
-// TestPrintedMemory: no verb prints the key, also of what holds a Memory.
+// TestPrintedMemory: no verb prints the key, also not of a value that holds a Memory.
 func TestPrintedMemory(t *testing.T) {
 	const key = "fingerprints-have-this-MAC-key.."
 	m := NewMemory([]byte(key), 2)

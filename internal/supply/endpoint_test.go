@@ -16,7 +16,7 @@ import (
 // A span is when an endpoint may be asked again after a failure: from and to.
 type span [2]time.Duration
 
-// schedules are what is promised of each kind of failure.
+// schedules says when an endpoint is asked again after each kind of failure.
 var schedules = []struct {
 	classes         []error
 	first, later    span // after the first failure, and after many
@@ -63,9 +63,8 @@ var schedules = []struct {
 	},
 }
 
-// TestSchedules holds each kind of failure to what is promised of it, with the least
-// and the most that may be drawn. Between the two there must be something: no two
-// processes wait for the same instant.
+// TestSchedules: after each kind of failure the wait is as promised, with the least and the
+// greatest random part. The two differ, so that no two processes wait for the same instant.
 func TestSchedules(t *testing.T) {
 	tried := map[string]bool{rowOf(ErrHangs).Reason: true} // in TestHang
 	for _, row := range schedules {
@@ -109,8 +108,8 @@ func TestSchedules(t *testing.T) {
 			if e.tokenAt.IsZero() == row.token {
 				t.Errorf("%v: another token is looked for: %v, want %v", class, !e.tokenAt.IsZero(), row.token)
 			}
-			// Whatever came before, an answer forgets it; but fewer blocks do not
-			// become all of them at once.
+			// An answer ends all that the failure brought; but the number of blocks grows
+			// step by step.
 			d.fakes[0].err = nil
 			d.next()
 			if e.failing() || e.err != nil || len(e.fails) > 0 || !e.tokenAt.IsZero() || e.notBefore.After(d.now) || e.batch != min(8, 2*row.batch) || d.Failing() || d.Err() != nil {
@@ -140,7 +139,7 @@ func TestFailuresGrow(t *testing.T) {
 	}
 }
 
-// A plan is all that decides when an endpoint is asked.
+// A plan has all fields that decide when an endpoint is asked.
 type plan struct {
 	notBefore, heldUntil, returnAt, tokenAt time.Time
 	batch                                   int
@@ -152,9 +151,8 @@ func planOf(e *endpoint) plan {
 	return plan{e.notBefore, e.heldUntil, e.returnAt, e.tokenAt, e.batch, e.retry, maps.Clone(e.fails)}
 }
 
-// TestNoOthersSchedule: what one endpoint says changes nothing of another's schedule,
-// whatever the other said before; but two that refuse us for asking too often may
-// have one limit.
+// TestNoOthersSchedule: an answer of one endpoint does not change the schedule of another,
+// after any kind of failure. The exception are two 429: the endpoints may have one limit.
 func TestNoOthersSchedule(t *testing.T) {
 	for _, before := range append(schedules, schedules[0]) {
 		for _, row := range schedules {
@@ -185,7 +183,7 @@ func TestNoOthersSchedule(t *testing.T) {
 
 // TestToken: a refused token is compared with the current one every 15 to 45 s, and
 // at once for somebody who waits. The same one changes nothing, another one is tried
-// at once; and once a failure has another cause, no token is waited for.
+// at once. After a failure of another kind, nothing waits for a token.
 func TestToken(t *testing.T) {
 	for _, random := range []func(time.Duration) time.Duration{least, most} {
 		d := newDriver(t, 1, random)
@@ -236,9 +234,9 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestPreference: the first endpoint is asked while it answers. When it fails, the
-// next one is, at our own pace; and it is tried again 2 to 4 min after its failure,
-// if it may be asked by then, but not for somebody who waits.
+// TestPreference: the first endpoint is asked while it answers. When it fails, the next one
+// is asked, at our own pace. The first is tried again 2 to 4 min after its failure, if its
+// schedule allows that and nobody waits for a block.
 func TestPreference(t *testing.T) {
 	for _, random := range []func(time.Duration) time.Duration{least, most} {
 		d := newDriver(t, 3, random)
@@ -302,8 +300,8 @@ func TestPreference(t *testing.T) {
 	}
 }
 
-// TestSkipWaits: one endpoint whose wait may be cut short is enough, wherever it is; and
-// where nothing failed, or a request is under way, nothing need be.
+// TestSkipWaits: it is enough that the wait of one endpoint may be skipped. Where nothing
+// failed, or a request is under way, something is tried anyway.
 func TestSkipWaits(t *testing.T) {
 	ours, theirs := failure(qrypt.ErrServer, 0), failure(qrypt.ErrBadRequest, 0)
 	for _, test := range []struct {

@@ -9,7 +9,7 @@ import (
 )
 
 // TestEveryFailureIsExplained: each kind of failure has a text and advice, which
-// sends nobody to Qrypt about another's endpoint.
+// does not mention Qrypt for an endpoint of others.
 func TestEveryFailureIsExplained(t *testing.T) {
 	rows := append([]Row{unknown}, Table...)
 	for _, row := range rows {

@@ -14,7 +14,7 @@ import (
 // noise is what blocks are made of.
 var noise = mathrand.NewChaCha8([32]byte{'s', 'u', 'p', 'p', 'l', 'y'})
 
-// newBlock is a good one, unless it is spoiled.
+// newBlock returns a good block, in which spoil overwrites some bytes.
 func newBlock(t *testing.T, origin qrypt.Origin, spoil ...byte) qrypt.Block {
 	t.Helper()
 	p := make([]byte, qrypt.BlockSize)
@@ -31,7 +31,7 @@ func wiped(b qrypt.Block) bool {
 	return !slices.ContainsFunc(b.Bytes(), func(c byte) bool { return c != 0 })
 }
 
-// A fake is a BlockSource that does what its test says.
+// A fake is a BlockSource that does what its fields say.
 type fake struct {
 	t      *testing.T
 	err    error // of each request; nil: it gives blocks
@@ -71,7 +71,7 @@ func (f *fake) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err err
 
 func (f *fake) TokenChanged(context.Context) bool { return f.fresh }
 
-// A driver drives a Supply by hand, at times of its own.
+// A driver calls the methods of a Supply, at times that the test sets.
 type driver struct {
 	*Supply
 	t     *testing.T
@@ -97,8 +97,8 @@ func newDriver(t *testing.T, endpoints int, random func(time.Duration) time.Dura
 	return d
 }
 
-// act does what is due now for somebody who wants n blocks, and takes in what comes
-// of it. It returns which endpoint was asked; -1: none.
+// act does what is due now for a user who wants n blocks, and handles the answers. It
+// returns which endpoint was asked; -1: none.
 func (d *driver) act(n int) (endpoint int, o Outcome) {
 	d.t.Helper()
 	if o := d.Act(d.t.Context(), n, d.now); o.Err != nil || o.Recovered {
@@ -120,7 +120,7 @@ func (d *driver) act(n int) (endpoint int, o Outcome) {
 	return endpoint, o
 }
 
-// next goes to when the next request is due, and makes it.
+// next waits until the next request is due, and makes it.
 func (d *driver) next() (endpoint int, o Outcome) {
 	d.t.Helper()
 	_, request := d.Next(8, d.now)

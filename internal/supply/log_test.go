@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// TestLog: what is worth a line, of what goes on minute by minute. A letter is a
-// failure for that reason, + is an answer, > is one from another endpoint, and . is
-// nothing. In the lines a letter is a warning, + a recovery, ! one after a flapping
-// that has ended, > that blocks come from another endpoint; a warning that says that
-// lines are held back is a capital.
+// TestLog: which events are worth a line, minute by minute. Among the events, a letter is a
+// failure for that reason, + an answer, 1 or 2 an answer of that endpoint, and . nothing.
+// Among the lines, a letter is a warning, and a capital one that says that lines are held
+// back; + is a recovery, and ! one after the service has stopped to flap; > says that
+// blocks come from another endpoint; . is no line.
 func TestLog(t *testing.T) {
 	for _, test := range []struct{ name, events, want string }{
 		{"all is well", "+++++", "....."},

@@ -34,7 +34,7 @@ func TestPace(t *testing.T) {
 	}
 	want(30)
 
-	// It is kept: an endpoint's 429 and its answers count, and no window has more requests than are allowed.
+	// A Supply keeps the pace: 429s and answers change it, and no window has more requests than are allowed.
 	d := newDriver(t, 1, least)
 	d.fakes[0].err = failure(qrypt.ErrRateLimited, 0)
 	if d.next(); d.pace.rate != RateLimit/2 || d.endpoints[0].limit.began != d.now {
@@ -59,8 +59,8 @@ func TestPace(t *testing.T) {
 }
 
 // frames are what the comment on sharedLimit promises, in seconds: short ones first, then
-// longer and longer ones, each with two behind it that are a quarter and a sixteenth,
-// but none below the short ones.
+// longer and longer ones. Each is followed by two of a quarter and a sixteenth of it, but
+// none is shorter than the short ones.
 var frames = []int{20, 20, 20, 20, 20, 20, 40, 160, 40, 20, 320, 80, 20, 640, 160, 40, 1280, 320, 80, 1280, 320, 80, 1280, 320, 80}
 
 // TestFrames: the frames follow each other without a gap, and a process that is refused in
@@ -79,9 +79,9 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// TestTurns: a process that is refused again and again asks once in each frame, at a
-// time that may be any of it, never in the window in which it was refused, and not
-// once for each of its endpoints: those take turns.
+// TestTurns: a process that is refused again and again asks once in each frame, at any time
+// of that, but never in the window in which it was refused. It does not ask once for each
+// of its endpoints: those take turns.
 func TestTurns(t *testing.T) {
 	for _, endpoints := range []int{1, 3} {
 		random := mathrand.New(mathrand.NewPCG(1, uint64(endpoints)))
@@ -168,8 +168,8 @@ func TestStreakIsRemembered(t *testing.T) {
 	}
 }
 
-// TestWindowLeft: a 429 that says nothing is waited for until the oldest of our
-// requests that still count is 10 s old.
+// TestWindowLeft: after a 429 without Retry-After, the next request waits until the oldest
+// one that still counts is 10 s old.
 func TestWindowLeft(t *testing.T) {
 	d := newDriver(t, 1, least)
 	for range 3 {

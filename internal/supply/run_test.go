@@ -15,9 +15,9 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// TestHang: a call that takes a minute is cancelled and told of, once; the others are
-// asked meanwhile, and this one is not. What it brings in the end is taken, if it is
-// good, and its failure is not told again.
+// TestHang: a call that takes a minute is cancelled, and reported once. Meanwhile the other
+// endpoints are asked, and this one is not. Good blocks that it returns in the end are
+// used; another failure of it is not reported.
 func TestHang(t *testing.T) {
 	stuck := make([]byte, 6)
 	for _, test := range []struct {
@@ -121,7 +121,7 @@ func TestQueueIsNoHang(t *testing.T) {
 	s.Handle(<-s.Answers(), minute(13))
 }
 
-// A user is one that wants as many blocks as it says.
+// A user wants the number of blocks that its field says.
 type user struct {
 	mu sync.Mutex
 	seen
@@ -133,7 +133,7 @@ type user struct {
 type seen struct {
 	want  int // blocks
 	looks int
-	took  []Outcome
+	got   []Outcome
 	due   time.Time // the next request
 }
 
@@ -153,7 +153,7 @@ func (u *user) Want(now time.Time) (n int, again time.Time) {
 func (u *user) Handle(o Outcome, _ time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.took = append(u.took, o)
+	u.got = append(u.got, o)
 	u.want -= len(o.Blocks)
 }
 
@@ -163,7 +163,7 @@ func (u *user) Waiting(due time.Time) {
 	u.due = due
 }
 
-// saw is what it has seen once all that happens now has happened.
+// saw waits until nothing happens any more, and returns what the user has seen.
 func (u *user) saw() seen {
 	synctest.Wait()
 	u.mu.Lock()
@@ -171,7 +171,7 @@ func (u *user) saw() seen {
 	return u.seen
 }
 
-// run runs until the test ends it, which returns when Run has returned.
+// run starts Run, and returns a function that ends it and waits for it.
 func run(t *testing.T, s *Supply, u *user) (wake chan struct{}, end func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	wake, done := make(chan struct{}), make(chan bool)
@@ -186,7 +186,7 @@ func run(t *testing.T, s *Supply, u *user) (wake chan struct{}, end func()) {
 	}
 }
 
-// TestRun: the loop looks when it is woken, when the user said, and when the Supply
+// TestRun: the loop asks the user when it is woken, when the user said, and when the Supply
 // has something to do, and at no other time.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -204,15 +204,15 @@ func TestRun(t *testing.T) {
 		s := New(Config{Source: source, MaxBlocks: 2, Memory: health.NewMemory(make([]byte, 32), health.Remembered), Random: least})
 		wake, end := run(t, s, u)
 		saw := u.saw()
-		if len(saw.took) != 1 || saw.took[0].Err == nil || saw.looks != 2 || !saw.due.Equal(begin.Add(37*time.Second)) {
+		if len(saw.got) != 1 || saw.got[0].Err == nil || saw.looks != 2 || !saw.due.Equal(begin.Add(37*time.Second)) {
 			t.Errorf("after a failure that asks for 37 s it has seen %+v", saw)
 		}
 		wake <- struct{}{}
-		if saw = u.saw(); saw.looks != 3 || len(saw.took) != 1 {
+		if saw = u.saw(); saw.looks != 3 || len(saw.got) != 1 {
 			t.Errorf("when it is woken it has seen %+v", saw)
 		}
 		time.Sleep(38 * time.Second)
-		if saw = u.saw(); saw.want != 0 || !slices.Equal(source.asked, []int{2, 2, 1}) || !saw.took[1].Recovered || !saw.due.IsZero() {
+		if saw = u.saw(); saw.want != 0 || !slices.Equal(source.asked, []int{2, 2, 1}) || !saw.got[1].Recovered || !saw.due.IsZero() {
 			t.Errorf("asked for %d, it has seen %+v", source.asked, saw)
 		}
 		looks := saw.looks
@@ -230,8 +230,8 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// TestCalm: the user is told that an outage with flaps is over, though no block comes
-// and none is wanted.
+// TestCalm: the user hears that the outage of a service that flaps is over, though no block
+// comes and none is wanted.
 func TestCalm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -244,19 +244,19 @@ func TestCalm(t *testing.T) {
 		u := &user{seen: seen{want: 2}}
 		_, end := run(t, New(Config{Source: source, MaxBlocks: 1, Memory: health.NewMemory(make([]byte, 32), health.Remembered)}), u)
 		time.Sleep(quietTime)
-		if saw := u.saw(); len(saw.took) != 4 || !saw.took[1].Recovered || !saw.took[2].Again || saw.took[3].Recovered {
-			t.Errorf("of a service that flaps the user is told %+v", saw.took)
+		if saw := u.saw(); len(saw.got) != 4 || !saw.got[1].Recovered || !saw.got[2].Again || saw.got[3].Recovered {
+			t.Errorf("of a service that flaps the user is told %+v", saw.got)
 		}
 		time.Sleep(time.Hour)
-		if saw := u.saw(); len(saw.took) != 5 || !saw.took[4].Recovered || saw.took[4].Blocks != nil {
-			t.Errorf("when it is calm again the user is told %+v", saw.took)
+		if saw := u.saw(); len(saw.got) != 5 || !saw.got[4].Recovered || saw.got[4].Blocks != nil {
+			t.Errorf("when it is calm again the user is told %+v", saw.got)
 		}
 		end()
 	})
 }
 
-// TestSlowUser: an answer that came while the user took its time did not hang; and one
-// that came with the end is wiped, and the user does not hear of it.
+// TestSlowUser: an answer that came while the user was busy did not hang. One that came when
+// ctx ended is wiped, and the user does not get it.
 func TestSlowUser(t *testing.T) {
 	for range 20 { // which of two things that are so is seen first is chance
 		synctest.Test(t, func(t *testing.T) {
@@ -273,8 +273,8 @@ func TestSlowUser(t *testing.T) {
 			}
 			_, end := run(t, New(Config{Source: source, MaxBlocks: 1, Memory: health.NewMemory(make([]byte, 32), health.Remembered)}), u)
 			time.Sleep(3 * HangLimit)
-			if saw := u.saw(); len(saw.took) != 1 || saw.took[0].Err != nil || saw.want != 0 {
-				t.Errorf("the user took its time, and is told %+v", saw.took)
+			if saw := u.saw(); len(saw.got) != 1 || saw.got[0].Err != nil || saw.want != 0 {
+				t.Errorf("the user took its time, and is told %+v", saw.got)
 			}
 			u.mu.Lock()
 			u.want = 1
@@ -283,15 +283,15 @@ func TestSlowUser(t *testing.T) {
 			u.mu.Unlock()
 			time.Sleep(3750 * time.Millisecond) // in the look after the request, when its answer has come
 			end()
-			if saw := u.saw(); len(saw.took) != 1 || !wiped(came) {
-				t.Errorf("after the end the user is told %+v; what came is wiped: %v", saw.took[1:], wiped(came))
+			if saw := u.saw(); len(saw.got) != 1 || !wiped(came) {
+				t.Errorf("after the end the user is told %+v; what came is wiped: %v", saw.got[1:], wiped(came))
 			}
 		})
 	}
 }
 
-// TestClose: Run returns when no call is under way any more, what they still bring is
-// wiped, and the user hears nothing of them.
+// TestClose: Close waits until no call is under way any more. What they return is wiped, and
+// the user does not get it.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := &fake{calls: make(chan call, 1)}, &fake{calls: make(chan call, 1)}
@@ -300,9 +300,9 @@ func TestClose(t *testing.T) {
 		_, end := run(t, s, u)
 		time.Sleep(HangLimit + time.Second)
 		hanging, asking := <-first.calls, <-second.calls // one is given up, one under way
-		took := len(u.saw().took)
-		if took != 1 || u.saw().took[0].Err != ErrHangs {
-			t.Errorf("a call hangs, and the user was told %+v", u.saw().took)
+		before := len(u.saw().got)
+		if before != 1 || u.saw().got[0].Err != ErrHangs {
+			t.Errorf("a call hangs, and the user was told %+v", u.saw().got)
 		}
 		var ended atomic.Bool
 		go func() {
@@ -318,8 +318,8 @@ func TestClose(t *testing.T) {
 			c.end <- blocks[i : i+1]
 			synctest.Wait()
 		}
-		if !ended.Load() || !wiped(blocks[0]) || !wiped(blocks[1]) || len(u.saw().took) != took {
-			t.Errorf("Run has returned: %v; wiped: %v, %v; the user was told of %d", ended.Load(), wiped(blocks[0]), wiped(blocks[1]), len(u.saw().took)-took)
+		if !ended.Load() || !wiped(blocks[0]) || !wiped(blocks[1]) || len(u.saw().got) != before {
+			t.Errorf("Run has returned: %v; wiped: %v, %v; the user was told of %d", ended.Load(), wiped(blocks[0]), wiped(blocks[1]), len(u.saw().got)-before)
 		}
 	})
 }

@@ -13,8 +13,8 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// TestInspect: one bad block refuses the answer: all of it is wiped, and none of its
-// blocks is taken if it comes again.
+// TestInspect: an answer with one bad block is refused and wiped as a whole, and none of its
+// blocks is accepted if it comes again.
 func TestInspect(t *testing.T) {
 	block := func(spoil ...byte) qrypt.Block { return newBlock(t, qrypt.Origin{Received: start}, spoil...) }
 	stuck := make([]byte, 6)
@@ -78,7 +78,7 @@ func TestInspect(t *testing.T) {
 			}
 		}
 	}
-	// What is nobody's rule is refused by nobody.
+	// Without MaxAge and RefuseEmulated, such blocks are accepted.
 	s := New(Config{Source: &fake{}, Memory: health.NewMemory(make([]byte, 32), health.Remembered), MaxBlocks: 2})
 	ancient := newBlock(t, qrypt.Origin{Received: start.Add(-1000 * time.Hour), Emulated: true})
 	if err := s.inspect([]qrypt.Block{ancient}, 2, start); err != nil {
@@ -86,7 +86,7 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// TestCheck: a nil is found wherever it is, and nothing else is.
+// TestCheck: a nil is found at any place, and nothing else is refused.
 func TestCheck(t *testing.T) {
 	good := &fake{}
 	for _, test := range []struct {
@@ -113,8 +113,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestEndpoints: each endpoint of a Client has a schedule, and so has each source
-// that is none of ours, which need not have a name or a token.
+// TestEndpoints: each endpoint of a Client has a schedule, and so has each other source,
+// which need not have a name or a token.
 func TestEndpoints(t *testing.T) {
 	client := func(endpoints ...string) *qrypt.Client {
 		c, err := qrypt.New(qrypt.Config{Endpoints: endpoints, Token: qrypt.StaticToken("a token")})
@@ -162,8 +162,8 @@ func TestNilError(t *testing.T) {
 	}
 }
 
-// TestJitter: a draw is from all of [0, d), or of [d/2, 3d/2), and none where there is
-// nothing to draw from.
+// TestJitter: the random parts come from all of [0, d) or of [d/2, 3d/2), and are zero if d
+// is not positive.
 func TestJitter(t *testing.T) {
 	var d jitter
 	for _, none := range []time.Duration{0, -1, -time.Hour} {
@@ -186,8 +186,8 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-// TestTold is an outage of two endpoints, and what is told of each request in it.
-func TestTold(t *testing.T) {
+// TestOutcomes: what the user hears of each request in an outage of two endpoints.
+func TestOutcomes(t *testing.T) {
 	d := newDriver(t, 2, most)
 	first, second, third := failure(qrypt.ErrServer, 0), failure(qrypt.ErrUnauthorized, 0), failure(qrypt.ErrUnauthorized, 0)
 	tell := func(what string, endpoint int, want Outcome) {
@@ -227,7 +227,7 @@ func TestTold(t *testing.T) {
 	d.fakes[1].err = failure(qrypt.ErrNoToken, 0)
 	tell("no request", 1, Outcome{Reason: NoToken, Held: true, Degraded: true, NoToken: true, Hopeless: true, Warn: true})
 
-	// The end of an outage is looked for though nobody wants a block; with one block.
+	// One block is asked for to see the end of an outage, though nobody wants it.
 	_, d.now = d.Next(0, d.now)
 	d.fakes[0].err = nil
 	_, o := d.act(0)
@@ -242,7 +242,7 @@ func TestTold(t *testing.T) {
 		t.Error("a request that nobody wants")
 	}
 
-	// Another one so soon after it: the end is told when it has been quiet for a while.
+	// Another outage soon after: its end is reported when the service has answered for a while.
 	d.fakes[0].err = first
 	tell("so soon after", 0, Outcome{Reason: "server_error", Sent: true, Held: true, Degraded: true, Warn: true, Again: true})
 	d.fakes[0].err = nil
@@ -259,8 +259,8 @@ func TestTold(t *testing.T) {
 	}
 }
 
-// TestMoved: where blocks come from is told at most every ten minutes; but what was
-// told last becomes true again, or something else is told.
+// TestMoved: the log says at most every ten minutes where blocks come from. In the end, what
+// it said last is true.
 func TestMoved(t *testing.T) {
 	d := newDriver(t, 2, least)
 	told, lines, last := -1, 0, 0
