@@ -102,7 +102,7 @@ type endpoint struct {
 	waits  atomic.Bool        // that request waits in this process's own queue
 	waited atomic.Bool        // it has waited there since hangs looked last
 
-	most, batch int            // blocks: fewer while there is little supply
+	most, batch int            // blocks in a request: batch is less than most while it has few
 	retry       *retry         // how it failed last; nil: it answered, or was never asked
 	fails       map[*retry]int // since its last answer
 	err         error          // the last failure

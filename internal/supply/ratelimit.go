@@ -35,8 +35,9 @@ func (p *pace) spacing() time.Duration { return time.Duration(1.01 * float64(Rat
 // "Adversarial contention resolution for simple channels", 2005). Time is cut into
 // frames, and a process asks once in each frame, at a random time. Short frames come
 // first, and serve a few processes. Then come the teeth: a long frame, followed by a
-// quarter and a sixteenth of it for the processes that had bad luck. Each tooth is
-// longer than the one before, until one is long enough for all.
+// quarter and a sixteenth of it for the processes that had bad luck. Each tooth is twice
+// as long as the one before, up to longestTooth, so that sooner or later one is long
+// enough for all.
 type sharedLimit struct {
 	began  time.Time     // of this streak of refusals; zero: the last request was answered
 	since  time.Time     // the same, or earlier by what is remembered of the streak before
