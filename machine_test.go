@@ -2,6 +2,7 @@ package qrand
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -99,16 +100,16 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 		cfg.random = func(d time.Duration) time.Duration { return time.Duration(waits.Int64N(int64(d))) }
 	}
 	full := cfg
-	full.ReseedInterval = orDefault(cfg.ReseedInterval, time.Minute)
-	full.ReseedBytes = orDefault(cfg.ReseedBytes, 1<<20)
-	full.BatchBlocks = orDefault(cfg.BatchBlocks, 8)
+	full.ReseedInterval = cmp.Or(cfg.ReseedInterval, time.Minute)
+	full.ReseedBytes = cmp.Or(cfg.ReseedBytes, 1<<20)
+	full.BatchBlocks = cmp.Or(cfg.BatchBlocks, 8)
 	if cfg.Policy == RequireFresh {
 		cfg.MaxAge = rapid.SampledFrom([]time.Duration{0, 1, time.Hour}).Draw(t, "max age")
 		if cfg.MaxAge == 1 || full.ReseedInterval >= 10*time.Minute {
 			cfg.MaxAge += full.ReseedInterval + 1
 		}
 	}
-	full.MaxAge = orDefault(cfg.MaxAge, 10*time.Minute)
+	full.MaxAge = cmp.Or(cfg.MaxAge, 10*time.Minute)
 	shards := rapid.IntRange(1, 4).Draw(t, "shards")
 	w.model = &machine{Config: full, fail: t.Fatalf, os: w.os, shards: make([]modelShard, shards)}
 	w.model.begin, w.model.time = outside.Add(-time.Hour), time.Hour // as 0 stands for never

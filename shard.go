@@ -10,10 +10,6 @@ import (
 // a shard's index must fit the byte that goes into its seed.
 const maxShards = 64
 
-// pieceSize is the most that a Read takes under one lock: a longer one is
-// served as several, so that a reseed reaches its later bytes.
-const pieceSize = 64 << 10
-
 // A shard is a generator with its lock. There are several so that Reads on
 // different processors seldom meet.
 type shard struct {
@@ -61,60 +57,6 @@ func (s *Source) readBuffered(p []byte) bool {
 	sh.bytes += int64(len(p))
 	sh.mu.Unlock()
 	return true
-}
-
-// readPiece fills a piece of whole from one shard, but not if that is closed and
-// the Policy wants more than crypto/rand. It reports whether it woke the
-// reseeder. Where it fails, also where crypto/rand panics, it clears the whole,
-// and leaves the shard as it was.
-func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
-	var sh *shard
-	defer func() {
-		if sh != nil {
-			sh.mu.Unlock()
-		}
-		if !ok {
-			clear(whole)
-		}
-	}()
-	p := whole[at:]
-	p = p[:min(len(p), pieceSize)]
-	if s.cfg.Mix == MixXOR {
-		readOS(p) // before the lock: most of the time of a Read is here
-	}
-	sh = s.lock()
-	g := sh.gen.Load()
-	switch {
-	case sh.closed && s.cfg.Policy != Augment:
-		return false, false
-	case sh.closed:
-		if s.cfg.Mix != MixXOR {
-			readOS(p)
-		}
-	case s.cfg.Mix == MixXOR:
-		g.xor(p)
-	case s.cfg.Mix == MixRekey:
-		g.rekeyFromOS()
-		g.expand(p)
-	default:
-		for rest := p; len(rest) > 0; {
-			if g.empty() {
-				g.rekeyFromOS()
-				g.fill(chunkSize)
-			}
-			rest = rest[g.give(rest):]
-		}
-	}
-	if at == 0 {
-		sh.reads++
-	}
-	sh.bytes += int64(len(p))
-	if sh.bytes >= sh.wakeAt {
-		sh.wakeAt = sh.bytes + s.wakeQuantum()
-		s.signal()
-		return true, true
-	}
-	return true, false
 }
 
 func (s *secrets) rekeyFromOS() {

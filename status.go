@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/qrand/internal/supply"
 )
 
 // A State is what a Source is doing about quantum entropy.
@@ -28,23 +30,36 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText reads what MarshalText writes.
 func (s *State) UnmarshalText(text []byte) error { return parse(s, stateNames[:], text, "state") }
 
-func name(names []string, i int, kind string) string {
-	if i < 0 || i >= len(names) {
-		return fmt.Sprintf("%s(%d)", kind, i)
-	}
-	return names[i]
-}
+// A Reason says why a Source is degraded. Its value is a word for JSON and for
+// metrics, its String one for people.
+type Reason string
 
-// parse sets v to the index of the name in text.
-func parse[T ~int](v *T, names []string, text []byte, kind string) error {
-	for i, known := range names {
-		if string(text) == known {
-			*v = T(i)
-			return nil
-		}
-	}
-	return fmt.Errorf("qrand: unknown %s %q: use one of %s", kind, text, strings.Join(names, ", "))
-}
+// The reasons, one for each row of the table in internal/supply. In every row Reads
+// go on from crypto/rand and the generators, as the Policy allows, and reseeds come
+// due as before with what there is. Where no endpoint gives blocks, the State is
+// Degraded for the last one's Reason.
+const (
+	RateLimited  Reason = "rate_limited"
+	NoSupply     Reason = "no_supply"
+	ServerError  Reason = "server_error"
+	Unreachable  Reason = "unreachable"
+	TLSFailed    Reason = "tls_failed"
+	TimedOut     Reason = "timed_out"
+	QuotaReached Reason = "quota_reached"
+	Unauthorized Reason = "unauthorized"
+	NoToken      Reason = "no_token"
+	BadRequest   Reason = "bad_request"
+	Malformed    Reason = "malformed"
+	Redirected   Reason = "redirected"
+	Unhealthy    Reason = "unhealthy"
+	Repeated     Reason = "repeated"
+	TooOld       Reason = "too_old"
+	Emulated     Reason = "emulated"
+	Failed       Reason = "failed"
+)
+
+// String says it in a few words; empty for no Reason.
+func (r Reason) String() string { return supply.Text(string(r)) }
 
 // Status is what an operator may ask of a Source. It holds no secret: it can be
 // printed, logged or served as JSON.
