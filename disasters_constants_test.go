@@ -53,7 +53,7 @@ func TestDisasterConstants(t *testing.T) {
 	var labels []string
 	files := 0
 	seen := map[uint64]bool{}
-	for _, dir := range []string{".", "qrypt", "internal/chacha20", "internal/health", "internal/supply", "internal/clock", "internal/scrub"} {
+	for _, dir := range []string{".", "qrypt", "internal/chacha20", "internal/health", "internal/supply", "internal/clock", "internal/osrand", "internal/scrub"} {
 		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

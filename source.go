@@ -18,7 +18,6 @@ package qrand
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +31,7 @@ import (
 
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
+	"example.com/qrand/internal/osrand"
 	"example.com/qrand/internal/supply"
 )
 
@@ -161,11 +161,9 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 	return true, false
 }
 
-// osReader is the operating system's generator. It is captured here, when the
-// package is initialised, so that a program may set rand.Reader to a Source. (A
-// package that replaces rand.Reader in an init before this one's is beyond what
-// can be noticed here.)
-var osReader = rand.Reader
+// osReader is the operating system's generator, also where a program sets
+// rand.Reader to a Source.
+var osReader = osrand.Reader()
 
 // maxEmptyReads is how often in a row osReader may return neither a byte nor an
 // error, as an io.Reader may.

@@ -17,7 +17,6 @@ package kernel
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +25,7 @@ import (
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
+	"example.com/qrand/internal/osrand"
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
@@ -96,16 +96,12 @@ func New(cfg Config) (*Feeder, error) {
 		cfg.Blocks = client
 	}
 	key := make([]byte, 32) // of the fingerprints by which a block is known again
-	if _, err := io.ReadFull(osReader, key); err != nil {
+	if _, err := io.ReadFull(osrand.Reader(), key); err != nil {
 		pool.close()
 		return nil, fmt.Errorf("kernel: crypto/rand failed: %w", err)
 	}
 	return newFeeder(cfg, pool, key), nil
 }
-
-// osReader is captured here because a program may later set rand.Reader to a reader of
-// its own.
-var osReader = rand.Reader
 
 func newFeeder(cfg Config, pool pool, key []byte) *Feeder {
 	return &Feeder{cfg: cfg, pool: pool, supply: supply.New(supply.Config{

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.com/qrand/internal/osrand"
 )
 
 // A caller's client is changed, in a copy, so that it makes one request of each
@@ -31,7 +33,7 @@ func TestCustomClientIsMadeSingle(t *testing.T) {
 	} {
 		c := mustNew(t, Config{Token: StaticToken("token"), HTTPClient: custom})
 		transport := c.http.Transport.(direct).RoundTripper.(*http.Transport)
-		if !transport.DisableKeepAlives || transport.TLSClientConfig.Rand != tlsRand || c.http.Jar != nil || c.http.Timeout != time.Minute {
+		if !transport.DisableKeepAlives || transport.TLSClientConfig.Rand != osrand.Reader() || c.http.Jar != nil || c.http.Timeout != time.Minute {
 			t.Errorf("%s: connections or cookies are kept, or its settings are not", name)
 		}
 		theirs, ok := custom.Transport.(*http.Transport)

@@ -1,17 +1,14 @@
 package qrypt
 
 import (
-	"crypto/rand"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"slices"
 	"time"
-)
 
-// tlsRand is the random reader for TLS. It is captured here because a program may later
-// set rand.Reader to a reader that is itself seeded through this client.
-var tlsRand = rand.Reader
+	"example.com/qrand/internal/osrand"
+)
 
 // NewHTTPClient returns the client that is used when Config.HTTPClient is nil, for
 // callers who want to change it. Its transport is an *http.Transport with a time limit
@@ -26,7 +23,7 @@ func NewHTTPClient() *http.Client {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Rand: tlsRand},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, Rand: osrand.Reader()}, //qrandvet:ignore it is the reader of crypto/rand
 		ResponseHeaderTimeout:  20 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableKeepAlives:      true,
@@ -47,7 +44,7 @@ func single(client http.Client) http.Client {
 			transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 		if transport.TLSClientConfig.Rand == nil {
-			transport.TLSClientConfig.Rand = tlsRand
+			transport.TLSClientConfig.Rand = osrand.Reader() //qrandvet:ignore it is the reader of crypto/rand
 		}
 		onlyHTTP1(transport)
 		client.Transport = transport

@@ -20,7 +20,6 @@ package relay
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +30,7 @@ import (
 
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
+	"example.com/qrand/internal/osrand"
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay/clients"
@@ -118,10 +118,6 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// osReader is crypto/rand's. It is captured here because a program may set
-// rand.Reader to a reader that is seeded through a relay.
-var osReader = rand.Reader
-
 // A Relay is an http.Handler. It is safe for concurrent use.
 type Relay struct {
 	cfg       Config
@@ -146,7 +142,7 @@ func New(cfg Config) (*Relay, error) {
 		return nil, err
 	}
 	key := make([]byte, 32) // of the fingerprints by which a block that comes again is recognized
-	if _, err := io.ReadFull(osReader, key); err != nil {
+	if _, err := io.ReadFull(osrand.Reader(), key); err != nil {
 		return nil, fmt.Errorf("relay: crypto/rand failed: %w", err)
 	}
 	now := clock.Now()

@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"example.com/qrand/internal/osrand"
 )
 
 // timeouts are what a connection and a request may take.
@@ -119,7 +121,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		server.TLSConfig = cfg.TLS.Clone()
 		server.TLSConfig.MinVersion = max(server.TLSConfig.MinVersion, tls.VersionTLS12)
 		if server.TLSConfig.Rand == nil {
-			server.TLSConfig.Rand = osReader
+			server.TLSConfig.Rand = osrand.Reader() //qrandvet:ignore it is the reader of crypto/rand
 		}
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"cmp"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"example.com/qrand/internal/osrand"
 )
 
 // A token's prefix lets scanners for secrets find it where it does not belong.
@@ -20,16 +21,12 @@ const (
 	tokenBytes  = 32
 )
 
-// osReader is crypto/rand's. It is captured here because a program may set
-// rand.Reader to a reader that is seeded through a relay.
-var osReader = rand.Reader
-
 // newToken makes a token of 256 random bits. That many cannot be guessed, so the
 // list keeps its plain SHA-256: the salt and the slowness that passwords need
 // would protect nothing here, and would slow down each request.
 func newToken() (string, error) {
 	var b [tokenBytes]byte
-	if _, err := io.ReadFull(osReader, b[:]); err != nil {
+	if _, err := io.ReadFull(osrand.Reader(), b[:]); err != nil {
 		return "", fmt.Errorf("relay: crypto/rand failed: %w", err)
 	}
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:]), nil
