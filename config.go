@@ -176,15 +176,6 @@ type Config struct {
 	// Logger: both should return soon. Either may call Read and Status; Close,
 	// Reseed and WaitSeeded would wait for themselves. Nil: none.
 	OnEvent func(Event)
-
-	// random draws the waits between requests from [0, d); set by tests. Nil:
-	// math/rand/v2.
-	random func(d time.Duration) time.Duration
-
-	// spread lets the first reseed after the first block come sooner, by up to half
-	// of ReseedInterval: or processes that start together would ask together from
-	// then on.
-	spread bool
 }
 
 // The defaults that Config documents.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/chacha20"
 	"example.com/qrand/internal/supply"
 )
 
@@ -19,11 +21,11 @@ import (
 
 // seededStream is how generator i of n begins after a reseed before which all
 // had such a key.
-func seededStream(key [32]byte, n, i int, block []byte) (out [32]byte) {
-	s := &Source{}
+func seededStream(key [32]byte, n, i int, os io.Reader, block []byte) (out [32]byte) {
+	s := &Source{parts: testParts(parts{os: os})}
 	for range n {
 		sh := &shard{}
-		sh.gen.Store(&secrets{generator: generator{key: key}})
+		sh.gen.Store(&secrets{generator: generator{key: key, keystream: s.keystream}})
 		s.shards = append(s.shards, sh)
 	}
 	s.rekeyAll(block)
@@ -31,7 +33,7 @@ func seededStream(key [32]byte, n, i int, block []byte) (out [32]byte) {
 	return out
 }
 
-// repeatOS is an osReader that gives the same 32 bytes each time.
+// repeatOS is a stub of crypto/rand that gives the same 32 bytes each time.
 type repeatOS [32]byte
 
 func (o *repeatOS) Read(p []byte) (int, error) { return copy(p, o[:]), nil }
@@ -42,7 +44,6 @@ func (o *repeatOS) Read(p []byte) (int, error) { return copy(p, o[:]), nil }
 // each bit that a Read takes from crypto/rand makes another output.
 func TestDisasterLostBits(t *testing.T) {
 	key, os, block := testKey(11), repeatOS(testKey(12)), newTestBlock(1).Bytes()
-	stubOS(t, &os)
 	seen := map[[32]byte]string{}
 	note := func(out [32]byte, what string, i int) {
 		t.Helper()
@@ -55,24 +56,24 @@ func TestDisasterLostBits(t *testing.T) {
 	flip := func(p []byte, what string) {
 		for bit := range 8 * len(p) {
 			p[bit/8] ^= 1 << (bit % 8)
-			note(seededStream(key, 1, 0, block), what, bit)
+			note(seededStream(key, 1, 0, &os, block), what, bit)
 			p[bit/8] ^= 1 << (bit % 8)
 		}
 	}
 	for i := range maxShards {
-		note(seededStream(key, maxShards, i, block), "shard", i)
+		note(seededStream(key, maxShards, i, &os, block), "shard", i)
 	}
 	flip(block, "bit of the block")
 	flip(os[:], "bit of crypto/rand's bytes")
 	flip(key[:], "bit of the old key")
-	note(seededStream(key, 1, 0, nil), "no block", 0)
+	note(seededStream(key, 1, 0, &os, nil), "no block", 0)
 	if want := maxShards + 8192 + 256 + 256 + 1; len(seen) != want {
 		t.Errorf("%d streams of %d are different", len(seen), want)
 	}
 
 	for _, mix := range mixes {
 		clear(seen)
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: supply.ErrBlockCount}, Mix: mix}, 1)
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: supply.ErrBlockCount}, Mix: mix}, 1, parts{os: &os})
 		waitFailed(t, s)
 		at := *s.shards[0].gen.Load() // where each Read begins
 		for bit := -1; bit < 256; bit++ {
@@ -180,9 +181,9 @@ func sharesWindow(p, q []byte) bool {
 func TestDisasterReseedReachesAll(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
-			os := stubOSWithTape(t)
+			os := newTape()
 			blocks := &fakeBlocks{err: supply.ErrBlockCount}
-			s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, maxShards)
+			s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, maxShards, parts{os: os})
 			synctest.Wait()
 			for n := uint64(1); n <= 3; n++ {
 				for i := range s.shards {
@@ -202,7 +203,7 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 					reached := 0
 					for i, sh := range s.shards {
 						old[i].rekey(seed(i))
-						if sh.gen.Load().generator == (generator{key: old[i].key}) {
+						if holdsOnly(sh.gen.Load().generator, old[i].key) {
 							reached++
 						}
 					}
@@ -229,18 +230,18 @@ func TestDisasterKeyAsOutput(t *testing.T) {
 	for _, mix := range mixes {
 		for _, osZeros := range []bool{false, true} { // then MixXOR's output is the stream
 			bubble(t, func(t *testing.T) {
-				os := stubOSWithTape(t)
+				os := newTape()
+				stub := parts{os: os}
 				if osZeros {
-					stubOS(t, zeroTape{os})
+					stub.os = zeroTape{os}
 				}
 				keys := map[[32]byte]bool{}
-				real := keystream
-				stubKeystream(t, func(dst []byte, key *[32]byte, counter uint32) {
+				stub.keystream = func(dst []byte, key *[32]byte, counter uint32) {
 					keys[*key] = true
-					real(dst, key, counter)
-				})
+					chacha20.Blocks(dst, key, counter)
+				}
 				blocks := &fakeBlocks{err: supply.ErrBlockCount}
-				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1)
+				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1, stub)
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
 				keep := func() {
@@ -299,14 +300,13 @@ func (o zeroTape) Read(p []byte) (int, error) {
 func TestDisasterWipedInUse(t *testing.T) {
 	key := [32]byte{}
 	cleared := make([]byte, 2*pieceSize)
-	keystream(cleared, &key, 0)
+	chacha20.Blocks(cleared, &key, 0)
 	bad := map[uint64]bool{0: true}
 	for i := 0; i+8 <= len(cleared); i++ {
 		bad[binary.LittleEndian.Uint64(cleared[i:])] = true
 	}
 	for _, mix := range mixes {
-		stubOS(t, zeros{})
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, ReseedInterval: time.Hour, ReseedBytes: 1 << 40}, 2)
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, ReseedInterval: time.Hour, ReseedBytes: 1 << 40}, 2, parts{os: zeros{}})
 		waitSeeded(t, s)
 		var all sync.WaitGroup
 		var reseeds atomic.Int64

@@ -80,26 +80,23 @@ func TestDisastersTable(t *testing.T) {
 // the server began to redirect to HTTPS, that was the page of a 301, and many
 // wallets had one key (Ars Technica, 29 May 2015).
 func TestDisasterPageAsSeed(t *testing.T) {
-	stubJitter(t)
 	for _, dialect := range []qrypt.Dialect{qrypt.DialectQuantumEntropy, qrypt.DialectOpenAPI} {
 		for script, reason := range map[string]Reason{"redirect x*": Redirected, "302 x*": Redirected, "html x*": Malformed} {
 			for _, mix := range mixes {
 				bubble(t, func(t *testing.T) {
-					os := stubOSWithTape(t)
+					os := newTape()
 					mixed := 0
-					hook := extract
-					extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+					extract := func(os *[32]byte, shard byte, block []byte) [32]byte {
 						mixed++
-						return hook(os, shard, block)
+						return hmacExtract(os, shard, block)
 					}
-					defer func() { extract = hook }()
 					w := newWorld(t, qrypttest.Config{}, dialect)
 					faults, err := qrypttest.ParseScript(script)
 					if err != nil {
 						t.Fatal(err)
 					}
 					w.Script(faults...)
-					s := w.source(t, Config{Mix: mix})
+					s := w.source(t, Config{Mix: mix}, longWaits, parts{os: os, extract: extract})
 					synctest.Wait()
 					model := newModelSource(t, mix, os)
 					time.Sleep(30 * time.Second) // and a dozen pages
@@ -158,7 +155,6 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return
 // said that all was well (systemd issue 11810, 2019). A service that is fed so is
 // refused, through the real client, whatever the word that it repeats.
 func TestDisasterStuckSource(t *testing.T) {
-	stubJitter(t)
 	noise := func(seed byte, n int) []byte {
 		p := make([]byte, n)
 		mathrand.NewChaCha8([32]byte{seed}).Read(p)
@@ -186,7 +182,7 @@ func TestDisasterStuckSource(t *testing.T) {
 	} {
 		for policy := Augment; policy <= RequireFresh; policy++ {
 			bubble(t, func(t *testing.T) {
-				s := newTestSource(t, Config{Blocks: answers(t, tc.block), Policy: policy}, 2)
+				s := newTestSource(t, Config{Blocks: answers(t, tc.block), Policy: policy}, 2, longWaits)
 				time.Sleep(10 * time.Second)
 				if tc.reason == Repeated && policy == RequireFresh { // it asks for one block, and the first is no repetition
 					if err := s.Reseed(t.Context()); !errors.Is(err, ErrRepeated) {
@@ -212,7 +208,7 @@ func TestDisasterStuckSource(t *testing.T) {
 	}
 }
 
-// shortOS is an osReader that gives less than it is asked for, and then nothing.
+// shortOS is a stub of crypto/rand that gives less than it is asked for, and then nothing.
 type shortOS struct {
 	rand *mathrand.ChaCha8
 	most int // bytes at a time
@@ -239,8 +235,7 @@ func TestDisasterShortFill(t *testing.T) {
 	for _, mix := range mixes {
 		var want []byte
 		for _, most := range []int{1 << 30, 33, 31, 8, 1} {
-			stubOS(t, &shortOS{mathrand.NewChaCha8([32]byte{'n'}), most, 1 << 30})
-			s := newTestSource(t, Config{Blocks: none, Mix: mix}, 1)
+			s := newTestSource(t, Config{Blocks: none, Mix: mix}, 1, parts{os: &shortOS{mathrand.NewChaCha8([32]byte{'n'}), most, 1 << 30}})
 			waitFailed(t, s)
 			var got []byte
 			for _, n := range readSizes {
@@ -256,8 +251,7 @@ func TestDisasterShortFill(t *testing.T) {
 		}
 		for _, left := range []int{1, 20, 31} {
 			broken := &shortOS{mathrand.NewChaCha8([32]byte{'n'}), 7, 1 << 30}
-			stubOS(t, broken)
-			s := newTestSource(t, Config{Blocks: none, Mix: mix}, 1)
+			s := newTestSource(t, Config{Blocks: none, Mix: mix}, 1, parts{os: broken})
 			waitFailed(t, s)
 			broken.left = left
 			func() {
@@ -297,8 +291,7 @@ func waitFailed(t *testing.T, s *Source) {
 func TestDisasterOutputBeforeSeed(t *testing.T) {
 	for _, mix := range mixes {
 		first := func(t *testing.T, flip, n int) []byte { // of a Source made from such bytes of crypto/rand
-			stubOS(t, &flippedOS{tape: tape{rand: mathrand.NewChaCha8([32]byte{'o', 's'})}, flip: flip})
-			s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1)
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1, parts{os: &flippedOS{tape: newTape(), flip: flip}})
 			synctest.Wait()
 			p := mustRead(t, s, n)
 			if st := s.Status(); st.BytesBeforeBlock != int64(n) || st.ReadsBeforeBlock != 1 {
@@ -346,7 +339,7 @@ func TestDisasterOutputBeforeSeed(t *testing.T) {
 // flippedOS is a tape whose first read, the key of New, has one bit the other
 // way. A negative one is none.
 type flippedOS struct {
-	tape
+	*tape
 	flip int
 }
 
@@ -414,9 +407,8 @@ func TestDisasterStartedAtOnce(t *testing.T) {
 			}
 		}
 		os := repeatOS(testKey(14))
-		stubOS(t, &os)
 		for _, mix := range mixes {
-			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1)
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1, parts{os: &os})
 			waitSeeded(t, s)
 			fmt.Printf("same: %x\n", mustRead(t, s, 32))
 		}

@@ -13,13 +13,6 @@ const (
 	shortSize = 1024 // a chunk of expand up to which it is faster by way of the buffer
 )
 
-// The two primitives, variables so that a test can put something else in their
-// place and show what the output rests on.
-var (
-	keystream = chacha20.Blocks
-	extract   = hmacExtract
-)
-
 // A generator is ChaCha20 with fast key erasure (Bernstein, "Fast-key-erasure
 // random-number generators", 2017): each key makes one chunk, whose first 32
 // bytes replace the key before any other byte leaves. What was handed out
@@ -31,6 +24,8 @@ type generator struct {
 	chunk [chunkSize]byte // chunk[at:end] is output not yet handed out; the rest is zero
 	at    int
 	end   int
+
+	keystream func(dst []byte, key *[keySize]byte, counter uint32) // chacha20.Blocks
 }
 
 // xor XORs the next len(p) bytes of the stream over p.
@@ -55,12 +50,12 @@ func (g *generator) expand(p []byte) {
 		return
 	}
 	first, last := g.chunk[:chacha20.BlockSize], g.chunk[chacha20.BlockSize:2*chacha20.BlockSize]
-	keystream(first, &g.key, 0)
+	g.keystream(first, &g.key, 0)
 	p = p[copy(p, first[keySize:]):]
 	blocks := len(p) / chacha20.BlockSize
 	bulk, rest := p[:blocks*chacha20.BlockSize], p[blocks*chacha20.BlockSize:]
-	keystream(bulk, &g.key, 1) // straight to where it is wanted
-	keystream(last, &g.key, uint32(1+blocks))
+	g.keystream(bulk, &g.key, 1) // straight to where it is wanted
+	g.keystream(last, &g.key, uint32(1+blocks))
 	copy(rest, last)
 	copy(g.key[:], first)
 	clear(g.chunk[:2*chacha20.BlockSize])
@@ -78,7 +73,7 @@ func (g *generator) empty() bool { return g.at == g.end }
 
 // fill makes the first size bytes of the key's chunk, and spends the key.
 func (g *generator) fill(size int) {
-	keystream(g.chunk[:size], &g.key, 0)
+	g.keystream(g.chunk[:size], &g.key, 0)
 	copy(g.key[:], g.chunk[:keySize])
 	clear(g.chunk[:keySize])
 	g.at, g.end = keySize, size

@@ -45,7 +45,7 @@ var kindNames = [...]string{"", "block", "block in stock", "answer", "key", "las
 
 func (k secretKind) String() string { return kindNames[k] }
 
-// A teller writes secrets for the parent. It is an osReader, too.
+// A teller writes secrets for the parent. It stands for crypto/rand, too.
 type teller struct {
 	mu  sync.Mutex
 	to  *os.File
@@ -120,13 +120,13 @@ var kept struct{ marker, block, key, seed, os, output, text []byte }
 // environment or without one, and stops before and after Close.
 func runDumped(https, keep bool) error {
 	l := &teller{to: os.NewFile(3, "secrets"), buf: make([]byte, 0, 1<<20)}
-	osReader = l
-	keystream = func(dst []byte, key *[32]byte, counter uint32) {
+	stub := parts{os: l}
+	stub.keystream = func(dst []byte, key *[32]byte, counter uint32) {
 		l.tell(usedKey, key[:]) // and nothing after, which would overwrite what is left on the stack
 		chacha20.Blocks(dst, key, counter)
 	}
 	if keep {
-		extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+		stub.extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
 			x := hmacExtract(os, shard, block)
 			kept.seed, kept.os = bytes.Clone(x[:]), bytes.Clone(os[:])
 			return x
@@ -148,7 +148,7 @@ func runDumped(https, keep bool) error {
 	defer cancel()
 	var sources []*Source
 	for _, mix := range mixes {
-		s, err := newSource(Config{Blocks: blocks, Mix: mix, BatchBlocks: 32, FingerprintKey: fingerprintKey, Logger: slog.New(slog.DiscardHandler)}, 2)
+		s, err := newSource(Config{Blocks: blocks, Mix: mix, BatchBlocks: 32, FingerprintKey: fingerprintKey, Logger: slog.New(slog.DiscardHandler)}, 2, testParts(stub))
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 	"example.com/qrand/internal/supply"
 )
 
-// slowOS is an osReader that gives a few bytes at a time, and an error with the
+// slowOS is a stub of crypto/rand that gives a few bytes at a time, and an error with the
 // last of them.
 type slowOS struct{ left int }
 
@@ -29,9 +29,8 @@ func (o *slowOS) Read(p []byte) (int, error) {
 // TestShortReadsOfOS: crypto/rand gives all that is asked for at once; another
 // reader in its place need not, and all of p is filled even so.
 func TestShortReadsOfOS(t *testing.T) {
-	stubOS(t, &slowOS{left: 32})
 	p := make([]byte, 32)
-	readOS(p)
+	readOS(&slowOS{left: 32}, p)
 	want := make([]byte, 32)
 	for i := range want {
 		want[i] = byte(32 - i)
@@ -41,7 +40,7 @@ func TestShortReadsOfOS(t *testing.T) {
 	}
 }
 
-// failingOS is an osReader that gives bytes until it fails, in a way of its own.
+// failingOS is a stub of crypto/rand that gives bytes until it fails, in a way of its own.
 // Then it has filled p, whatever it says.
 type failingOS struct {
 	left int // bytes until then
@@ -86,8 +85,7 @@ func TestNoByteOfAFailedRead(t *testing.T) {
 			for _, left := range lefts {
 				for text, fail := range ways {
 					os := &failingOS{never, fail}
-					stubOS(t, os)
-					s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1)
+					s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1, parts{os: os})
 					waitFailed(t, s)
 					if closed {
 						s.Close()
@@ -117,12 +115,10 @@ func TestNoByteOfAFailedRead(t *testing.T) {
 	}
 }
 
-// TestEmptyReadsOfOS: an osReader may return nothing for a while.
+// TestEmptyReadsOfOS: crypto/rand may return nothing for a while.
 func TestEmptyReadsOfOS(t *testing.T) {
-	o := &emptyOS{}
-	stubOS(t, o)
 	p := make([]byte, 3)
-	readOS(p)
+	readOS(&emptyOS{}, p)
 	if !bytes.Equal(p, []byte{1, 1, 1}) {
 		t.Errorf("readOS gave %v", p)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"io"
 
 	"example.com/qrand/internal/health"
 )
@@ -31,13 +32,13 @@ func NewFingerprintKey(secret []byte) (FingerprintKey, error) {
 	return FingerprintKey{func() []byte { return secret }}, nil
 }
 
-// bytes is the key, or a random one for the zero FingerprintKey.
-func (k FingerprintKey) bytes() []byte {
+// bytes is the key, or one that is read from os for the zero FingerprintKey.
+func (k FingerprintKey) bytes(os io.Reader) []byte {
 	if k.key != nil {
 		return k.key()
 	}
 	key := make([]byte, minFingerprintKey)
-	readOS(key)
+	readOS(os, key)
 	return key
 }
 

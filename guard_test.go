@@ -22,8 +22,7 @@ func TestNoByteDuringTheFirstReseed(t *testing.T) {
 	for policy, want := range map[Policy]error{RequireInitial: ErrNotSeeded, RequireFresh: ErrStale} {
 		var s *Source
 		var during atomic.Int32
-		hook := extract
-		extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+		extract := func(os *[32]byte, shard byte, block []byte) [32]byte {
 			if shard == 1 { // shard 0 has it already
 				if _, err := s.Read(make([]byte, 8)); err == want {
 					during.Add(1)
@@ -31,14 +30,14 @@ func TestNoByteDuringTheFirstReseed(t *testing.T) {
 					t.Errorf("%v: during the reseed Read returned %v, want %v", policy, err, want)
 				}
 			}
-			return hook(os, shard, block)
+			return hmacExtract(os, shard, block)
 		}
 		bubble(t, func(t *testing.T) {
 			ready := make(chan struct{})
 			s = newTestSource(t, Config{Policy: policy, Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
 				<-ready
 				return []qrypt.Block{newTestBlock(1)}, nil
-			}), BatchBlocks: 1}, 3)
+			}), BatchBlocks: 1}, 3, parts{extract: extract})
 			if policy == RequireFresh {
 				long := time.Now().Add(-time.Hour)
 				s.newest.Store(&long)
@@ -47,7 +46,6 @@ func TestNoByteDuringTheFirstReseed(t *testing.T) {
 			synctest.Wait()
 			mustRead(t, s, 8)
 		})
-		extract = hook
 		if during.Load() != 1 {
 			t.Errorf("%v: %d Reads during the reseed", policy, during.Load())
 		}
@@ -57,8 +55,8 @@ func TestNoByteDuringTheFirstReseed(t *testing.T) {
 // TestEachShardHasItsOwnOS: a reseed reads 32 bytes of crypto/rand for each
 // shard.
 func TestEachShardHasItsOwnOS(t *testing.T) {
-	os := stubOSWithTape(t)
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}}, 3)
+	os := newTape()
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}}, 3, parts{os: os})
 	os.reads = nil
 	for _, block := range [][]byte{newTestBlock(1).Bytes(), nil} {
 		s.rekeyAll(block)
@@ -153,10 +151,9 @@ func TestFailedReseedIsRecoveredFrom(t *testing.T) {
 // minutes is told, and that from then on lines are few; then only ten minutes
 // without a failure are worth another.
 func TestSecondOutage(t *testing.T) {
-	stubJitter(t)
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
-		s := w.source(t, Config{BatchBlocks: 1})
+		s := w.source(t, Config{BatchBlocks: 1}, longWaits)
 		waitSeeded(t, s)
 		for outage, want := range []struct{ warns, infos int32 }{{1, 1}, {2, 1}, {2, 1}, {2, 1}} {
 			begin := len(w.times())
@@ -201,12 +198,11 @@ func TestFlapping(t *testing.T) {
 
 // TestJitterIsApplied: the wait is what jitter made of it.
 func TestJitterIsApplied(t *testing.T) {
-	stubJitter(t)
-	testRandom = func(d time.Duration) time.Duration { return d / 2 }
+	halves := parts{random: func(d time.Duration) time.Duration { return d / 2 }}
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
 		blocks := &fakeBlocks{err: errors.New("no")}
-		newTestSource(t, Config{Blocks: blocks}, 1)
+		newTestSource(t, Config{Blocks: blocks}, 1, halves)
 		time.Sleep(10 * time.Second)
 		got := blocks.timesSince(begin)
 		if want := after(500*time.Millisecond, time.Second, 2*time.Second, 4*time.Second); !slices.EqualFunc(got, want, near) {
@@ -218,11 +214,10 @@ func TestJitterIsApplied(t *testing.T) {
 // TestRetryAfterIsALowerBound: it is waited for, be it short, it is not forgotten
 // when the other endpoint fails without one, and Reseed does not skip it.
 func TestRetryAfterIsALowerBound(t *testing.T) {
-	stubJitter(t)
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
 		blocks := &fakeBlocks{err: &qrypt.Error{Class: qrypt.ErrNoSupply, RetryAfter: time.Millisecond}}
-		newTestSource(t, Config{Blocks: blocks}, 1)
+		newTestSource(t, Config{Blocks: blocks}, 1, longWaits)
 		time.Sleep(time.Minute)
 		got := blocks.timesSince(begin)
 		for i := 1; i < len(got); i++ {
@@ -238,7 +233,7 @@ func TestRetryAfterIsALowerBound(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
 		w.ScriptRegion("api-eus", qrypttest.Fault{Kind: qrypttest.Status, Status: 503, RetryAfter: 5 * time.Minute, Times: -1})
 		w.ScriptRegion("api-weu", qrypttest.Fault{Kind: qrypttest.HTML, Times: -1})
-		s := w.source(t, Config{})
+		s := w.source(t, Config{}, longWaits)
 		time.Sleep(time.Second / 2)
 		for range 100 {
 			if err := s.Reseed(t.Context()); !errors.Is(err, qrypt.ErrMalformed) {
@@ -576,7 +571,6 @@ func TestEmulatedIsLoggedOnce(t *testing.T) {
 
 // TestSmallSupply: where the service has less than a batch, less is asked for.
 func TestSmallSupply(t *testing.T) {
-	stubJitter(t)
 	bubble(t, func(t *testing.T) {
 		var asked []int
 		s := newTestSource(t, Config{BatchBlocks: 64, Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
@@ -584,7 +578,7 @@ func TestSmallSupply(t *testing.T) {
 				return nil, &qrypt.Error{Class: qrypt.ErrNoSupply}
 			}
 			return []qrypt.Block{newTestBlock(uint64(len(asked)))}, nil
-		})}, 1)
+		})}, 1, longWaits)
 		waitSeeded(t, s)
 		if want := []int{64, 32, 16, 8}; !slices.Equal(asked, want) {
 			t.Errorf("asked for %v blocks, want %v", asked, want)

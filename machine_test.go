@@ -15,7 +15,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/clock"
 	"pgregory.net/rapid"
 )
 
@@ -74,6 +73,7 @@ type machineWorld struct {
 	service *machineService
 	model   *machine
 	os      *machineTape
+	begin   time.Time
 	skew    atomic.Int64 // of the wall clock, a time.Duration
 	looks   atomic.Int64 // at the clock, since the Source last came to rest
 	asks    []chan error // Reseed's results; nil: compared
@@ -82,7 +82,7 @@ type machineWorld struct {
 }
 
 func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
-	w := &machineWorld{os: &machineTape{rand: mathrand.NewChaCha8([32]byte{'m'})}}
+	w := &machineWorld{os: &machineTape{rand: mathrand.NewChaCha8([32]byte{'m'})}, begin: time.Now()}
 	cfg := Config{
 		Mix:            mix,
 		Policy:         policy,
@@ -93,11 +93,12 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 		Logger:         slog.New(w),
 		OnEvent:        func(e Event) { w.events = append(w.events, e) },
 	}
+	var random func(time.Duration) time.Duration
 	if seed := rapid.Uint64().Draw(t, "waits"); seed%2 == 0 {
-		cfg.random = func(d time.Duration) time.Duration { return d / 2 }
+		random = func(d time.Duration) time.Duration { return d / 2 }
 	} else {
 		waits := mathrand.New(mathrand.NewPCG(seed, 0))
-		cfg.random = func(d time.Duration) time.Duration { return time.Duration(waits.Int64N(int64(d))) }
+		random = func(d time.Duration) time.Duration { return time.Duration(waits.Int64N(int64(d))) }
 	}
 	full := cfg
 	full.ReseedInterval = cmp.Or(cfg.ReseedInterval, time.Minute)
@@ -113,20 +114,12 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 	shards := rapid.IntRange(1, 4).Draw(t, "shards")
 	w.model = &machine{Config: full, fail: t.Fatalf, os: w.os, shards: make([]modelShard, shards)}
 	w.model.begin, w.model.time = outside.Add(-time.Hour), time.Hour // as 0 stands for never
-	w.service = &machineService{begin: w.model.begin, maxAge: w.model.MaxAge - 2*w.model.lead(), old: cfg.Policy == RequireFresh, closing: make(chan struct{})}
+	w.service = &machineService{now: w.now, begin: w.model.begin, maxAge: w.model.MaxAge - 2*w.model.lead(), old: cfg.Policy == RequireFresh, closing: make(chan struct{})}
 	cfg.Blocks = w.service
 	w.changeMood(t)
 
-	savedReader, savedNow := osReader, clock.Now
-	begin := time.Now()
-	osReader, clock.Now = w.os, func() time.Time {
-		if w.looks.Add(1) > 1e6 {
-			panic("the Source goes round in circles")
-		}
-		return setWall(outside.Add(time.Since(begin)), time.Duration(w.skew.Load()))
-	}
 	var err error
-	w.s, err = newSource(cfg, shards)
+	w.s, err = newSource(cfg, shards, testParts(parts{os: w.os, now: w.now, random: random}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,12 +127,19 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 		w.os.hold(nil)
 		w.looks.Store(0)
 		w.s.Close()
-		osReader, clock.Now = savedReader, savedNow
 	})
 	w.rest()
 	w.model.start()
 	w.compare(t)
 	return w
+}
+
+// now is the time as the machine's clocks tell it.
+func (w *machineWorld) now() time.Time {
+	if w.looks.Add(1) > 1e6 {
+		panic("the Source goes round in circles")
+	}
+	return setWall(outside.Add(time.Since(w.begin)), time.Duration(w.skew.Load()))
 }
 
 // rest waits until the Source waits, and tells the model what the service saw.

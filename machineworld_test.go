@@ -12,7 +12,6 @@ import (
 	"time"
 	"unsafe"
 
-	"example.com/qrand/internal/clock"
 	"example.com/qrand/qrypt"
 )
 
@@ -43,6 +42,7 @@ const (
 
 // A machineService is the BlockSource.
 type machineService struct {
+	now    func() time.Time
 	begin  time.Time // when the model's time is 0
 	maxAge time.Duration
 	old    bool // its blocks can be too old
@@ -59,7 +59,7 @@ type machineService struct {
 }
 
 // time is the model's.
-func (f *machineService) time() time.Duration { return clock.Now().Sub(f.begin) }
+func (f *machineService) time() time.Duration { return f.now().Sub(f.begin) }
 
 func (f *machineService) see(s sight) {
 	s.at = f.time()
@@ -110,7 +110,7 @@ func (f *machineService) Blocks(ctx context.Context, n int) ([]qrypt.Block, erro
 	for i := range n {
 		f.given++
 		p := newTestBlock(f.given).Bytes()
-		origin := qrypt.Origin{Endpoint: "fake", Received: clock.Now().Add(-mood.kept), Emulated: mood.emulated}
+		origin := qrypt.Origin{Endpoint: "fake", Received: f.now().Add(-mood.kept), Emulated: mood.emulated}
 		bad := i == mood.bad%n
 		switch {
 		case bad && mood.name == "unhealthy":
@@ -118,7 +118,7 @@ func (f *machineService) Blocks(ctx context.Context, n int) ([]qrypt.Block, erro
 		case bad && mood.name == "repeated":
 			p = newTestBlock(f.good).Bytes()
 		case bad && mood.name == "old block":
-			origin.Received = clock.Now().Add(-f.maxAge - 1)
+			origin.Received = f.now().Add(-f.maxAge - 1)
 		}
 		block, err := qrypt.NewBlock(p, origin)
 		if err != nil {
@@ -155,7 +155,7 @@ func (f *machineService) alive() int {
 	return len(f.live)
 }
 
-// A machineTape is an osReader that notes what it gave to Reads and to reseeds.
+// A machineTape is a stub of crypto/rand that notes what it gave to Reads and to reseeds.
 type machineTape struct {
 	mu               sync.Mutex
 	rand             *mathrand.ChaCha8

@@ -68,10 +68,10 @@ func TestOutputIsTheModels(t *testing.T) {
 	for _, mix := range mixes {
 		t.Run(mix.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				os := stubOSWithTape(t)
+				os := newTape()
 				blocks := &fakeBlocks{}
 				blocks.setErr(supply.ErrBlockCount)
-				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1)
+				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 1}, 1, parts{os: os})
 				synctest.Wait()
 				model := newModelSource(t, mix, os)
 				compare := func(when string) {
@@ -120,8 +120,7 @@ func TestOutputIsTheModels(t *testing.T) {
 func TestOutputWithoutOS(t *testing.T) {
 	for _, mix := range mixes {
 		t.Run(mix.String(), func(t *testing.T) {
-			stubOS(t, zeros{})
-			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1)
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1, parts{os: zeros{}})
 			waitSeeded(t, s)
 			var model modelGenerator // K = 0 at New
 			model.rekey(modelSeed(make([]byte, 32), 0, newTestBlock(1).Bytes()))
@@ -136,9 +135,11 @@ func TestOutputWithoutOS(t *testing.T) {
 // other constant, MixXOR's output is still crypto/rand's own bytes. This, and
 // that the generator knows nothing of them, is why a Source is never weaker.
 func TestOutputWithoutGenerator(t *testing.T) {
-	os := stubOSWithTape(t)
-	stubKeystream(t, func(dst []byte, _ *[32]byte, _ uint32) { clear(dst) })
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, BatchBlocks: 1}, 1)
+	os := newTape()
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, BatchBlocks: 1}, 1, parts{
+		os:        os,
+		keystream: func(dst []byte, _ *[32]byte, _ uint32) { clear(dst) },
+	})
 	waitSeeded(t, s)
 	for _, n := range readSizes {
 		os.reads = nil
@@ -154,8 +155,7 @@ func TestDirtyBuffer(t *testing.T) {
 	for _, mix := range mixes {
 		var outputs [2][]byte
 		for i, dirt := range []byte{0, 0xff} {
-			stubOSWithTape(t)
-			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1)
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, BatchBlocks: 1}, 1, parts{os: newTape()})
 			waitSeeded(t, s)
 			p := bytes.Repeat([]byte{dirt}, 3000)
 			s.Read(p)
@@ -182,7 +182,7 @@ func TestShardsDiffer(t *testing.T) {
 		}
 	}
 	collect("after New")
-	stubOS(t, zeros{})
+	s.os = zeros{}
 	s.rekeyAll(newTestBlock(1).Bytes())
 	collect("after a block")
 	if len(keys) != 2*maxShards {

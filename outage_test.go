@@ -202,11 +202,10 @@ func TestSlowDown(t *testing.T) {
 
 // TestServiceGone: no connection can be made, and then one can.
 func TestServiceGone(t *testing.T) {
-	stubJitter(t)
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
 		w.gone.Store(true)
-		s := w.source(t, Config{})
+		s := w.source(t, Config{}, longWaits)
 		time.Sleep(30 * time.Second) // attempts begin at 0, 1, 3, 8, 16 s, each at both endpoints
 		wantState(t, s, Degraded, Unreachable)
 		mustRead(t, s, 32)
@@ -294,11 +293,10 @@ func TestQuotaOfAnotherAccount(t *testing.T) {
 // TestReseedHeld: Reseed does not override what the service asked for, and says
 // so; it does cut short a wait of our own.
 func TestReseedHeld(t *testing.T) {
-	stubJitter(t)
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
 		w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: time.Minute})
-		s := w.source(t, Config{})
+		s := w.source(t, Config{}, longWaits)
 		synctest.Wait()
 		err := s.Reseed(t.Context())
 		hear(err)
@@ -314,7 +312,7 @@ func TestReseedHeld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
 		w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: 12})
-		s := w.source(t, Config{})
+		s := w.source(t, Config{}, longWaits)
 		time.Sleep(40 * time.Second) // requests so far at 0, 1, 3, 8, 16 and 32 s, each to both endpoints
 		if got := len(w.times()); got != 12 {
 			t.Fatalf("%d requests, want 12", got)
@@ -356,10 +354,9 @@ func TestReseedTriesBothEndpoints(t *testing.T) {
 // TestTLSFailed: errors of the client that need TLS, as the client types them.
 func TestTLSFailed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		stubJitter(t)
 		blocks := &fakeBlocks{err: &qrypt.Error{Endpoint: "https://there", Class: qrypt.ErrTLS}}
 		begin := time.Now()
-		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		s := newTestSource(t, Config{Blocks: blocks}, 1, longWaits)
 		time.Sleep(4 * time.Second)
 		wantState(t, s, Degraded, TLSFailed)
 		if got, want := blocks.timesSince(begin), after(time.Second, 2*time.Second); !slices.EqualFunc(got, want, near) {
@@ -371,7 +368,6 @@ func TestTLSFailed(t *testing.T) {
 // TestForeignErrors: what no row names is retried as the network's failures
 // are; a BlockSource that breaks its contract is one of these.
 func TestForeignErrors(t *testing.T) {
-	stubJitter(t)
 	for name, blocks := range map[string]BlockSource{
 		"error": blockFunc(func(int) ([]qrypt.Block, error) { return nil, errors.New("no such thing") }),
 		"none":  blockFunc(func(int) ([]qrypt.Block, error) { return nil, nil }),
@@ -391,7 +387,7 @@ func TestForeignErrors(t *testing.T) {
 					times = append(times, time.Since(begin))
 					return blocks.Blocks(t.Context(), n)
 				})
-				s := newTestSource(t, Config{Blocks: counted}, 1)
+				s := newTestSource(t, Config{Blocks: counted}, 1, longWaits)
 				time.Sleep(8 * time.Second)
 				wantState(t, s, Degraded, Failed)
 				if want := after(time.Second, 2*time.Second, 4*time.Second); !slices.EqualFunc(times, want, near) {

@@ -41,7 +41,7 @@ type ask struct {
 func newReseeder(s *Source, now time.Time) *reseeder {
 	r := &reseeder{
 		s:          s,
-		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes(), health.Remembered),
+		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes(s.os), health.Remembered),
 		lastReseed: now,
 		wanting:    true,
 	}
@@ -50,7 +50,8 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 		Memory:         r.memory,
 		MaxBlocks:      s.cfg.BatchBlocks,
 		RefuseEmulated: s.cfg.Policy != Augment && !s.cfg.AllowEmulated,
-		Random:         s.cfg.random,
+		Now:            s.now,
+		Random:         s.random,
 	}
 	if s.cfg.Policy == RequireFresh {
 		cfg.MaxAge = s.cfg.MaxAge - 2*lead(s.cfg.MaxAge) // or the next one would come too late
@@ -371,7 +372,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 		r.s.aging.Store(false)
 	}
 	if first {
-		if r.s.cfg.spread {
+		if r.s.spread {
 			r.lastReseed = now.Add(-mathrand.N(r.s.cfg.ReseedInterval/2 + 1))
 		}
 		r.s.cfg.Logger.Info("qrand: seeded: "+r.s.beforeFirst(now), "endpoint", origin.Endpoint)
@@ -405,10 +406,10 @@ func (s *Source) rekeyAll(block []byte) {
 	// Together, so that x is where os is, on the heap: a stack may be copied.
 	var in struct{ os, x [keySize]byte }
 	for i, sh := range s.shards {
-		readOS(in.os[:])
+		readOS(s.os, in.os[:])
 		with := &in.os
 		if block != nil {
-			erased(func() { in.x = extract(&in.os, byte(i), block) })
+			erased(func() { in.x = s.extract(&in.os, byte(i), block) })
 			with = &in.x
 		}
 		sh.mu.Lock()
@@ -449,7 +450,7 @@ func (s *Source) cause(err error, hopeless bool) {
 
 // transition enters a state; if it is a new one, OnEvent hears of it.
 func (s *Source) transition(state State, reason Reason) {
-	now := clock.Now()
+	now := s.now()
 	s.mu.Lock()
 	changed := s.status.enter(state, reason, now)
 	s.mu.Unlock()

@@ -93,13 +93,11 @@ func TestStock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var used []string
 		blocks := &fakeBlocks{}
-		hook := extract
-		extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+		extract := func(os *[32]byte, shard byte, block []byte) [32]byte {
 			used = append(used, string(block[:8]))
-			return hook(os, shard, block)
+			return hmacExtract(os, shard, block)
 		}
-		defer func() { extract = hook }()
-		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		s := newTestSource(t, Config{Blocks: blocks}, 1, parts{extract: extract})
 		synctest.Wait()
 		time.Sleep(30 * time.Second) // reads come between reseeds
 		for range 20 {

@@ -10,14 +10,12 @@ import (
 // TestSeedsAreSecret: with GOEXPERIMENT=runtimesecret, seeds are computed in what
 // the runtime erases. (TestDump, under it, finds nothing of them.)
 func TestSeedsAreSecret(t *testing.T) {
-	hook := extract
-	defer func() { extract = hook }()
 	var inside []bool
-	extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+	extract := func(os *[32]byte, shard byte, block []byte) [32]byte {
 		inside = append(inside, secret.Enabled())
-		return hook(os, shard, block)
+		return hmacExtract(os, shard, block)
 	}
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, BatchBlocks: 1}, 2)
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, BatchBlocks: 1}, 2, parts{extract: extract})
 	waitSeeded(t, s)
 	s.Close()
 	if len(inside) != 2 || !inside[0] || !inside[1] {

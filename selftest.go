@@ -10,7 +10,7 @@ import (
 )
 
 // selfTest holds the primitives, as this processor computes them, against known
-// answers: once in a process, before the first Source. A variable for tests.
+// answers: once in a process, before the first Source.
 var selfTest = sync.OnceValue(func() error {
 	return testPrimitives(chacha20.SelfTest, hmacExtract)
 })

@@ -43,13 +43,11 @@ func TestSelfTest(t *testing.T) {
 // TestNewNeedsTheSelfTest: where it fails no Source is made, and crypto/rand is not
 // even read for one.
 func TestNewNeedsTheSelfTest(t *testing.T) {
-	defer func(saved func() error) { selfTest = saved }(selfTest)
 	wrong := errors.New("wrong")
-	selfTest = func() error { return wrong }
-	os := stubOSWithTape(t)
-	s, err := New(Config{Blocks: &fakeBlocks{}})
+	os := newTape()
+	s, err := newSource(Config{Blocks: &fakeBlocks{}}, 1, testParts(parts{os: os, selfTest: func() error { return wrong }}))
 	if s != nil || err != wrong {
-		t.Errorf("New returned %v, %v", s, err)
+		t.Errorf("newSource returned %v, %v", s, err)
 	}
 	if len(os.reads) > 0 {
 		t.Error("a key was made")

@@ -1,6 +1,7 @@
 package qrand
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -59,9 +60,9 @@ func (s *Source) readBuffered(p []byte) bool {
 	return true
 }
 
-func (s *secrets) rekeyFromOS() {
+func (s *secrets) rekeyFromOS(os io.Reader) {
 	defer clear(s.os[:]) // also where crypto/rand panics
-	readOS(s.os[:])
+	readOS(os, s.os[:])
 	s.rekey(&s.os)
 }
 

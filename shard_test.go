@@ -24,8 +24,8 @@ func TestBusyShards(t *testing.T) {
 
 // testBusyShards reads while so many shards from first on are locked.
 func testBusyShards(t *testing.T, mix Mix, first, busy int) {
-	os := stubOSWithTape(t)
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 3)
+	os := newTape()
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 3, parts{os: os})
 	synctest.Wait() // until the reseeder, which locks each shard in turn, rests
 	model := &modelSource{t: t, mix: mix, os: os}
 	free := (first + busy) % 3

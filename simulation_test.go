@@ -265,7 +265,6 @@ func startProcess(t testing.TB, seed uint64, number int, cfg Config, endpoints .
 	}
 	cfg.Blocks, cfg.Logger = Prefer(all[0], all[1:]...), slog.New(p)
 	random := mathrand.New(mathrand.NewPCG(seed, uint64(number)))
-	cfg.random = func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
 	onEvent := cfg.OnEvent
 	cfg.OnEvent = func(e Event) {
 		if e.Kind == BlockMixed && p.seeded.IsZero() {
@@ -275,7 +274,7 @@ func startProcess(t testing.TB, seed uint64, number int, cfg Config, endpoints .
 			onEvent(e)
 		}
 	}
-	s, err := newSource(cfg, 1)
+	s, err := newSource(cfg, 1, testParts(parts{random: func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,12 +23,14 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	mathrand "math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"example.com/qrand/internal/chacha20"
 	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/health"
 	"example.com/qrand/internal/osrand"
@@ -37,6 +39,7 @@ import (
 
 // A Source is an io.Reader of random bytes. It is safe for concurrent use.
 type Source struct {
+	parts
 	cfg    Config
 	shards []*shard
 
@@ -71,8 +74,7 @@ type Source struct {
 // The first New in a process holds ChaCha20 and HMAC, as this processor computes
 // them, against known answers, and where they differ no Source is made.
 func New(cfg Config) (*Source, error) {
-	cfg.spread = true
-	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards))
+	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards), realParts())
 }
 
 // Read fills p with random bytes. Under the Policy Augment it always returns
@@ -124,7 +126,7 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 	p := whole[at:]
 	p = p[:min(len(p), pieceSize)]
 	if s.cfg.Mix == MixXOR {
-		readOS(p) // crypto/rand fills p. (Before the lock: it takes most of a Read's time.)
+		readOS(s.os, p) // crypto/rand fills p. (Before the lock: it takes most of a Read's time.)
 	}
 	sh = s.lock()
 	g := sh.gen.Load()
@@ -133,17 +135,17 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 		return false, false
 	case sh.closed:
 		if s.cfg.Mix != MixXOR {
-			readOS(p)
+			readOS(s.os, p)
 		}
 	case s.cfg.Mix == MixXOR:
 		g.xor(p) // The generator, which knows nothing of those bytes, XORs its own over them.
 	case s.cfg.Mix == MixRekey:
-		g.rekeyFromOS()
+		g.rekeyFromOS(s.os)
 		g.expand(p)
 	default:
 		for rest := p; len(rest) > 0; {
 			if g.empty() {
-				g.rekeyFromOS()
+				g.rekeyFromOS(s.os)
 				g.fill(chunkSize)
 			}
 			rest = rest[g.give(rest):]
@@ -161,21 +163,17 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 	return true, false
 }
 
-// osReader is the operating system's generator, also where a program sets
-// rand.Reader to a Source.
-var osReader = osrand.Reader()
-
-// maxEmptyReads is how often in a row osReader may return neither a byte nor an
+// maxEmptyReads is how often in a row crypto/rand may return neither a byte nor an
 // error, as an io.Reader may.
 const maxEmptyReads = 100
 
-// readOS fills p from the operating system's generator. If that fails there is nothing
+// readOS fills p from os, which is crypto/rand. If that fails there is nothing
 // to fall back on: readOS panics, as crypto/rand itself ends the process. The caller has
 // to clear p then, also where the reader itself panics.
-func readOS(p []byte) {
+func readOS(os io.Reader, p []byte) {
 	empty := 0
 	for len(p) > 0 {
-		n, err := osReader.Read(p)
+		n, err := os.Read(p)
 		switch {
 		case n == len(p):
 			return
@@ -195,17 +193,48 @@ func readOS(p []byte) {
 	}
 }
 
-func newSource(cfg Config, shards int) (*Source, error) {
+// parts are what a Source is made of besides its Config. New has the real ones. A test
+// puts another in the place of one, to show what rests on it.
+type parts struct {
+	os        io.Reader // crypto/rand
+	keystream func(dst []byte, key *[keySize]byte, counter uint32)
+	extract   func(os *[keySize]byte, shard byte, block []byte) [keySize]byte
+	selfTest  func() error
+	now       func() time.Time
+
+	// random draws the waits between requests from [0, d).
+	random func(d time.Duration) time.Duration
+
+	// spread lets the first reseed after the first block come sooner, by up to half of
+	// ReseedInterval. Processes that start together would otherwise ask together from
+	// then on.
+	spread bool
+}
+
+func realParts() parts {
+	return parts{
+		os:        osrand.Reader(),
+		keystream: chacha20.Blocks,
+		extract:   hmacExtract,
+		selfTest:  selfTest,
+		now:       time.Now,
+		random:    mathrand.N[time.Duration],
+		spread:    true,
+	}
+}
+
+func newSource(cfg Config, shards int, parts parts) (*Source, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if err := selfTest(); err != nil {
+	if err := parts.selfTest(); err != nil {
 		return nil, err
 	}
-	now := clock.Now()
+	now := parts.now()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Source{
+		parts:   parts,
 		cfg:     cfg,
 		shards:  make([]*shard, shards),
 		wake:    make(chan struct{}, 1),
@@ -218,8 +247,8 @@ func newSource(cfg Config, shards int) (*Source, error) {
 	}
 	for i := range s.shards {
 		sh := &shard{wakeAt: s.wakeQuantum()}
-		sh.gen.Store(new(secrets))
-		readOS(sh.gen.Load().key[:])
+		sh.gen.Store(&secrets{generator: generator{keystream: s.keystream}})
+		readOS(s.os, sh.gen.Load().key[:])
 		s.shards[i] = sh
 	}
 	for i := range s.hints {
@@ -252,7 +281,7 @@ func (s *Source) permit() error {
 	if s.cfg.Policy != RequireFresh {
 		return nil
 	}
-	switch age := clock.Age(clock.Now(), *newest); {
+	switch age := clock.Age(s.now(), *newest); {
 	case age > s.cfg.MaxAge:
 		s.refused.Store(true)
 		s.signal()
@@ -361,6 +390,9 @@ func (s *Source) Reseed(ctx context.Context) error {
 
 // Status returns a snapshot, which the caller may keep.
 func (s *Source) Status() Status {
+	if s.shards == nil {
+		return Status{Time: time.Now()}
+	}
 	s.mu.Lock()
 	st := s.status
 	st.Failures = maps.Clone(st.Failures)
@@ -382,7 +414,7 @@ func (s *Source) Status() Status {
 	if s.closed.Load() { // after the shards: what a Read got from a closed one is known as such
 		st.State, st.Reason = Closed, ""
 	}
-	st.Time = clock.Now()
+	st.Time = s.now()
 	return st
 }
 

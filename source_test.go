@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -195,8 +196,8 @@ func TestRequireFreshWhileBusy(t *testing.T) {
 // TestClose: after it a Source holds no key and reads crypto/rand alone.
 func TestClose(t *testing.T) {
 	for _, mix := range mixes {
-		os := stubOSWithTape(t)
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix}, 3)
+		os := newTape()
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix}, 3, parts{os: os})
 		waitSeeded(t, s)
 		mustRead(t, s, 100)
 		for range 2 {
@@ -205,7 +206,9 @@ func TestClose(t *testing.T) {
 			}
 		}
 		for _, sh := range s.shards {
-			if *sh.gen.Load() != (secrets{}) {
+			left := *sh.gen.Load()
+			left.keystream = nil
+			if !reflect.DeepEqual(left, secrets{}) {
 				t.Errorf("%v: a key or output is left", mix)
 			}
 		}
@@ -245,7 +248,7 @@ func TestZeroSource(t *testing.T) {
 	}
 }
 
-// brokenOS is an osReader that fails after some reads.
+// brokenOS is a stub of crypto/rand that fails after some reads.
 type brokenOS struct{ left int }
 
 func (b *brokenOS) Read(p []byte) (int, error) {
@@ -260,8 +263,7 @@ func (b *brokenOS) Read(p []byte) (int, error) {
 func TestBrokenOS(t *testing.T) {
 	for _, mix := range mixes {
 		broken := &brokenOS{left: 2} // at New
-		stubOS(t, broken)
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1)
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1, parts{os: broken})
 		for range 2 {
 			func() {
 				defer func() {
@@ -314,12 +316,10 @@ func TestConcurrentUse(t *testing.T) {
 
 // TestStatus: the numbers add up, String has them, JSON has them all.
 func TestStatus(t *testing.T) {
-	testRandom = func(time.Duration) time.Duration { return 0 }
-	t.Cleanup(func() { testRandom = nil })
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectOpenAPI)
 		w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: 10 * time.Second})
-		s := w.source(t, Config{})
+		s := w.source(t, Config{}, parts{random: func(time.Duration) time.Duration { return 0 }})
 		mustRead(t, s, 300)
 		mustRead(t, s, 700)
 		synctest.Wait()
@@ -416,20 +416,18 @@ func TestStatusOfClosing(t *testing.T) {
 // TestEmulatedBeforeItIsIn: no byte with an emulated block in it is read before
 // Status says so.
 func TestEmulatedBeforeItIsIn(t *testing.T) {
-	real := extract
-	defer func() { extract = real }()
 	var s *Source
 	told := false
-	extract = func(os *[keySize]byte, shard byte, block []byte) [keySize]byte {
+	extract := func(os *[keySize]byte, shard byte, block []byte) [keySize]byte {
 		told = s.Status().Emulated
-		return real(os, shard, block)
+		return hmacExtract(os, shard, block)
 	}
 	made := make(chan struct{})
 	s = newTestSource(t, Config{Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
 		<-made
 		block, err := qrypt.NewBlock(newTestBlock(1).Bytes(), qrypt.Origin{Endpoint: "fake", Emulated: true})
 		return []qrypt.Block{block}, err
-	}), BatchBlocks: 1}, 1)
+	}), BatchBlocks: 1}, 1, parts{extract: extract})
 	close(made)
 	waitSeeded(t, s)
 	if !told {

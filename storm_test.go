@@ -34,22 +34,20 @@ func TestStorm(t *testing.T) {
 
 func storm(t *testing.T, seed uint64, faults int, dialect qrypt.Dialect) {
 	used := map[[32]byte]bool{}
-	hook := extract
-	extract = func(os *[32]byte, shard byte, block []byte) [32]byte {
+	extract := func(os *[32]byte, shard byte, block []byte) [32]byte {
 		if sum := sha256.Sum256(block); shard == 0 { // by the reseeder alone
 			if used[sum] {
 				t.Error("a block was used twice")
 			}
 			used[sum] = true
 		}
-		return hook(os, shard, block)
+		return hmacExtract(os, shard, block)
 	}
-	defer func() { extract = hook }()
 
 	w := newWorld(t, qrypttest.Config{Rate: -1}, dialect) // so that our own limit is what keeps requests apart
 	w.Script(qrypttest.Fault{Kind: qrypttest.OK})         // so that a Repeat has something to repeat
 	w.Script(qrypttest.RandomScript(seed, faults)...)
-	s := w.source(t, Config{ReseedBytes: 10_000})
+	s := w.source(t, Config{ReseedBytes: 10_000}, parts{extract: extract})
 
 	var readers sync.WaitGroup
 	stop := make(chan struct{})

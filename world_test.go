@@ -20,14 +20,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/qrand/internal/chacha20"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
 // newTestSource is New with a number of shards, closed at the test's end, whose
 // events are heard.
-func newTestSource(t testing.TB, cfg Config, shards int) *Source {
+func newTestSource(t testing.TB, cfg Config, shards int, stubs ...parts) *Source {
 	t.Helper()
 	onEvent := cfg.OnEvent
 	cfg.OnEvent = func(e Event) {
@@ -36,10 +35,7 @@ func newTestSource(t testing.TB, cfg Config, shards int) *Source {
 			onEvent(e)
 		}
 	}
-	if cfg.random == nil {
-		cfg.random = testRandom
-	}
-	s, err := newSource(cfg, shards)
+	s, err := newSource(cfg, shards, testParts(stubs...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +47,36 @@ func newTestSource(t testing.TB, cfg Config, shards int) *Source {
 	})
 	return s
 }
+
+// testParts are the real parts but for those that stubs have.
+func testParts(stubs ...parts) parts {
+	p := realParts()
+	p.spread = false
+	for _, stub := range stubs {
+		if stub.os != nil {
+			p.os = stub.os
+		}
+		if stub.keystream != nil {
+			p.keystream = stub.keystream
+		}
+		if stub.extract != nil {
+			p.extract = stub.extract
+		}
+		if stub.selfTest != nil {
+			p.selfTest = stub.selfTest
+		}
+		if stub.now != nil {
+			p.now = stub.now
+		}
+		if stub.random != nil {
+			p.random = stub.random
+		}
+	}
+	return p
+}
+
+// longWaits makes waits as long as they can be, so that a test can foretell them.
+var longWaits = parts{random: func(d time.Duration) time.Duration { return d }}
 
 func waitSeeded(t testing.TB, s *Source) {
 	t.Helper()
@@ -130,7 +156,7 @@ func (f *fakeBlocks) requests() (asked []int, times []time.Time) {
 	return slices.Clone(f.asked), slices.Clone(f.times)
 }
 
-// tape is an osReader that returns reproducible bytes and keeps them.
+// tape is a stub of crypto/rand that returns reproducible bytes and keeps them.
 type tape struct {
 	mu    sync.Mutex
 	rand  *mathrand.ChaCha8
@@ -161,7 +187,7 @@ func (o *tape) next(t *testing.T, n int) []byte {
 	return p
 }
 
-// zeros is an osReader that has failed in the worst way.
+// zeros is crypto/rand that has failed in the worst way.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -169,32 +195,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func stubOS(t testing.TB, r io.Reader) {
-	saved := osReader
-	osReader = r
-	t.Cleanup(func() { osReader = saved })
-}
-
-func stubOSWithTape(t testing.TB) *tape {
-	o := &tape{rand: mathrand.NewChaCha8([32]byte{'o', 's'})}
-	stubOS(t, o)
-	return o
-}
-
-func stubKeystream(t testing.TB, f func([]byte, *[32]byte, uint32)) {
-	keystream = f
-	t.Cleanup(func() { keystream = chacha20.Blocks })
-}
-
-// stubJitter makes waits as long as they can be, so that a test can foretell
-// them.
-func stubJitter(t testing.TB) {
-	testRandom = func(d time.Duration) time.Duration { return d }
-	t.Cleanup(func() { testRandom = nil })
-}
-
-// testRandom draws the waits of newTestSource's Sources.
-var testRandom func(d time.Duration) time.Duration
+func newTape() *tape { return &tape{rand: mathrand.NewChaCha8([32]byte{'o', 's'})} }
 
 // emulatorEnv starts a service over real HTTPS, which ends with the test, and
 // returns the environment in which another process, or New, finds it.
@@ -277,10 +278,10 @@ func newWorld(t *testing.T, cfg qrypttest.Config, dialect qrypt.Dialect) *world 
 }
 
 // source is a Source of one shard on this world.
-func (w *world) source(t *testing.T, cfg Config) *Source {
+func (w *world) source(t *testing.T, cfg Config, stubs ...parts) *Source {
 	cfg.Blocks = w.client
 	cfg.Logger = slog.New(w.logged)
-	return newTestSource(t, cfg, 1)
+	return newTestSource(t, cfg, 1, stubs...)
 }
 
 // times lists when the requests came, since the world began.
@@ -347,7 +348,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 		// In that mode Go seeds its generator by timing the processor, and
 		// panics where everything takes no time at all.
 		defer func(saved io.Reader) { rand.Reader = saved }(rand.Reader)
-		rand.Reader = stubOSWithTape(t)
+		rand.Reader = newTape()
 	}
 	synctest.Test(t, f)
 }

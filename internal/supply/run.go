@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"example.com/qrand/internal/clock"
 	"example.com/qrand/qrypt"
 )
 
@@ -34,7 +33,7 @@ func (s *Supply) Run(ctx context.Context, user User, wake <-chan struct{}) {
 			continue
 		default:
 		}
-		now := clock.Now()
+		now := s.cfg.Now()
 		n, again := user.Want(now)
 		if o := s.Act(ctx, n, now); o.Err != nil || o.Recovered {
 			user.Handle(o, now)
@@ -44,7 +43,7 @@ func (s *Supply) Run(ctx context.Context, user User, wake <-chan struct{}) {
 		user.Waiting(due)
 		var alarm <-chan time.Time
 		if at := earlier(act, again); !at.IsZero() {
-			timer.Reset(at.Sub(clock.Now()))
+			timer.Reset(at.Sub(s.cfg.Now()))
 			alarm = timer.C
 		}
 		select {
@@ -63,7 +62,7 @@ func (s *Supply) deliver(ctx context.Context, user User, a Answer) {
 		a.drop()
 		return
 	}
-	now := clock.Now()
+	now := s.cfg.Now()
 	user.Handle(s.Handle(a, now), now)
 }
 

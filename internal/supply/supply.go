@@ -32,6 +32,9 @@ type Config struct {
 	MaxAge         time.Duration  // older blocks are refused; zero: none are
 	RefuseEmulated bool
 
+	// Now tells the time. Nil: time.Now.
+	Now func() time.Time
+
 	// Random returns a random duration from [0, d). Nil: math/rand/v2.
 	Random func(d time.Duration) time.Duration
 }
@@ -84,6 +87,9 @@ type Outcome struct {
 
 // New returns a Supply that has asked for nothing yet.
 func New(cfg Config) *Supply {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	s := &Supply{cfg: cfg, jitter: jitter{cfg.Random}, endpoints: endpointsOf(cfg.Source), pace: pace{rate: RateLimit}, log: logFilter{warned: map[string]bool{}}}
 	for _, e := range s.endpoints {
 		e.most, e.batch, e.fails = cfg.MaxBlocks, cfg.MaxBlocks, map[*retry]int{}
