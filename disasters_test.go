@@ -504,7 +504,7 @@ func TestDisasterLoggerCallsBack(t *testing.T) {
 				told[what]++
 			}
 			fault := true
-			source := blockFunc(func(n int) ([]qrypt.Block, error) {
+			source := blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 				<-ready
 				mustRead(t, s, 5000) // as TLS does with rand.Reader set to a Source
 				_ = s.Status()

@@ -100,7 +100,7 @@ func (b *toldBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 }
 
 // ownBlocks makes blocks of crypto/rand where they are to be.
-func ownBlocks(n int) (blocks []qrypt.Block, err error) {
+func ownBlocks(_ context.Context, n int) (blocks []qrypt.Block, err error) {
 	for range n {
 		block, err := qrypt.NewBlock(make([]byte, qrypt.BlockSize), qrypt.Origin{Endpoint: "this process"})
 		if err != nil {

@@ -2,7 +2,6 @@ package qrand
 
 import (
 	"bytes"
-	"context"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"unsafe"
 
 	"example.com/qrand/internal/chacha20"
-	"example.com/qrand/qrypt"
 )
 
 // A traceIndex finds parts of secrets in memory, by each 8 bytes of a secret that
@@ -150,18 +148,6 @@ func TestMemoryOf(t *testing.T) {
 	}
 }
 
-// keptBlocks is a BlockSource whose blocks stay reachable, and so the stock.
-type keptBlocks struct {
-	fakeBlocks
-	kept []qrypt.Block
-}
-
-func (b *keptBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
-	blocks, err := b.fakeBlocks.Blocks(ctx, n)
-	b.kept = append(b.kept, blocks...)
-	return blocks, err
-}
-
 // unseen is a reader into which memoryOf does not look.
 type unseen func(p []byte) (int, error)
 
@@ -211,7 +197,7 @@ func TestNothingReadIsKept(t *testing.T) {
 		t.Run(mix.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				os := newTape()
-				blocks := &keptBlocks{}
+				blocks := &fakeBlocks{}
 				s := newTestSource(t, Config{Blocks: blocks, Mix: mix, BatchBlocks: 2, ReseedBytes: 1 << 40}, 2, parts{os: unseen(os.Read)})
 				synctest.Wait()
 				mustRead(t, s, 100)
@@ -247,7 +233,7 @@ func TestNothingReadIsKept(t *testing.T) {
 						}
 					}
 				}
-				if len(blocks.kept) == 0 {
+				if len(blocks.given) == 0 {
 					t.Error("the stock was not searched")
 				}
 			})

@@ -34,7 +34,7 @@ func TestNoByteDuringTheFirstReseed(t *testing.T) {
 		}
 		bubble(t, func(t *testing.T) {
 			ready := make(chan struct{})
-			s = newTestSource(t, Config{Policy: policy, Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+			s = newTestSource(t, Config{Policy: policy, Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 				<-ready
 				return []qrypt.Block{newTestBlock(1)}, nil
 			}), BatchBlocks: 1}, 3, parts{extract: extract})
@@ -72,18 +72,11 @@ func TestEachShardHasItsOwnOS(t *testing.T) {
 // TestWiped: blocks are wiped when used, and at Close.
 func TestWiped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		var given []qrypt.Block
-		s := newTestSource(t, Config{Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
-			var blocks []qrypt.Block
-			for range n {
-				blocks = append(blocks, newTestBlock(uint64(len(given))))
-				given = append(given, blocks[len(blocks)-1])
-			}
-			return blocks, nil
-		})}, 1)
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
 		wiped := func() (n int) {
 			synctest.Wait()
-			for _, b := range given {
+			for _, b := range blocks.given {
 				if allZero(b.Bytes()) {
 					n++
 				}
@@ -99,8 +92,8 @@ func TestWiped(t *testing.T) {
 			t.Errorf("after the second reseed %d blocks are wiped", got)
 		}
 		s.Close()
-		if got := wiped(); got != len(given) {
-			t.Errorf("after Close %d blocks of %d are wiped", got, len(given))
+		if got := wiped(); got != len(blocks.given) {
+			t.Errorf("after Close %d blocks of %d are wiped", got, len(blocks.given))
 		}
 	})
 }
@@ -262,7 +255,7 @@ func TestRetryAfterIsALowerBound(t *testing.T) {
 func TestShortWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
-		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: ctxBlocks(func(ctx context.Context) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
 			if time.Since(begin) < 10*time.Second {
 				time.Sleep(10 * time.Second) // the window has passed when the answer comes
 				return nil, &qrypt.Error{Class: qrypt.ErrRateLimited}
@@ -301,28 +294,18 @@ func TestThirtyIn10s(t *testing.T) {
 	})
 }
 
-// tokenBlocks is a BlockSource whose token is refused, and which says slowly
-// that it has no other.
-type tokenBlocks struct {
-	fakeBlocks
-	checks atomic.Int32
-}
-
-func (b *tokenBlocks) TokenChanged(ctx context.Context) bool {
-	b.checks.Add(1)
-	<-ctx.Done()
-	return false
-}
-
 // TestSlowTokenCheck: a check of the token is bounded, goes on alone, and ends
 // at Close.
 func TestSlowTokenCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		blocks := &tokenBlocks{}
-		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
+		var checks atomic.Int32
+		blocks := refusedToken(func(ctx context.Context) {
+			checks.Add(1)
+			<-ctx.Done()
+		})
 		s := newTestSource(t, Config{Blocks: blocks}, 1)
 		time.Sleep(10 * time.Minute)
-		if got := blocks.checks.Load(); got < 7 || got > 14 {
+		if got := checks.Load(); got < 7 || got > 14 {
 			t.Errorf("%d checks of 30 s each in 10 minutes, 30 s apart, want some 10", got)
 		}
 		if err := s.Reseed(t.Context()); !errors.Is(err, ErrHeld) {
@@ -380,7 +363,7 @@ func TestHangIsTold(t *testing.T) {
 		release := make(chan struct{})
 		calls := 0
 		var failures atomic.Int32
-		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: ctxBlocks(func(ctx context.Context) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
 			if calls++; calls == 2 {
 				<-release
 			}
@@ -413,7 +396,7 @@ func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s
 	var requests atomic.Int32
 	var held atomic.Bool
 	release := make(chan struct{})
-	s := newTestSource(t, Config{ReseedInterval: 30 * time.Second, Blocks: ctxBlocks(func(ctx context.Context) (blocks []qrypt.Block, err error) {
+	s := newTestSource(t, Config{ReseedInterval: 30 * time.Second, Blocks: blockFunc(func(ctx context.Context, _ int) (blocks []qrypt.Block, err error) {
 		request := requests.Add(1)
 		if request == 2 {
 			select {
@@ -528,7 +511,7 @@ func TestOldBlockFromTheSource(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newTestSource(t, Config{BatchBlocks: 1, Policy: policy, Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+			s := newTestSource(t, Config{BatchBlocks: 1, Policy: policy, Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 				return []qrypt.Block{aged}, nil
 			})}, 1)
 			synctest.Wait()
@@ -573,7 +556,7 @@ func TestEmulatedIsLoggedOnce(t *testing.T) {
 func TestSmallSupply(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var asked []int
-		s := newTestSource(t, Config{BatchBlocks: 64, Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{BatchBlocks: 64, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 			if asked = append(asked, n); n > 10 {
 				return nil, &qrypt.Error{Class: qrypt.ErrNoSupply}
 			}
@@ -590,7 +573,7 @@ func TestSmallSupply(t *testing.T) {
 func TestCloseIsNoOutage(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T) {
-			s := newTestSource(t, Config{Blocks: ctxBlocks(func(ctx context.Context) ([]qrypt.Block, error) {
+			s := newTestSource(t, Config{Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}), OnEvent: func(e Event) {

@@ -145,7 +145,7 @@ func TestPrintedCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newTestSource(t, Config{Blocks: &keptBlocks{}, FingerprintKey: fingerprintKey}, 2)
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, FingerprintKey: fingerprintKey}, 2)
 		synctest.Wait()
 		for _, sh := range s.shards {
 			g := sh.gen.Load()

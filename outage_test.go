@@ -369,21 +369,21 @@ func TestTLSFailed(t *testing.T) {
 // are; a BlockSource that breaks its contract is one of these.
 func TestForeignErrors(t *testing.T) {
 	for name, blocks := range map[string]BlockSource{
-		"error": blockFunc(func(int) ([]qrypt.Block, error) { return nil, errors.New("no such thing") }),
-		"none":  blockFunc(func(int) ([]qrypt.Block, error) { return nil, nil }),
-		"too many": blockFunc(func(n int) (blocks []qrypt.Block, _ error) {
+		"error": blockFunc(func(context.Context, int) ([]qrypt.Block, error) { return nil, errors.New("no such thing") }),
+		"none":  blockFunc(func(context.Context, int) ([]qrypt.Block, error) { return nil, nil }),
+		"too many": blockFunc(func(_ context.Context, n int) (blocks []qrypt.Block, _ error) {
 			for i := range n + 1 {
 				blocks = append(blocks, newTestBlock(uint64(i)))
 			}
 			return blocks, nil
 		}),
-		"empty": blockFunc(func(n int) ([]qrypt.Block, error) { return make([]qrypt.Block, n), nil }),
+		"empty": blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) { return make([]qrypt.Block, n), nil }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				var times []time.Duration
 				begin := time.Now()
-				counted := blockFunc(func(n int) ([]qrypt.Block, error) {
+				counted := blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 					times = append(times, time.Since(begin))
 					return blocks.Blocks(t.Context(), n)
 				})
@@ -397,10 +397,6 @@ func TestForeignErrors(t *testing.T) {
 		})
 	}
 }
-
-type blockFunc func(n int) ([]qrypt.Block, error)
-
-func (f blockFunc) Blocks(_ context.Context, n int) ([]qrypt.Block, error) { return f(n) }
 
 // TestWarnOncePerReason: an outage that changes its face is logged once for
 // each face, however often they alternate.
@@ -428,7 +424,7 @@ func TestPartlyBadAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer := []qrypt.Block{newTestBlock(1), stuck, newTestBlock(2)}
-		s := newTestSource(t, Config{Blocks: blockFunc(func(int) ([]qrypt.Block, error) { return answer, nil })}, 1)
+		s := newTestSource(t, Config{Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) { return answer, nil })}, 1)
 		wantState(t, s, Degraded, Unhealthy)
 		if st := s.Status(); st.Blocks != 0 || st.Stock != 0 || st.RefusedBlocks != 3 {
 			t.Errorf("%d used, %d in stock, %d refused; want none, none, 3", st.Blocks, st.Stock, st.RefusedBlocks)

@@ -207,7 +207,7 @@ func TestAgeAtTheRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks := &fakeBlocks{}
 		var came atomic.Int64 // the newest block
-		s := newTestSource(t, Config{Policy: RequireFresh, Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{Policy: RequireFresh, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 			got, err := blocks.Blocks(t.Context(), n)
 			if err == nil {
 				came.Store(time.Now().UnixNano())
@@ -241,7 +241,7 @@ func TestFreshAndSparing(t *testing.T) {
 	for _, maxAge := range []time.Duration{61 * time.Second, 90 * time.Second, 3 * time.Minute, 10 * time.Minute} {
 		bubble(t, func(t *testing.T) {
 			given := uint64(0)
-			s := newTestSource(t, Config{Policy: RequireFresh, MaxAge: maxAge, Blocks: blockFunc(func(n int) (blocks []qrypt.Block, _ error) {
+			s := newTestSource(t, Config{Policy: RequireFresh, MaxAge: maxAge, Blocks: blockFunc(func(_ context.Context, n int) (blocks []qrypt.Block, _ error) {
 				for range n {
 					given++
 					blocks = append(blocks, newTestBlock(given))
@@ -294,7 +294,7 @@ func TestStockIsBounded(t *testing.T) {
 	for _, batch := range []int{1, 2, 8} {
 		bubble(t, func(t *testing.T) {
 			blocks := &fakeBlocks{}
-			s := newTestSource(t, Config{BatchBlocks: batch, Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+			s := newTestSource(t, Config{BatchBlocks: batch, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 				time.Sleep(time.Second)
 				return blocks.Blocks(t.Context(), n)
 			})}, 1)
@@ -315,13 +315,8 @@ func TestStockIsBounded(t *testing.T) {
 	}
 }
 
-// scripted is an endpoint of one's own.
-type scripted func(ctx context.Context, n int) ([]qrypt.Block, error)
-
-func (f scripted) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) { return f(ctx, n) }
-
 // aged gives blocks that a relay has kept for so long.
-func aged(numbers *uint64, age time.Duration) scripted {
+func aged(numbers *uint64, age time.Duration) blockFunc {
 	return func(_ context.Context, n int) (blocks []qrypt.Block, err error) {
 		for range n {
 			*numbers++
@@ -342,7 +337,7 @@ func TestNearlyTooOld(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			var numbers uint64
 			asked := 0
-			relay := scripted(func(ctx context.Context, n int) ([]qrypt.Block, error) {
+			relay := blockFunc(func(ctx context.Context, n int) ([]qrypt.Block, error) {
 				asked++
 				return aged(&numbers, age)(ctx, n)
 			})
@@ -405,24 +400,12 @@ func TestSlowProbe(t *testing.T) {
 	})
 }
 
-// deafToken is a source whose token function hangs once the token was refused.
-type deafToken struct {
-	fakeBlocks
-	release chan struct{}
-}
-
-func (b *deafToken) TokenChanged(context.Context) bool {
-	<-b.release
-	return false
-}
-
 // TestTokenFunctionHangs: then a Reseed is told so, and Close has wiped the keys
 // before it waits.
 func TestTokenFunctionHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		blocks := &deafToken{release: make(chan struct{})}
-		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
-		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		release := make(chan struct{})
+		s := newTestSource(t, Config{Blocks: refusedToken(func(context.Context) { <-release })}, 1)
 		time.Sleep(time.Second)
 		begin := time.Now()
 		if err := s.Reseed(t.Context()); err == nil || time.Since(begin) > 2*time.Minute {
@@ -437,7 +420,7 @@ func TestTokenFunctionHangs(t *testing.T) {
 			t.Error("Close waits with a key in memory")
 		}
 		sh.mu.Unlock()
-		close(blocks.release)
+		close(release)
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -454,7 +437,7 @@ func TestOutOfStep(t *testing.T) {
 		var numbers uint64
 		var mu sync.Mutex
 		for range n {
-			s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Blocks: scripted(func(ctx context.Context, n int) ([]qrypt.Block, error) {
+			s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Blocks: blockFunc(func(ctx context.Context, n int) ([]qrypt.Block, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				if at := time.Since(begin).Truncate(time.Second); at > 0 {
@@ -521,7 +504,7 @@ func TestSeededIsTold(t *testing.T) {
 	for _, reads := range []int{0, 3} {
 		bubble(t, func(t *testing.T) {
 			log := &textLog{}
-			s := newTestSource(t, Config{Logger: slog.New(log), Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+			s := newTestSource(t, Config{Logger: slog.New(log), Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 				time.Sleep(1200 * time.Millisecond)
 				return []qrypt.Block{newTestBlock(1)}, nil
 			})}, 2)

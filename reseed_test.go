@@ -172,7 +172,7 @@ func TestReseedAsksForAFreshBlock(t *testing.T) {
 func TestReseedsShareARequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		requests := 0
-		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 			requests++ // one at a time
 			time.Sleep(time.Second)
 			return []qrypt.Block{newTestBlock(uint64(requests))}, nil
@@ -198,7 +198,7 @@ func TestReseedsShareARequest(t *testing.T) {
 func TestWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := newTestSource(t, Config{Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 			<-release
 			return nil, errors.New("the cable is out")
 		})}, 1)
@@ -245,7 +245,7 @@ func TestWaitSeededAfterClose(t *testing.T) {
 func TestCloseDuringFetch(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		block := newTestBlock(1)
-		s := newTestSource(t, Config{Blocks: ctxBlocks(func(ctx context.Context) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
 			<-ctx.Done()
 			return []qrypt.Block{block}, nil // a source that answers all the same
 		})}, 1)
@@ -265,15 +265,11 @@ func TestCloseDuringFetch(t *testing.T) {
 	})
 }
 
-type ctxBlocks func(ctx context.Context) ([]qrypt.Block, error)
-
-func (f ctxBlocks) Blocks(ctx context.Context, _ int) ([]qrypt.Block, error) { return f(ctx) }
-
 // TestReseedsWhileTheServiceHangs: a hanging request delays no reseed.
 func TestReseedsWhileTheServiceHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		first := true
-		s := newTestSource(t, Config{BatchBlocks: 2, Blocks: ctxBlocks(func(ctx context.Context) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{BatchBlocks: 2, Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
 			if first {
 				first = false
 				return []qrypt.Block{newTestBlock(1), newTestBlock(2)}, nil

@@ -11,31 +11,20 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// lateBlocks is a BlockSource whose token is refused, and which takes its time to
-// end a comparison of tokens.
-type lateBlocks struct {
-	fakeBlocks
-	ended bool
-}
-
-func (b *lateBlocks) TokenChanged(ctx context.Context) bool {
-	<-ctx.Done()
-	time.Sleep(time.Second)
-	b.ended = true
-	return false
-}
-
 // TestCloseWaitsForTokenCheck: when Close returns, nothing of ours calls the
 // BlockSource any more.
 func TestCloseWaitsForTokenCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		blocks := &lateBlocks{}
-		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
-		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		ended := false
+		s := newTestSource(t, Config{Blocks: refusedToken(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			ended = true
+		})}, 1)
 		time.Sleep(supply.TokenInterval * 3 / 2)
 		synctest.Wait()
 		s.Close()
-		if !blocks.ended {
+		if !ended {
 			t.Error("a comparison of tokens goes on after Close")
 		}
 	})
@@ -47,7 +36,7 @@ func TestReseedCostsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
 		requests := 0
-		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 			if requests++; requests == 1 {
 				<-release
 			}
@@ -81,7 +70,7 @@ func TestReseedMeansAfterTheCall(t *testing.T) {
 	for _, first := range []error{nil, &qrypt.Error{Class: qrypt.ErrServer}} {
 		bubble(t, func(t *testing.T) {
 			var begun []time.Time
-			s := newTestSource(t, Config{Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+			s := newTestSource(t, Config{Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 				begun = append(begun, time.Now())
 				request := len(begun)
 				time.Sleep(time.Second)
@@ -105,25 +94,11 @@ func TestReseedMeansAfterTheCall(t *testing.T) {
 	}
 }
 
-// tokenLate is a source whose token is refused, and which says after a while that
-// there is no other one.
-type tokenLate struct {
-	fakeBlocks
-	takes time.Duration
-}
-
-func (b *tokenLate) TokenChanged(context.Context) bool {
-	time.Sleep(b.takes)
-	return false
-}
-
 // TestReseedAwaitsTheToken: a Reseed after a refused token waits for a look at it,
 // and is told that it is held where there is no other one.
 func TestReseedAwaitsTheToken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		blocks := &tokenLate{takes: 5 * time.Second}
-		blocks.err = &qrypt.Error{Class: qrypt.ErrUnauthorized}
-		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		s := newTestSource(t, Config{Blocks: refusedToken(func(context.Context) { time.Sleep(5 * time.Second) })}, 1)
 		time.Sleep(time.Second)
 		begin := time.Now()
 		if err := s.Reseed(t.Context()); !errors.Is(err, ErrHeld) || !errors.Is(err, qrypt.ErrUnauthorized) {

@@ -2,6 +2,7 @@ package qrand
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -144,7 +145,7 @@ func wantRefused(t *testing.T, s *Source, want error) {
 func TestRequireFresh(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks, ready := &fakeBlocks{}, make(chan struct{})
-		s := newTestSource(t, Config{Policy: RequireFresh, Blocks: blockFunc(func(n int) ([]qrypt.Block, error) {
+		s := newTestSource(t, Config{Policy: RequireFresh, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
 			<-ready
 			return blocks.Blocks(t.Context(), n)
 		})}, 2)
@@ -423,7 +424,7 @@ func TestEmulatedBeforeItIsIn(t *testing.T) {
 		return hmacExtract(os, shard, block)
 	}
 	made := make(chan struct{})
-	s = newTestSource(t, Config{Blocks: blockFunc(func(int) ([]qrypt.Block, error) {
+	s = newTestSource(t, Config{Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
 		<-made
 		block, err := qrypt.NewBlock(newTestBlock(1).Bytes(), qrypt.Origin{Endpoint: "fake", Emulated: true})
 		return []qrypt.Block{block}, err

@@ -113,10 +113,10 @@ func newTestBlock(n uint64) qrypt.Block {
 // fakeBlocks is a BlockSource without a network. The zero one always answers.
 type fakeBlocks struct {
 	mu    sync.Mutex
-	err   error       // if set, what every request gets
-	asked []int       // blocks, by request
-	times []time.Time // of the requests
-	given uint64      // blocks
+	err   error         // if set, what every request gets
+	asked []int         // blocks, by request
+	times []time.Time   // of the requests
+	given []qrypt.Block // number 1 is the first
 }
 
 func (f *fakeBlocks) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
@@ -128,8 +128,9 @@ func (f *fakeBlocks) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, e
 		return nil, f.err
 	}
 	for range n {
-		f.given++
-		blocks = append(blocks, newTestBlock(f.given))
+		b := newTestBlock(uint64(len(f.given) + 1))
+		f.given = append(f.given, b)
+		blocks = append(blocks, b)
 	}
 	return blocks, nil
 }
@@ -155,6 +156,28 @@ func (f *fakeBlocks) requests() (asked []int, times []time.Time) {
 	defer f.mu.Unlock()
 	return slices.Clone(f.asked), slices.Clone(f.times)
 }
+
+// tokenBlocks are fakeBlocks that can look for another token.
+type tokenBlocks struct {
+	fakeBlocks
+	look func(ctx context.Context)
+}
+
+func (b *tokenBlocks) TokenChanged(ctx context.Context) bool {
+	b.look(ctx)
+	return false
+}
+
+// refusedToken is a BlockSource whose token is refused, and which has no other one.
+// look takes the time that it needs to find that out.
+func refusedToken(look func(ctx context.Context)) *tokenBlocks {
+	return &tokenBlocks{fakeBlocks{err: &qrypt.Error{Class: qrypt.ErrUnauthorized}}, look}
+}
+
+// blockFunc is a BlockSource of one function.
+type blockFunc func(ctx context.Context, n int) ([]qrypt.Block, error)
+
+func (f blockFunc) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) { return f(ctx, n) }
 
 // tape is a stub of crypto/rand that returns reproducible bytes and keeps them.
 type tape struct {
