@@ -3,7 +3,7 @@
 // clock, and the only goroutines are those of the calls under way. [Supply.Run] is the
 // loop around it.
 //
-// Each endpoint has its own schedule. simulation_test.go tests these promises: a
+// Each endpoint has its own schedule. life_fleet_test.go tests these promises: a
 // healthy endpoint is asked soon, whatever the others answer; after an outage all
 // processes are back soon; processes that share a limit all get their turn; and no two
 // processes wait for the same instant.

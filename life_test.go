@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMachine puts a Source and the model of machinemodel_test.go through the
+// TestMachine puts a Source and the model of life_model_test.go through the
 // same random life (reads of all sizes, reseeds, faults of every kind, clocks
 // that jump, new tokens, Close) and compares all that can be seen of them after
 // each step: every byte, every key, event and field of Status. The Source decides

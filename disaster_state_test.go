@@ -17,7 +17,7 @@ import (
 )
 
 // These disasters are of the state: what goes into a key, who else has it, and
-// where it comes out. disasters_test.go has those that come from outside.
+// where it comes out. disaster_test.go has those that come from outside.
 
 // seededStream is how generator i of n begins after a reseed before which all
 // had such a key.
