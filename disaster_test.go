@@ -271,17 +271,6 @@ func TestDisasterShortFill(t *testing.T) {
 	}
 }
 
-// waitFailed waits until the first request has failed, by when the reseeder has
-// read of crypto/rand what it needs.
-func waitFailed(t *testing.T, s *Source) {
-	t.Helper()
-	for begin := time.Now(); s.Status().Requests == 0; time.Sleep(time.Millisecond) {
-		if time.Since(begin) > time.Minute {
-			t.Fatal("no request in a minute")
-		}
-	}
-}
-
 // TestDisasterOutputBeforeSeed: FreeBSD's arc4random gave what it had for up to
 // five minutes before it was seeded (FreeBSD-SA-08:11), Android's SecureRandom
 // signed Bitcoin payments so (2013), GnuTLS's first ticket key was zeros

@@ -124,15 +124,6 @@ func modelSeed(os []byte, shard byte, block []byte) []byte {
 	return modelHMAC(os, append(message, block...))[:32]
 }
 
-func unhex(t *testing.T, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // TestRFC8439 holds the model, and where the nonce is zero the package's
 // keystream, against the RFC's vectors.
 func TestRFC8439(t *testing.T) {

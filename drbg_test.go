@@ -10,11 +10,6 @@ import (
 	"example.com/qrand/internal/chacha20"
 )
 
-func testKey(seed byte) (key [32]byte) {
-	mathrand.NewChaCha8([32]byte{seed}).Read(key[:])
-	return key
-}
-
 func newTestGenerator(key byte) *generator {
 	return &generator{key: testKey(key), keystream: chacha20.Blocks}
 }
@@ -113,8 +108,6 @@ func TestErasure(t *testing.T) {
 		t.Error("wipe leaves something")
 	}
 }
-
-func allZero(p []byte) bool { return len(bytes.Trim(p, "\x00")) == 0 }
 
 // TestRekey: the very next byte comes from the old key XOR x, whatever was
 // buffered.

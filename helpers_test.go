@@ -1,9 +1,11 @@
 package qrand
 
 import (
+	"bytes"
 	"context"
 	"crypto/fips140"
 	"crypto/rand"
+	"encoding/hex"
 	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -374,4 +376,123 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 		rand.Reader = newTape()
 	}
 	synctest.Test(t, f)
+}
+
+func testKey(seed byte) (key [32]byte) {
+	mathrand.NewChaCha8([32]byte{seed}).Read(key[:])
+	return key
+}
+
+func allZero(p []byte) bool { return len(bytes.Trim(p, "\x00")) == 0 }
+
+// mixes are all modes.
+var mixes = []Mix{MixXOR, MixRekey, MixRefill}
+
+// readSizes cross the borders of blocks, chunks and pieces.
+var readSizes = []int{1, 32, 31, 64, 0, 928, 1, 992, 3008, 4064, 1024, 5000, 4096, pieceSize, pieceSize + 1, 3}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// after sums waits to the times of the requests that begin with one at 0.
+func after(waits ...time.Duration) []time.Duration {
+	times := []time.Duration{0}
+	for _, wait := range waits {
+		times = append(times, times[len(times)-1]+wait)
+	}
+	return times
+}
+
+// near allows for the pipes' own scheduling at one instant, and for float64.
+func near(a, b time.Duration) bool { return (a - b).Abs() < time.Millisecond }
+
+func wantState(t *testing.T, s *Source, state State, reason Reason) {
+	t.Helper()
+	synctest.Wait()
+	st := s.Status()
+	hear(st)
+	if st.State != state || st.Reason != reason {
+		t.Errorf("the state is %v (%v), want %v (%v); last error: %s", st.State, st.Reason, state, reason, st.LastError)
+	}
+}
+
+func wantLogs(t *testing.T, w *world, warns, infos int32) {
+	t.Helper()
+	synctest.Wait()
+	if w.logged.warns.Load() != warns || w.logged.infos.Load() != infos || w.logged.others.Load() != 0 {
+		t.Errorf("logged %d Warn, %d Info, %d other; want %d, %d, none",
+			w.logged.warns.Load(), w.logged.infos.Load(), w.logged.others.Load(), warns, infos)
+	}
+}
+
+// wantRefused: a refused Read returns 0 and leaves p as it was.
+func wantRefused(t *testing.T, s *Source, want error) {
+	t.Helper()
+	p := bytes.Repeat([]byte{0x5a}, 100)
+	n, err := s.Read(p)
+	hear(err)
+	if n != 0 || err != want || !bytes.Equal(p, bytes.Repeat([]byte{0x5a}, 100)) {
+		t.Errorf("Read returned %d, %v (or altered p), want 0, %v", n, err, want)
+	}
+}
+
+// waitFailed waits until the first request has failed, by when the reseeder has
+// read of crypto/rand what it needs.
+func waitFailed(t *testing.T, s *Source) {
+	t.Helper()
+	for begin := time.Now(); s.Status().Requests == 0; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatal("no request in a minute")
+		}
+	}
+}
+
+// textLog keeps the lines of a log.
+type textLog struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *textLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l *textLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *textLog) WithGroup(string) slog.Handler            { return l }
+func (l *textLog) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, r.Level.String()+" "+r.Message)
+	return nil
+}
+
+// has reports whether a line has all of these.
+func (l *textLog) has(words ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		all := true
+		for _, word := range words {
+			all = all && strings.Contains(line, word)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+const limit = 30 // requests in any 10 s, by the service's documentation
+
+// requestsTo lists when a region was asked.
+func (w *world) requestsTo(region string) (times []time.Duration) {
+	for _, r := range w.Requests() {
+		if r.Region == region {
+			times = append(times, r.Time.Sub(w.begin))
+		}
+	}
+	return times
 }

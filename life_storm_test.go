@@ -104,5 +104,3 @@ func storm(t *testing.T, seed uint64, faults int, dialect qrypt.Dialect) {
 	s.Close()
 	synctest.Wait()
 }
-
-const limit = 30 // requests in any 10 s, by the service's documentation

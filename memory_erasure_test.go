@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 	"unsafe"
 
 	"example.com/qrand/internal/chacha20"
@@ -239,4 +240,33 @@ func TestNothingReadIsKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWiped: blocks are wiped when used, and at Close.
+func TestWiped(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		wiped := func() (n int) {
+			synctest.Wait()
+			for _, b := range blocks.given {
+				if allZero(b.Bytes()) {
+					n++
+				}
+			}
+			return n
+		}
+		if got := wiped(); got != 1 {
+			t.Errorf("after the first reseed %d blocks are wiped", got)
+		}
+		time.Sleep(time.Hour)
+		mustRead(t, s, 1)
+		if got := wiped(); got != 2 {
+			t.Errorf("after the second reseed %d blocks are wiped", got)
+		}
+		s.Close()
+		if got := wiped(); got != len(blocks.given) {
+			t.Errorf("after Close %d blocks of %d are wiped", got, len(blocks.given))
+		}
+	})
 }

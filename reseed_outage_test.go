@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,15 +14,6 @@ import (
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
-
-// after sums waits to the times of the requests that begin with one at 0.
-func after(waits ...time.Duration) []time.Duration {
-	times := []time.Duration{0}
-	for _, wait := range waits {
-		times = append(times, times[len(times)-1]+wait)
-	}
-	return times
-}
 
 // outageRows are the rows of the outage table as the README has it: what the
 // service does, what the Status then says, and what is promised of an endpoint that
@@ -136,28 +128,6 @@ func TestOutageTable(t *testing.T) {
 	}
 }
 
-// near allows for the pipes' own scheduling at one instant, and for float64.
-func near(a, b time.Duration) bool { return (a - b).Abs() < time.Millisecond }
-
-func wantState(t *testing.T, s *Source, state State, reason Reason) {
-	t.Helper()
-	synctest.Wait()
-	st := s.Status()
-	hear(st)
-	if st.State != state || st.Reason != reason {
-		t.Errorf("the state is %v (%v), want %v (%v); last error: %s", st.State, st.Reason, state, reason, st.LastError)
-	}
-}
-
-func wantLogs(t *testing.T, w *world, warns, infos int32) {
-	t.Helper()
-	synctest.Wait()
-	if w.logged.warns.Load() != warns || w.logged.infos.Load() != infos || w.logged.others.Load() != 0 {
-		t.Errorf("logged %d Warn, %d Info, %d other; want %d, %d, none",
-			w.logged.warns.Load(), w.logged.infos.Load(), w.logged.others.Load(), warns, infos)
-	}
-}
-
 // TestOutageTableIsComplete: each row of outages is tried above or below.
 func TestOutageTableIsComplete(t *testing.T) {
 	tried := map[Reason]bool{
@@ -219,77 +189,6 @@ func TestServiceGone(t *testing.T) {
 	})
 }
 
-// TestNewToken: with a refused token or none there is no request until another
-// is there, except one an hour; the token is looked at every 15 to 45 s.
-func TestNewToken(t *testing.T) {
-	for _, tc := range []struct {
-		token  string
-		reason Reason
-	}{
-		{testToken2, Unauthorized},
-		{"", NoToken},
-		{"two\nlines", NoToken},
-	} {
-		t.Run(string(tc.reason), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
-				w.token.Store(tc.token)
-				s := w.source(t, Config{})
-				time.Sleep(100 * time.Second)
-				wantState(t, s, Degraded, tc.reason)
-				mustRead(t, s, 32)
-				before := len(w.times())
-				if st := s.Status(); tc.reason == NoToken && (before != 0 || st.Requests != 0) || before > 2 {
-					t.Errorf("%d requests, %d counted", before, st.Requests)
-				}
-				w.token.Store(testToken)
-				time.Sleep(supply.TokenInterval * 3 / 2)
-				wantState(t, s, Seeded, "")
-			})
-		})
-	}
-}
-
-// TestNewTokenAtReseed: Reseed looks at the token at once, and says why not if
-// it is the same.
-func TestNewTokenAtReseed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
-		w.token.Store(testToken2)
-		s := w.source(t, Config{})
-		synctest.Wait()
-		err := s.Reseed(t.Context())
-		hear(err)
-		if !errors.Is(err, qrypt.ErrUnauthorized) {
-			t.Errorf("Reseed returned %v, want ErrUnauthorized", err)
-		}
-		if got := len(w.times()); got != 2 {
-			t.Errorf("%d requests with the refused token, want one to each endpoint", got)
-		}
-		w.token.Store(testToken)
-		if err := s.Reseed(t.Context()); err != nil {
-			t.Error(err)
-		}
-		wantState(t, s, Seeded, "")
-	})
-}
-
-// TestQuotaOfAnotherAccount: a new token ends the wait for a quota, too.
-func TestQuotaOfAnotherAccount(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, qrypttest.Config{Quota: 8, Tokens: []string{testToken, testToken2}}, qrypt.DialectQuantumEntropy)
-		s := w.source(t, Config{})
-		for range 6 {
-			mustRead(t, s, 32)
-			time.Sleep(time.Minute)
-		}
-		wantState(t, s, Degraded, QuotaReached)
-		w.token.Store(testToken2)
-		time.Sleep(supply.TokenInterval * 3 / 2)
-		wantState(t, s, Seeded, "")
-	})
-}
-
 // TestReseedHeld: Reseed does not override what the service asked for, and says
 // so; it does cut short a wait of our own.
 func TestReseedHeld(t *testing.T) {
@@ -325,29 +224,6 @@ func TestReseedHeld(t *testing.T) {
 			t.Errorf("Reseed waited %v", took)
 		}
 		wantState(t, s, Seeded, "")
-	})
-}
-
-// TestReseedTriesBothEndpoints: Reseed fails only when both endpoints have.
-func TestReseedTriesBothEndpoints(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
-		s := w.source(t, Config{})
-		waitSeeded(t, s)
-		w.ScriptRegion("api-eus", qrypttest.Fault{Kind: qrypttest.HTML, Times: -1})
-		if err := s.Reseed(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if at := s.Status().LastEndpoint; at != "http://127.0.0.2" {
-			t.Errorf("the block came from %s", at)
-		}
-		w.ScriptRegion("api-weu", qrypttest.Fault{Kind: qrypttest.Stuck, Times: -1})
-		time.Sleep(time.Second)
-		err := s.Reseed(t.Context())
-		hear(err)
-		if err == nil {
-			t.Error("Reseed succeeded with a stuck source and a page of HTML")
-		}
 	})
 }
 
@@ -396,24 +272,6 @@ func TestForeignErrors(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestWarnOncePerReason: an outage that changes its face is logged once for
-// each face, however often they alternate.
-func TestWarnOncePerReason(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
-		w.ScriptRegion("api-eus", qrypttest.Fault{Kind: qrypttest.Status, Status: 503, Times: 20})
-		w.ScriptRegion("api-weu", qrypttest.Fault{Kind: qrypttest.HTML, Times: 20})
-		s := w.source(t, Config{})
-		time.Sleep(2 * time.Hour)
-		wantState(t, s, Seeded, "")
-		wantLogs(t, w, 2, 1)
-		st := s.Status()
-		if a, b := st.Failures[NoSupply], st.Failures[Malformed]; max(a, b) != 20 || min(a, b) < 10 {
-			t.Errorf("counted %v of %d requests", st.Failures, st.Requests)
-		}
-	})
 }
 
 // TestPartlyBadAnswer: of an answer with one bad block no block is used.
@@ -468,6 +326,212 @@ func TestShareOfALimit(t *testing.T) {
 			if st := s.Status(); st.Blocks < total/sources/2 || st.Blocks > total/sources*2 {
 				t.Errorf("source %d has %d blocks, the mean is %d", i, st.Blocks, total/sources)
 			}
+		}
+	})
+}
+
+// TestStockInAnOutage: a reseed from the stock does not end an outage.
+func TestStockInAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		waitSeeded(t, s)
+		blocks.setErr(&qrypt.Error{Class: qrypt.ErrNoSupply})
+		s.Reseed(t.Context())
+		time.Sleep(30 * time.Second)
+		mustRead(t, s, 1)
+		time.Sleep(time.Minute)
+		wantState(t, s, Degraded, NoSupply)
+		if st := s.Status(); st.Blocks != 2 || st.OSReseeds != 0 || st.NextRequest.IsZero() {
+			t.Errorf("status: %v", st)
+		}
+		s.Close()
+		if st := s.Status(); !st.NextRequest.IsZero() {
+			t.Errorf("after Close: %v", st)
+		}
+	})
+}
+
+// TestFailedReseedIsRecoveredFrom: an outage that began with the stock full ends
+// by itself, and costs a block.
+func TestFailedReseedIsRecoveredFrom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		waitSeeded(t, s)
+		for range 50 {
+			blocks.setErr(errors.New("for a moment"))
+			s.Reseed(t.Context())
+			blocks.setErr(nil)
+			time.Sleep(10 * time.Minute)
+			wantState(t, s, Seeded, "")
+		}
+		if st := s.Status(); st.Stock != 7 || st.Blocks != 51 {
+			t.Errorf("after 50 outages: %v", st)
+		}
+	})
+}
+
+// TestSecondOutage begins as the first did, with short waits. The second one in ten
+// minutes is told, and that from then on lines are few; then only ten minutes
+// without a failure are worth another.
+func TestSecondOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
+		s := w.source(t, Config{BatchBlocks: 1}, longWaits)
+		waitSeeded(t, s)
+		for outage, want := range []struct{ warns, infos int32 }{{1, 1}, {2, 1}, {2, 1}, {2, 1}} {
+			begin := len(w.times())
+			w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 500, Times: 4})
+			s.Reseed(t.Context())
+			time.Sleep(time.Minute)
+			got := w.times()[begin:]
+			for i := range got {
+				got[i] -= w.times()[begin]
+			}
+			if want := after(1*time.Second, 2*time.Second, 4*time.Second, 8*time.Second); !slices.EqualFunc(got, want, near) {
+				t.Errorf("outage %d: requests at %v, want %v", outage, got, want)
+			}
+			wantLogs(t, w, want.warns, want.infos)
+		}
+		time.Sleep(9 * time.Minute)
+		wantLogs(t, w, 2, 1)
+		time.Sleep(time.Minute)
+		wantLogs(t, w, 2, 2)
+	})
+}
+
+// TestFlapping: a service that answers each second time for an hour is told of in
+// three lines.
+func TestFlapping(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
+		for range 3000 {
+			w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 503}, qrypttest.Fault{Kind: qrypttest.OK})
+		}
+		s := w.source(t, Config{BatchBlocks: 1})
+		for w.Pending() > 0 {
+			s.Reseed(t.Context())
+			time.Sleep(time.Second)
+		}
+		wantLogs(t, w, 2, 1)
+		if took := time.Since(w.begin); took < 40*time.Minute {
+			t.Errorf("it was over after %v", took)
+		}
+	})
+}
+
+// TestJitterIsApplied: the wait is what jitter made of it.
+func TestJitterIsApplied(t *testing.T) {
+	halves := parts{random: func(d time.Duration) time.Duration { return d / 2 }}
+	bubble(t, func(t *testing.T) {
+		begin := time.Now()
+		blocks := &fakeBlocks{err: errors.New("no")}
+		newTestSource(t, Config{Blocks: blocks}, 1, halves)
+		time.Sleep(10 * time.Second)
+		got := blocks.timesSince(begin)
+		if want := after(500*time.Millisecond, time.Second, 2*time.Second, 4*time.Second); !slices.EqualFunc(got, want, near) {
+			t.Errorf("requests at %v, want %v", got, want)
+		}
+	})
+}
+
+// TestShortWindow: a 429 without Retry-After is waited for a second, even if our
+// own requests would allow another at once.
+func TestShortWindow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		begin := time.Now()
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
+			if time.Since(begin) < 10*time.Second {
+				time.Sleep(10 * time.Second) // the window has passed when the answer comes
+				return nil, &qrypt.Error{Class: qrypt.ErrRateLimited}
+			}
+			return []qrypt.Block{newTestBlock(1)}, nil
+		})}, 1)
+		waitSeeded(t, s)
+		if took := time.Since(begin); took < 11*time.Second || took > 31*time.Second {
+			t.Errorf("seeded after %v, want 11 to 31 s", took)
+		}
+	})
+}
+
+// TestHangIsTold: a request that never ends is an outage too, told once, and
+// over when it ends.
+func TestHangIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		calls := 0
+		var failures atomic.Int32
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
+			if calls++; calls == 2 {
+				<-release
+			}
+			return []qrypt.Block{newTestBlock(uint64(calls))}, nil
+		}), OnEvent: func(e Event) {
+			if e.Kind == RequestFailed {
+				failures.Add(1)
+			}
+		}}, 1)
+		waitSeeded(t, s)
+		go s.Reseed(t.Context())
+		time.Sleep(supply.HangLimit)
+		wantState(t, s, Seeded, "")
+		time.Sleep(time.Hour)
+		wantState(t, s, Degraded, TimedOut)
+		if st := s.Status(); failures.Load() != 1 || st.Requests != 2 || st.Failures[TimedOut] != 1 {
+			t.Errorf("%d events: %v", failures.Load(), st)
+		}
+		close(release)
+		wantState(t, s, Seeded, "")
+		if st := s.Status(); st.Requests != 2 || st.Blocks != 2 {
+			t.Errorf("status: %v", st)
+		}
+	})
+}
+
+// TestCloseIsNoOutage: a request that Close cuts short is not reported as one.
+func TestCloseIsNoOutage(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			s := newTestSource(t, Config{Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}), OnEvent: func(e Event) {
+				if e.State != Closed {
+					t.Errorf("%v, %v: %v", e.Kind, e.State, e.Err)
+				}
+			}}, 1)
+			synctest.Wait()
+			s.Close()
+			if st := s.Status(); len(st.Failures) != 0 {
+				t.Errorf("status: %v", st)
+			}
+		})
+	}
+}
+
+// TestQueueIsNoHang: that 600 Sources of a process wait for each other is no failure
+// of the service.
+func TestQueueIsNoHang(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}, Record: 1}, qrypt.DialectQuantumEntropy)
+		var failed atomic.Int32
+		var all []*Source
+		for range 600 {
+			all = append(all, w.source(t, Config{OnEvent: func(e Event) {
+				if e.Kind == RequestFailed {
+					failed.Add(1)
+				}
+			}}))
+		}
+		time.Sleep(210 * time.Second) // 600 requests, 30 in 10 s
+		for i, s := range all {
+			if st := s.Status(); st.State != Seeded {
+				t.Fatalf("Source %d: %v", i, st)
+			}
+		}
+		if failed.Load() != 0 {
+			t.Errorf("%d requests failed", failed.Load())
 		}
 	})
 }

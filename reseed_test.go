@@ -3,12 +3,16 @@ package qrand
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
@@ -289,42 +293,273 @@ func TestReseedsWhileTheServiceHangs(t *testing.T) {
 	})
 }
 
-// TestEvents: each moment is told once, in order, and the hook may read.
-func TestEvents(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		var s *Source
-		var got []string
-		ready := make(chan struct{})
-		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
-		w.Script(qrypttest.Fault{Kind: qrypttest.OK}, qrypttest.Fault{Kind: qrypttest.HTML})
-		s = w.source(t, Config{OnEvent: func(e Event) {
-			<-ready
-			mustRead(t, s, 10) // RUSTSEC-2026-0097: a hook that uses the generator
-			st := s.Status()
-			if st.State != e.State {
-				t.Errorf("%v: the event says %v, Status %v", e.Kind, e.State, st.State)
-			}
-			if e.Kind == BlockMixed && !e.Emulated {
-				t.Error("an emulated block is not labelled")
-			}
-			if e.Kind == RequestFailed && (e.Err == nil || e.Reason != Malformed) {
-				t.Errorf("RequestFailed says %v: %v", e.Reason, e.Err)
-			}
-			got = append(got, e.Kind.String()+" "+e.State.String())
-		}})
-		close(ready)
-		waitSeeded(t, s)
-		s.Reseed(t.Context())
-		s.Reseed(t.Context())
-		s.Close()
-		want := []string{
-			"BlockMixed Seeded", "StateChanged Seeded",
-			"RequestFailed Seeded", "BlockMixed Seeded", // Reseed tries the other endpoint
-			"BlockMixed Seeded",
-			"StateChanged Closed",
+// TestEachShardHasItsOwnOS: a reseed reads 32 bytes of crypto/rand for each
+// shard.
+func TestEachShardHasItsOwnOS(t *testing.T) {
+	os := newTape()
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}}, 3, parts{os: os})
+	os.reads = nil
+	for _, block := range [][]byte{newTestBlock(1).Bytes(), nil} {
+		s.rekeyAll(block)
+		for range s.shards {
+			os.next(t, 32)
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("events\n%q, want\n%q", got, want)
+	}
+	if len(os.reads) != 0 {
+		t.Error("more was read")
+	}
+}
+
+// TestSmallSupply: where the service has less than a batch, less is asked for.
+func TestSmallSupply(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var asked []int
+		s := newTestSource(t, Config{BatchBlocks: 64, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
+			if asked = append(asked, n); n > 10 {
+				return nil, &qrypt.Error{Class: qrypt.ErrNoSupply}
+			}
+			return []qrypt.Block{newTestBlock(uint64(len(asked)))}, nil
+		})}, 1, longWaits)
+		waitSeeded(t, s)
+		if want := []int{64, 32, 16, 8}; !slices.Equal(asked, want) {
+			t.Errorf("asked for %v blocks, want %v", asked, want)
+		}
+	})
+}
+
+// TestStockIsBounded: what comes for calls of Reseed that have given up does not pile
+// up, and a Reseed makes its request whatever is in stock.
+func TestStockIsBounded(t *testing.T) {
+	for _, batch := range []int{1, 2, 8} {
+		bubble(t, func(t *testing.T) {
+			blocks := &fakeBlocks{}
+			s := newTestSource(t, Config{BatchBlocks: batch, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
+				time.Sleep(time.Second)
+				return blocks.Blocks(t.Context(), n)
+			})}, 1)
+			waitSeeded(t, s)
+			for range 20 {
+				gone, cancel := context.WithTimeout(t.Context(), time.Second/2) // while the request is under way
+				s.Reseed(gone)
+				cancel()
+				time.Sleep(5 * time.Second)
+				if st := s.Status(); st.Stock > batch || batch == 1 && st.Stock > 0 {
+					t.Errorf("%d blocks in a stock of %d", st.Stock, batch)
+				}
+			}
+			if err := s.Reseed(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestOutOfStep: Sources that started together do not ask together from then on.
+func TestOutOfStep(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const n = 100
+		inSecond := map[time.Duration]int{}
+		begin := time.Now()
+		var all []*Source
+		var numbers uint64
+		var mu sync.Mutex
+		for range n {
+			s, err := New(Config{Logger: slog.New(slog.DiscardHandler), Blocks: blockFunc(func(ctx context.Context, n int) ([]qrypt.Block, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if at := time.Since(begin).Truncate(time.Second); at > 0 {
+					inSecond[at]++
+				}
+				return aged(&numbers, 0)(ctx, n)
+			})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s)
+		}
+		for range 600 {
+			for _, s := range all {
+				s.Read(make([]byte, 1))
+			}
+			time.Sleep(time.Second)
+		}
+		for _, s := range all {
+			s.Close()
+		}
+		for at, requests := range inSecond {
+			if requests > n/10+5 {
+				t.Errorf("%d of %d Sources ask in the second after %v", requests, n, at)
+			}
+		}
+	})
+}
+
+// whileBusy runs do while the reseeder is held up in OnEvent, with a request
+// under way beside it that takes some time.
+func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s *Source)) {
+	var requests atomic.Int32
+	var held atomic.Bool
+	release := make(chan struct{})
+	s := newTestSource(t, Config{ReseedInterval: 30 * time.Second, Blocks: blockFunc(func(ctx context.Context, _ int) (blocks []qrypt.Block, err error) {
+		request := requests.Add(1)
+		if request == 2 {
+			select {
+			case <-time.After(takes):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		n := 8
+		if request > 2 {
+			n = 1
+		}
+		for i := range n {
+			blocks = append(blocks, newTestBlock(uint64(100*int(request)+i)))
+		}
+		return blocks, nil
+	}), OnEvent: func(e Event) {
+		onEvent(e)
+		if requests.Load() == 2 && !held.Swap(true) { // a reseed from the stock, beside the second request
+			<-release
+		}
+	}}, 1)
+	time.Sleep(15 * time.Second)
+	for range 6 {
+		mustRead(t, s, 1)
+		time.Sleep(30 * time.Second)
+	}
+	synctest.Wait()
+	if !held.Load() {
+		t.Fatal("the reseeder was not held up")
+	}
+	time.Sleep(time.Minute)
+	done := make(chan struct{})
+	go func() {
+		do(s)
+		close(done)
+	}()
+	synctest.Wait()
+	close(release)
+	<-done
+}
+
+// TestReseedIsNotAnsweredFromBefore: an answer that had come when Reseed was
+// called does not do for it, even if nobody had looked at it yet.
+func TestReseedIsNotAnsweredFromBefore(t *testing.T) {
+	for range 20 { // the order is chance
+		bubble(t, func(t *testing.T) {
+			whileBusy(t, 45*time.Second, func(Event) {}, func(s *Source) {
+				called := time.Now()
+				if err := s.Reseed(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if st := s.Status(); st.LastReceived.Before(called) {
+					t.Errorf("a block that came %v before the call", called.Sub(st.LastReceived))
+				}
+			})
+		})
+	}
+}
+
+// TestCloseWhileBusy: a request that Close cuts short is no outage, even if the
+// reseeder learns of both at once.
+func TestCloseWhileBusy(t *testing.T) {
+	for range 20 {
+		bubble(t, func(t *testing.T) {
+			whileBusy(t, time.Hour, func(e Event) {
+				if e.Kind == RequestFailed || e.State == Degraded {
+					t.Errorf("%v, %v: %v", e.Kind, e.State, e.Err)
+				}
+			}, func(s *Source) { s.Close() })
+		})
+	}
+}
+
+// TestReseedCostsNothing: calls of Reseed that gave up before a request could begin
+// are forgotten, and nothing is spent on them.
+func TestReseedCostsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		requests := 0
+		s := newTestSource(t, Config{BatchBlocks: 1, Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
+			if requests++; requests == 1 {
+				<-release
+			}
+			return []qrypt.Block{newTestBlock(uint64(requests))}, nil
+		})}, 1)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 {
+			if err := s.Reseed(gone); !errors.Is(err, context.Canceled) {
+				t.Errorf("Reseed returned %v", err)
+			}
+		}
+		later, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for range 100 { // while the first request is under way
+			go s.Reseed(later)
+		}
+		time.Sleep(2 * time.Second)
+		close(release)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if requests != 1 {
+			t.Errorf("%d requests, want the first alone", requests)
+		}
+	})
+}
+
+// TestReseedMeansAfterTheCall: a request that was under way when Reseed was called
+// does not answer it.
+func TestReseedMeansAfterTheCall(t *testing.T) {
+	for _, first := range []error{nil, &qrypt.Error{Class: qrypt.ErrServer}} {
+		bubble(t, func(t *testing.T) {
+			var begun []time.Time
+			s := newTestSource(t, Config{Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
+				begun = append(begun, time.Now())
+				request := len(begun)
+				time.Sleep(time.Second)
+				if request == 1 && first != nil {
+					return nil, first
+				}
+				return []qrypt.Block{newTestBlock(uint64(request))}, nil
+			}), BatchBlocks: 1}, 1)
+			time.Sleep(time.Second / 2)
+			called := time.Now()
+			if err := s.Reseed(t.Context()); err != nil {
+				t.Errorf("after a first request that ended with %v: %v", first, err)
+			}
+			if len(begun) != 2 || !begun[1].After(called) {
+				t.Errorf("after a first request that ended with %v: %d requests", first, len(begun))
+			}
+			if took := time.Since(called); took > 3*time.Second {
+				t.Errorf("after a first request that ended with %v it took %v", first, took)
+			}
+		})
+	}
+}
+
+// TestThirtyIn10s: however often Reseed is called, and whatever the BlockSource,
+// no window of 10 s has more than 30 requests.
+func TestThirtyIn10s(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		begin := time.Now()
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		for i := range 200 {
+			if i == 100 { // also where each call cuts a wait short
+				blocks.setErr(errors.New("no"))
+			}
+			s.Reseed(t.Context())
+		}
+		times := blocks.timesSince(begin)
+		for i := limit; i < len(times); i++ {
+			if times[i]-times[i-limit] <= supply.RateWindow {
+				t.Fatalf("%d requests in %v", limit+1, times[i]-times[i-limit])
+			}
+		}
+		if len(times) < 200 {
+			t.Errorf("%d requests for 200 calls", len(times))
 		}
 	})
 }

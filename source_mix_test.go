@@ -9,12 +9,6 @@ import (
 	"example.com/qrand/internal/supply"
 )
 
-// mixes are all modes.
-var mixes = []Mix{MixXOR, MixRekey, MixRefill}
-
-// readSizes cross the borders of blocks, chunks and pieces.
-var readSizes = []int{1, 32, 31, 64, 0, 928, 1, 992, 3008, 4064, 1024, 5000, 4096, pieceSize, pieceSize + 1, 3}
-
 // A modelSource says what a Source of one shard must return, given what
 // crypto/rand gave it.
 type modelSource struct {

@@ -3,66 +3,19 @@ package qrand
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"reflect"
 	"runtime"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 	"weak"
 
 	"example.com/qrand/qrypt"
-	"example.com/qrand/qrypttest"
 )
-
-// TestConfigErrors: a bad Config is refused with the words that mend it.
-func TestConfigErrors(t *testing.T) {
-	t.Setenv(qrypt.EnvToken, "")
-	t.Setenv(qrypt.EnvTokenFile, "")
-	t.Setenv(qrypt.EnvEndpoints, "")
-	t.Setenv(qrypt.EnvDialect, "")
-	blocks := &fakeBlocks{}
-	for want, cfg := range map[string]Config{
-		"use MixXOR, MixRekey":          {Blocks: blocks, Mix: 3},
-		"use MixXOR":                    {Blocks: blocks, Mix: -1},
-		"use Augment":                   {Blocks: blocks, Policy: 3},
-		"unknown Policy -1":             {Blocks: blocks, Policy: -1},
-		"must not be negative":          {Blocks: blocks, ReseedInterval: -1},
-		"and ReseedBytes must not be":   {Blocks: blocks, ReseedBytes: -1},
-		"MaxAge, ReseedInterval and":    {Blocks: blocks, Policy: RequireFresh, MaxAge: -1},
-		"1 to 512":                      {Blocks: blocks, BatchBlocks: 513},
-		"BatchBlocks is -1":             {Blocks: blocks, BatchBlocks: -1},
-		"use RequireFresh":              {Blocks: blocks, MaxAge: time.Hour},
-		"stale between reseeds":         {Blocks: blocks, Policy: RequireFresh, MaxAge: time.Minute},
-		"not longer than ReseedInter":   {Blocks: blocks, Policy: RequireFresh, ReseedInterval: time.Hour},
-		"set QRYPT_TOKEN, or QRYPT_TOK": {},
-		"is a nil *qrypt.Client: was":   {Blocks: (*qrypt.Client)(nil)},
-		"is a nil qrand.blockFunc":      {Blocks: blockFunc(nil)},
-	} {
-		s, err := New(cfg)
-		hear(err)
-		if s != nil || err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "qrand: ") {
-			t.Errorf("New(%+v) returned %v, want an error with %q", cfg, err, want)
-		}
-	}
-}
-
-// TestFromEnvironment: the zero Config works with a token in the environment.
-func TestFromEnvironment(t *testing.T) {
-	t.Setenv(qrypt.EnvToken, testToken)
-	t.Setenv(qrypt.EnvEndpoints, "http://127.0.0.1:1") // nobody listens
-	s, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	hear(s, s.cfg.Blocks)
-	mustRead(t, s, 32)
-}
 
 // TestDropped: a Source that is dropped stays as it is until it is closed, as the
 // documentation of New says, and is collected after that.
@@ -129,71 +82,6 @@ func TestRequireInitial(t *testing.T) {
 	})
 }
 
-// wantRefused: a refused Read returns 0 and leaves p as it was.
-func wantRefused(t *testing.T, s *Source, want error) {
-	t.Helper()
-	p := bytes.Repeat([]byte{0x5a}, 100)
-	n, err := s.Read(p)
-	hear(err)
-	if n != 0 || err != want || !bytes.Equal(p, bytes.Repeat([]byte{0x5a}, 100)) {
-		t.Errorf("Read returned %d, %v (or altered p), want 0, %v", n, err, want)
-	}
-}
-
-// TestRequireFresh: no byte when the last block is older than MaxAge; the
-// refused Read is what brings the next one.
-func TestRequireFresh(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		blocks, ready := &fakeBlocks{}, make(chan struct{})
-		s := newTestSource(t, Config{Policy: RequireFresh, Blocks: blockFunc(func(_ context.Context, n int) ([]qrypt.Block, error) {
-			<-ready
-			return blocks.Blocks(t.Context(), n)
-		})}, 2)
-		wantRefused(t, s, ErrNotSeeded)
-		close(ready)
-		waitSeeded(t, s)
-		time.Sleep(defaultMaxAge)
-		mustRead(t, s, 100) // not older; this brings a reseed
-		time.Sleep(time.Second)
-		if st := s.Status(); st.Blocks != 2 || st.RefusedBlocks != 0 {
-			t.Errorf("after 10 min: %v", st)
-		}
-		time.Sleep(defaultMaxAge + 1)
-		wantRefused(t, s, ErrStale)
-		synctest.Wait()
-		mustRead(t, s, 100)
-		st := s.Status()
-		if st.RefusedBlocks != 0 || st.Stock != 0 || time.Since(st.LastReceived) > 0 {
-			t.Errorf("%d blocks refused, %d in stock, the last used came %v ago; want none, none, 0 s", st.RefusedBlocks, st.Stock, time.Since(st.LastReceived))
-		}
-
-		blocks.setErr(errors.New("no more"))
-		for range 60 {
-			time.Sleep(time.Minute)
-			s.Read(make([]byte, 1)) // all through the outage
-		}
-		wantRefused(t, s, ErrStale)
-		blocks.setErr(nil)
-		if err := s.Reseed(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		mustRead(t, s, 100)
-	})
-}
-
-// TestRequireFreshWhileBusy: with the defaults and a healthy service no Read is
-// ever refused.
-func TestRequireFreshWhileBusy(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Policy: RequireFresh}, 2)
-		waitSeeded(t, s)
-		for range 24 * 60 * 6 {
-			mustRead(t, s, 1)
-			time.Sleep(10 * time.Second)
-		}
-	})
-}
-
 // TestClose: after it a Source holds no key and reads crypto/rand alone.
 func TestClose(t *testing.T) {
 	for _, mix := range mixes {
@@ -249,38 +137,6 @@ func TestZeroSource(t *testing.T) {
 	}
 }
 
-// brokenOS is a stub of crypto/rand that fails after some reads.
-type brokenOS struct{ left int }
-
-func (b *brokenOS) Read(p []byte) (int, error) {
-	if b.left--; b.left < 0 {
-		return 0, errors.New("no entropy device")
-	}
-	return len(p), nil
-}
-
-// TestBrokenOS: where crypto/rand fails a Read panics, emits nothing new, and
-// does not leave the Source locked for those who recover.
-func TestBrokenOS(t *testing.T) {
-	for _, mix := range mixes {
-		broken := &brokenOS{left: 2} // at New
-		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1, parts{os: broken})
-		for range 2 {
-			func() {
-				defer func() {
-					if r := recover(); r == nil || !strings.Contains(r.(string), "no entropy device") {
-						t.Errorf("%v: Read panicked with %v", mix, r)
-					}
-				}()
-				s.Read(make([]byte, 10))
-			}()
-		}
-		broken.left = 1 << 30
-		mustRead(t, s, 10)
-		s.Close()
-	}
-}
-
 // TestConcurrentUse is for the race detector: reads in all sizes, reseeds as
 // fast as they come, Status and Close, at once.
 func TestConcurrentUse(t *testing.T) {
@@ -315,79 +171,6 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// TestStatus: the numbers add up, String has them, JSON has them all.
-func TestStatus(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectOpenAPI)
-		w.Script(qrypttest.Fault{Kind: qrypttest.Status, Status: 429, RetryAfter: 10 * time.Second})
-		s := w.source(t, Config{}, parts{random: func(time.Duration) time.Duration { return 0 }})
-		mustRead(t, s, 300)
-		mustRead(t, s, 700)
-		synctest.Wait()
-		st := s.Status()
-		if want := time.Now().Add(10 * time.Second); !st.NextRequest.Equal(want) {
-			t.Errorf("the next request is due at %v, want %v", st.NextRequest, want)
-		}
-		for _, want := range []string{"Degraded (rate limited (429)) for 0s", "no block in the key", "(1000 in 2 before the first block)", "requests: 1, 1 rate limited (429)", "next in 10s"} {
-			if !strings.Contains(st.String(), want) {
-				t.Errorf("String is %q, without %q", st, want)
-			}
-		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		mustRead(t, s, 24)
-		time.Sleep(30 * time.Second)
-		st = s.Status()
-		hear(st)
-		text, err := json.Marshal(st)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var back Status
-		if err := json.Unmarshal(text, &back); err != nil {
-			t.Fatal(err)
-		}
-		for _, st := range []Status{st, back} {
-			if st.State != Seeded || st.Reason != "" || st.Blocks != 1 || st.OSReseeds != 0 || st.Stock != 7 || st.RefusedBlocks != 0 ||
-				st.Reads != 3 || st.Bytes != 1024 || st.ReadsBeforeBlock != 2 || st.BytesBeforeBlock != 1000 ||
-				st.Requests != 2 || st.Failures[RateLimited] != 1 || st.LastError != "" || !st.Emulated ||
-				st.LastEndpoint != "http://127.0.0.1" || st.Time.Sub(st.LastBlock) != 30*time.Second || !st.NextRequest.IsZero() {
-				t.Errorf("status is %s", text)
-			}
-		}
-		for _, want := range []string{"Seeded for 30s: last block 30s ago from http://127.0.0.1 (EMULATED, not quantum)", "1 with a block, 0 without; stock 7"} {
-			if !strings.Contains(st.String(), want) {
-				t.Errorf("String is %q, without %q", st, want)
-			}
-		}
-		st.Failures[RateLimited] = 99
-		if s.Status().Failures[RateLimited] == 99 {
-			t.Error("a Status shares its map with the Source")
-		}
-	})
-}
-
-// TestText: the names of all kinds read back or say what they are not.
-func TestText(t *testing.T) {
-	for state := Starting; state <= Closed; state++ {
-		text, _ := state.MarshalText()
-		var back State
-		if err := back.UnmarshalText(text); err != nil || back != state {
-			t.Errorf("%v reads back as %v, %v", state, back, err)
-		}
-	}
-	var mix Mix
-	var policy Policy
-	for _, err := range []error{new(State).UnmarshalText([]byte("Gone")), mix.UnmarshalText([]byte("Stir")), policy.UnmarshalText([]byte("Hope"))} {
-		if err == nil {
-			t.Error("an unknown name was read")
-		}
-	}
-	if got := State(9).String() + Mix(9).String() + Policy(-1).String() + EventKind(9).String(); got != "State(9)Mix(9)Policy(-1)EventKind(9)" {
-		t.Error(got)
-	}
-}
-
 // TestReadFull: a Source is a reader like any other.
 func TestReadFull(t *testing.T) {
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
@@ -397,42 +180,6 @@ func TestReadFull(t *testing.T) {
 	}
 	if n, err := s.Read(nil); n != 0 || err != nil {
 		t.Errorf("Read of nothing returned %d, %v", n, err)
-	}
-}
-
-// TestStatusOfClosing: what a Read got from a shard that Close has shut is not
-// taken for a seeded one's, while Close is still at the next shard.
-func TestStatusOfClosing(t *testing.T) {
-	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
-	waitSeeded(t, s)
-	s.closed.Store(true) // as Close begins
-	s.shards[0].mu.Lock()
-	s.shards[0].closed = true
-	s.shards[0].mu.Unlock()
-	if st := s.Status(); st.State != Closed || st.Reason != "" {
-		t.Errorf("status: %v", st)
-	}
-}
-
-// TestEmulatedBeforeItIsIn: no byte with an emulated block in it is read before
-// Status says so.
-func TestEmulatedBeforeItIsIn(t *testing.T) {
-	var s *Source
-	told := false
-	extract := func(os *[keySize]byte, shard byte, block []byte) [keySize]byte {
-		told = s.Status().Emulated
-		return hmacExtract(os, shard, block)
-	}
-	made := make(chan struct{})
-	s = newTestSource(t, Config{Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
-		<-made
-		block, err := qrypt.NewBlock(newTestBlock(1).Bytes(), qrypt.Origin{Endpoint: "fake", Emulated: true})
-		return []qrypt.Block{block}, err
-	}), BatchBlocks: 1}, 1, parts{extract: extract})
-	close(made)
-	waitSeeded(t, s)
-	if !told {
-		t.Error("the block was mixed in before it was said that it is emulated")
 	}
 }
 
@@ -456,5 +203,50 @@ func TestSmallReadsCount(t *testing.T) {
 				t.Errorf("%v: %d reseeds", mix, n)
 			}
 		})
+	}
+}
+
+// TestNoByteDuringTheFirstReseed: a Policy lets bytes out when the block is in
+// the key of every shard, not while it is on its way there.
+func TestNoByteDuringTheFirstReseed(t *testing.T) {
+	for policy, want := range map[Policy]error{RequireInitial: ErrNotSeeded, RequireFresh: ErrStale} {
+		var s *Source
+		var during atomic.Int32
+		extract := func(os *[32]byte, shard byte, block []byte) [32]byte {
+			if shard == 1 { // shard 0 has it already
+				if _, err := s.Read(make([]byte, 8)); err == want {
+					during.Add(1)
+				} else {
+					t.Errorf("%v: during the reseed Read returned %v, want %v", policy, err, want)
+				}
+			}
+			return hmacExtract(os, shard, block)
+		}
+		bubble(t, func(t *testing.T) {
+			ready := make(chan struct{})
+			s = newTestSource(t, Config{Policy: policy, Blocks: blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
+				<-ready
+				return []qrypt.Block{newTestBlock(1)}, nil
+			}), BatchBlocks: 1}, 3, parts{extract: extract})
+			if policy == RequireFresh {
+				long := time.Now().Add(-time.Hour)
+				s.newest.Store(&long)
+			}
+			close(ready)
+			synctest.Wait()
+			mustRead(t, s, 8)
+		})
+		if during.Load() != 1 {
+			t.Errorf("%v: %d Reads during the reseed", policy, during.Load())
+		}
+	}
+}
+
+// TestReadsAreCountedOnce: a Read longer than a piece is one.
+func TestReadsAreCountedOnce(t *testing.T) {
+	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
+	mustRead(t, s, 3*pieceSize)
+	if st := s.Status(); st.Reads != 1 || st.Bytes != 3*pieceSize {
+		t.Errorf("%d reads, %d bytes", st.Reads, st.Bytes)
 	}
 }

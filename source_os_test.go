@@ -7,8 +7,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-
-	"example.com/qrand/internal/supply"
 )
 
 // slowOS is a stub of crypto/rand that gives a few bytes at a time, and an error with the
@@ -135,22 +133,34 @@ func (o *emptyOS) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// TestReasonWords: what JSON and metrics say of an outage stays as it is, for
-// others look for it, and each has a text for people.
-func TestReasonWords(t *testing.T) {
-	words := []string{
-		"rate_limited", "no_supply", "server_error", "tls_failed", "timed_out", "unreachable", "quota_reached",
-		"unauthorized", "no_token", "bad_request", "redirected", "malformed", "unhealthy", "repeated", "too_old", "emulated", "timed_out",
+// brokenOS is a stub of crypto/rand that fails after some reads.
+type brokenOS struct{ left int }
+
+func (b *brokenOS) Read(p []byte) (int, error) {
+	if b.left--; b.left < 0 {
+		return 0, errors.New("no entropy device")
 	}
-	for i, row := range supply.Table {
-		if i >= len(words) || row.Reason != words[i] {
-			t.Errorf("row %d of the outage table has the reason %q", i, row.Reason)
+	return len(p), nil
+}
+
+// TestBrokenOS: where crypto/rand fails a Read panics, emits nothing new, and
+// does not leave the Source locked for those who recover.
+func TestBrokenOS(t *testing.T) {
+	for _, mix := range mixes {
+		broken := &brokenOS{left: 2} // at New
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}, Mix: mix}, 1, parts{os: broken})
+		for range 2 {
+			func() {
+				defer func() {
+					if r := recover(); r == nil || !strings.Contains(r.(string), "no entropy device") {
+						t.Errorf("%v: Read panicked with %v", mix, r)
+					}
+				}()
+				s.Read(make([]byte, 10))
+			}()
 		}
-		if Reason(row.Reason).String() == "" {
-			t.Errorf("%q has no text", row.Reason)
-		}
-	}
-	if Failed != "failed" || Failed.String() == "" || Reason("").String() != "" {
-		t.Errorf("what is in no row has the reason %q", string(Failed))
+		broken.left = 1 << 30
+		mustRead(t, s, 10)
+		s.Close()
 	}
 }
