@@ -13,24 +13,24 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// A Mix says where crypto/rand enters a Read. (Reseeds always mix it in.)
+// A Mix says how crypto/rand enters a Read. (Each reseed mixes it into the keys, too.)
 type Mix int
 
 const (
-	// MixXOR fills p from crypto/rand, then XORs as many bytes of our stream
-	// over it: a one-time pad over crypto/rand, as good as it even if ChaCha20
-	// is broken, the memory was stolen or the machine cloned. For keys.
+	// MixXOR fills p from crypto/rand, then XORs as many bytes of our stream over it.
+	// The result is as good as crypto/rand even if ChaCha20 is broken, the memory was
+	// stolen or the machine was cloned. For keys.
 	MixXOR Mix = iota
 
-	// MixRekey XORs 32 fresh bytes of crypto/rand into the key, then expands
-	// that. It rests on ChaCha20, as the kernel's generator does, and survives
-	// a stolen state and a cloned machine. For bulk.
+	// MixRekey XORs 32 fresh bytes of crypto/rand into the key, then expands the key.
+	// It rests on ChaCha20, as the kernel's generator does. A stolen state or a cloned
+	// machine does not foretell its output. For bulk.
 	MixRekey
 
-	// MixRefill takes bytes from a buffer of 4,064, and each refill of it XORs 32
-	// fresh bytes of crypto/rand into the key. A cloned machine, or a copied
-	// process, may hand out the rest of the buffer twice: do NOT make keys or
-	// nonces with it. For very many tiny reads that are neither.
+	// MixRefill takes bytes from a buffer of 4,064. Each refill XORs 32 fresh bytes of
+	// crypto/rand into the key. A cloned machine or a copied process may hand out the
+	// rest of the buffer twice: do NOT make keys or nonces with it. For very many tiny
+	// reads of other things.
 	MixRefill
 )
 
@@ -38,19 +38,19 @@ var mixNames = [...]string{"MixXOR", "MixRekey", "MixRefill"}
 
 func (m Mix) String() string { return name(mixNames[:], int(m), "Mix") }
 
-// MarshalText writes the Mix's name.
+// MarshalText returns the name.
 func (m Mix) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads a name.
 func (m *Mix) UnmarshalText(text []byte) error { return parse(m, mixNames[:], text, "mix") }
 
 // A Policy says what a Read does without quantum entropy.
 type Policy int
 
 const (
-	// Augment never fails a Read: without the service, bytes come from
-	// crypto/rand and a generator seeded by it; after Close, from crypto/rand
-	// alone. For a replacement of rand.Reader.
+	// Augment never fails a Read. Without the service, bytes come from crypto/rand and a
+	// generator seeded by it, after Close from crypto/rand alone. For a Source that
+	// replaces rand.Reader.
 	Augment Policy = iota
 
 	// RequireInitial fails Reads with ErrNotSeeded until a block is in the key.
@@ -58,11 +58,11 @@ const (
 	// its reader fails.
 	RequireInitial
 
-	// RequireFresh also fails Reads with ErrStale when the newest block in the key
-	// is older than MaxAge, counted from when the service gave it, as far as that
-	// is known. An idle Source uses no blocks, so the first Read after a pause
-	// fails, and brings a reseed: call Reseed before a key ceremony. Do not set
-	// rand.Reader to such a Source either.
+	// RequireFresh also fails Reads with ErrStale when the newest block in the key is
+	// older than MaxAge. Its age counts from when the service gave it, as far as that is
+	// known. An idle Source uses no blocks, so the first Read after a pause fails and
+	// causes a reseed: call Reseed before a key ceremony. Do not set rand.Reader to such
+	// a Source either.
 	RequireFresh
 )
 
@@ -70,12 +70,13 @@ var policyNames = [...]string{"Augment", "RequireInitial", "RequireFresh"}
 
 func (p Policy) String() string { return name(policyNames[:], int(p), "Policy") }
 
-// MarshalText writes the Policy's name.
+// MarshalText returns the name.
 func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads a name.
 func (p *Policy) UnmarshalText(text []byte) error { return parse(p, policyNames[:], text, "policy") }
 
+// name returns names[i], or kind with the number where there is no such name.
 func name(names []string, i int, kind string) string {
 	if i < 0 || i >= len(names) {
 		return fmt.Sprintf("%s(%d)", kind, i)
@@ -94,22 +95,22 @@ func parse[T ~int](v *T, names []string, text []byte, kind string) error {
 	return fmt.Errorf("qrand: unknown %s %q: use one of %s", kind, text, strings.Join(names, ", "))
 }
 
-// A BlockSource supplies blocks; *qrypt.Client is one. Blocks returns up to n
-// blocks and at least one, or an error, and returns soon once ctx is done. It
-// is called by one goroutine at a time.
+// A BlockSource supplies blocks; *qrypt.Client is one. Blocks returns 1 to n blocks, or
+// an error. It returns soon after ctx is done. One goroutine at a time calls it. The
+// texts of its errors are logged and shown in Status.
 //
-// A Source asks each endpoint of a *qrypt.Client by itself, in order of
-// preference, and each source of [Prefer]. Any other BlockSource is one endpoint.
-// If it has the method TokenChanged(context.Context) bool of *qrypt.Client, a new
-// token ends the wait for one. The texts of its errors are logged and shown in Status.
+// A Source asks each endpoint of a *qrypt.Client by itself, in order of preference, and
+// so each source of [Prefer]. Any other BlockSource is one endpoint. If it has the
+// method TokenChanged(context.Context) bool of *qrypt.Client, the Source calls it now and
+// then after a refused token or a quota, and asks again at once when it returns true.
 type BlockSource interface {
 	Blocks(ctx context.Context, n int) ([]qrypt.Block, error)
 }
 
-// Prefer returns a BlockSource of several: the first is asked while it answers,
-// the next one while it does not, and some minutes after the first one may answer
-// again it is tried again. What one says delays no request to another. Sources may
-// have tokens and dialects of their own: a device on the own network, then Qrypt.
+// Prefer returns a BlockSource of several. The first is asked as long as it answers, the
+// next one while it does not. Some minutes later the first one is tried again. What one
+// source answers delays no request to another. Each may have its own token and dialect:
+// for example, first a device in your network, then Qrypt.
 func Prefer(first BlockSource, others ...BlockSource) BlockSource {
 	all := supply.Preferred{first}
 	for _, other := range others {
@@ -118,67 +119,65 @@ func Prefer(first BlockSource, others ...BlockSource) BlockSource {
 	return all
 }
 
-// Config configures a Source. Its zero value takes the service's token and
-// address from the environment (see package qrypt) and is meant for use.
+// Config configures a Source. Its zero value is ready for use: it takes the token and
+// the address of the service from the environment (see package qrypt).
 type Config struct {
-	// Blocks supplies the entropy. Nil: qrypt.FromEnv().
+	// Blocks supplies the quantum entropy. Nil: qrypt.FromEnv().
 	Blocks BlockSource
 
-	// Mix says where crypto/rand enters. Zero: MixXOR.
+	// Mix says how crypto/rand enters a Read. Zero: MixXOR.
 	Mix Mix
 
 	// Policy says what a Read does without quantum entropy. Zero: Augment.
 	Policy Policy
 
-	// MaxAge is for RequireFresh: how old the newest block in the key may be at a
-	// Read. It must be longer than ReseedInterval. Within a quarter of it, or 30 s,
-	// of its end another block is asked for, and one that comes with less than
-	// twice that time left is refused. Zero: 10 min.
+	// MaxAge is how old the newest block in the key may be at a Read, under RequireFresh.
+	// It must be longer than ReseedInterval. When a quarter of it is left, or 30 s,
+	// another block is asked for. A block that comes with less than twice that time left
+	// is refused. Zero: 10 min.
 	MaxAge time.Duration
 
-	// AllowEmulated is for rehearsals: RequireInitial and RequireFresh then take
-	// blocks from an emulator too, which are not quantum entropy. False: they are
-	// refused. Augment takes them always. Wherever they went in, a Warn is logged
-	// and Status says so.
+	// AllowEmulated is for rehearsals: RequireInitial and RequireFresh then accept blocks
+	// from an emulator, which are not quantum entropy. False: they refuse them. Augment
+	// always accepts them. If one goes in, a Warn is logged and Status says so.
 	AllowEmulated bool
 
-	// A reseed uses one block. It comes when ReseedInterval has passed since the
-	// last or some ReseedBytes went out (by an eighth more, or the length of the
-	// Reads under way), if anything was read at all: an idle Source costs
-	// nothing. Where the service gives less, reseeds without a block take the
-	// place. Zero: 1 min and 1 MiB.
+	// A reseed uses one block. It comes when ReseedInterval has passed since the last
+	// one, or when ReseedBytes were read (up to an eighth more, or the length of the Reads
+	// under way). If nothing was read since the last one, none comes: an idle Source
+	// costs nothing. If there is no block, the reseed takes crypto/rand alone. Zero: 1 min
+	// and 1 MiB.
 	ReseedInterval time.Duration
 	ReseedBytes    int64
 
-	// BatchBlocks is how many blocks are kept in stock, and asked for at a time, 1
-	// to 512. What is missing is asked for at every second reseed, so that a Source
-	// in use notices within two reseeds that the service is dead, but not before
-	// ReseedInterval has passed since the last answer. Where the service refused
-	// us as one too many within the last hour, it is asked for only when a quarter
-	// of the stock is left. 1 keeps no stock: for programs that end soon, which
-	// would waste it. RequireFresh keeps none either. Zero: 8.
+	// BatchBlocks is how many blocks are kept in stock, and asked for at a time, 1 to
+	// 512. The stock is filled up at every second reseed, but not before ReseedInterval
+	// has passed since the last answer. So a Source in use notices within two reseeds
+	// that the service is dead. If the service refused a request for its rate limit (429)
+	// within the last hour, the stock is filled up only when a quarter of it is left.
+	// 1 keeps no stock, for programs that end soon and would waste it. RequireFresh keeps
+	// none either. Zero: 8.
 	BatchBlocks int
 
-	// FingerprintKey keys the fingerprints of blocks in Status and Events. Zero: a
-	// random one, so that they can be compared within this Source alone.
+	// FingerprintKey keys the fingerprints of blocks in Status and Events. Zero: a random
+	// one, so that fingerprints can be compared only within this Source.
 	FingerprintKey FingerprintKey
 
-	// Logger gets an Info when the first block is in the key, which says what was
-	// read before, one Warn when the Source is degraded, for each reason in an
-	// outage, one Info when it recovers, and one when blocks come from another
-	// endpoint; where the service flaps, fewer. That of the first Source in a
-	// process also gets an Info where CustomReaderHonored is false. Nil:
-	// slog.Default().
+	// Logger gets an Info when the first block is in the key, which says what was read
+	// before it. It gets one Warn for each reason in an outage, one Info at the recovery,
+	// and a line when blocks come from another endpoint. While the service flaps there
+	// are fewer lines. The first Source in a process also logs an Info if
+	// CustomReaderHonored is false. Nil: slog.Default().
 	Logger *slog.Logger
 
-	// OnEvent is told what happens, one event at a time, from the goroutine that
-	// reseeds (at the end, from Close), which waits for it, as it does for
-	// Logger: both should return soon. Either may call Read and Status; Close,
-	// Reseed and WaitSeeded would wait for themselves. Nil: none.
+	// OnEvent is called for each event, one at a time, by the goroutine that reseeds (and
+	// at the end by Close). That goroutine waits for OnEvent and for Logger, so both
+	// should return soon. Both may call Read and Status. They must not call Close, Reseed
+	// or WaitSeeded, which would wait for themselves. Nil: none.
 	OnEvent func(Event)
 }
 
-// The defaults that Config documents.
+// The defaults that the fields of Config document.
 const (
 	defaultMaxAge         = 10 * time.Minute
 	defaultReseedInterval = time.Minute
@@ -186,8 +185,8 @@ const (
 	defaultBatchBlocks    = 8
 )
 
-// withDefaults returns cfg with its zero values replaced, or an error that says
-// what to change.
+// withDefaults returns cfg with its zero values replaced, or an error that says what to
+// change.
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Blocks != nil {
 		if err := supply.Check(cfg.Blocks); err != nil {
@@ -202,7 +201,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	case cfg.MaxAge < 0 || cfg.ReseedInterval < 0 || cfg.ReseedBytes < 0:
 		return cfg, errors.New("qrand: MaxAge, ReseedInterval and ReseedBytes must not be negative; zero means the default")
 	case cfg.MaxAge != 0 && cfg.Policy != RequireFresh:
-		return cfg, fmt.Errorf("qrand: MaxAge is set but Policy is %v, which does not look at it: use RequireFresh", cfg.Policy)
+		return cfg, fmt.Errorf("qrand: MaxAge is set but Policy is %v, which ignores it: use RequireFresh, or leave MaxAge zero", cfg.Policy)
 	case cfg.BatchBlocks < 0 || cfg.BatchBlocks > qrypt.MaxBlocks:
 		return cfg, fmt.Errorf("qrand: BatchBlocks is %d: a request asks for 1 to %d; zero means %d", cfg.BatchBlocks, qrypt.MaxBlocks, defaultBatchBlocks)
 	}

@@ -10,15 +10,15 @@ import (
 const (
 	keySize   = chacha20.KeySize
 	chunkSize = 4096 // keystream of one key: the next key, then the output
-	shortSize = 1024 // a chunk of expand up to which it is faster by way of the buffer
+	shortSize = 1024 // up to this size of a chunk, expand is faster through the buffer
 )
 
 // A generator is ChaCha20 with fast key erasure (Bernstein, "Fast-key-erasure
-// random-number generators", 2017): each key makes one chunk, whose first 32
-// bytes replace the key before any other byte leaves. What was handed out
+// random-number generators", 2017). Each key makes one chunk. The first 32 bytes of the
+// chunk replace the key before any other byte is handed out. So what was handed out
 // cannot be computed from what is left.
 //
-// It does no I/O, knows no clock, and has no lock of its own.
+// It does no I/O, and has neither a clock nor a lock.
 type generator struct {
 	key   [keySize]byte
 	chunk [chunkSize]byte // chunk[at:end] is output not yet handed out; the rest is zero
@@ -34,18 +34,18 @@ func (g *generator) xor(p []byte) {
 		if g.empty() {
 			g.fill(chunkSize)
 		}
-		p = p[g.take(p):]
+		p = p[g.xorBuffered(p):]
 	}
 }
 
-// expand fills p with one chunk as long as it takes: of the keystream of the key
-// the first 32 bytes are the next key, and what follows is p. It keeps nothing,
-// and drops what was buffered: for a caller who rekeys before any further output.
+// expand fills p from one chunk that is as long as needed: the first 32 bytes of the
+// keystream are the next key, and those that follow are p. It drops what was buffered and
+// buffers nothing, for a caller that rekeys before each call.
 func (g *generator) expand(p []byte) {
 	g.drop()
 	if len(p) <= shortSize-keySize {
 		g.fill((keySize + len(p) + chacha20.BlockSize - 1) / chacha20.BlockSize * chacha20.BlockSize)
-		g.give(p)
+		g.copyBuffered(p)
 		g.drop()
 		return
 	}
@@ -54,16 +54,15 @@ func (g *generator) expand(p []byte) {
 	p = p[copy(p, first[keySize:]):]
 	blocks := len(p) / chacha20.BlockSize
 	bulk, rest := p[:blocks*chacha20.BlockSize], p[blocks*chacha20.BlockSize:]
-	g.keystream(bulk, &g.key, 1) // straight to where it is wanted
+	g.keystream(bulk, &g.key, 1) // straight into p
 	g.keystream(last, &g.key, uint32(1+blocks))
 	copy(rest, last)
 	copy(g.key[:], first)
 	clear(g.chunk[:2*chacha20.BlockSize])
 }
 
-// rekey XORs x into the key and drops what the old key made, so that the very
-// next byte depends on x. XOR with anything leaves a secret key secret, and
-// makes any key secret if x is.
+// rekey XORs x into the key and drops what the old key made, so that the next byte
+// depends on x. If either the key or x is secret, the result is.
 func (g *generator) rekey(x *[keySize]byte) {
 	subtle.XORBytes(g.key[:], g.key[:], x[:])
 	g.drop()
@@ -71,7 +70,7 @@ func (g *generator) rekey(x *[keySize]byte) {
 
 func (g *generator) empty() bool { return g.at == g.end }
 
-// fill makes the first size bytes of the key's chunk, and spends the key.
+// fill buffers a chunk of size bytes, and replaces the key that made it.
 func (g *generator) fill(size int) {
 	g.keystream(g.chunk[:size], &g.key, 0)
 	copy(g.key[:], g.chunk[:keySize])
@@ -79,8 +78,8 @@ func (g *generator) fill(size int) {
 	g.at, g.end = keySize, size
 }
 
-// take XORs buffered output over p and erases it, as much as there is.
-func (g *generator) take(p []byte) int {
+// xorBuffered XORs buffered output over p, as much as there is, and erases it.
+func (g *generator) xorBuffered(p []byte) int {
 	out := g.chunk[g.at:g.end]
 	n := subtle.XORBytes(p, p[:min(len(p), len(out))], out)
 	clear(out[:n])
@@ -88,14 +87,15 @@ func (g *generator) take(p []byte) int {
 	return n
 }
 
-// give is take for a p that may hold anything, and is overwritten.
-func (g *generator) give(p []byte) int {
+// copyBuffered copies buffered output to p, as much as there is, and erases it.
+func (g *generator) copyBuffered(p []byte) int {
 	n := copy(p, g.chunk[g.at:g.end])
 	clear(g.chunk[g.at : g.at+n])
 	g.at += n
 	return n
 }
 
+// drop erases what is buffered.
 func (g *generator) drop() {
 	clear(g.chunk[g.at:g.end])
 	g.at, g.end = 0, 0
@@ -106,20 +106,21 @@ func (g *generator) wipe() {
 	g.drop()
 }
 
-// seedLabel separates this use of HMAC from any other (it names the
-// construction, so that another one would have another label).
+// seedLabel separates this use of HMAC from any other. Another construction would have
+// another label.
 const seedLabel = "qrand seed v1"
 
 // hmacExtract is what a reseed XORs into the key of one shard:
 //
 //	HMAC-SHA-512(key = os, msg = "qrand seed v1" || shard || block)[:32]
 //
-// Whoever knows the block does not know the result, for os is secret (a PRF);
-// whoever knows os does not, for the block has 8,192 bits (an extractor, whose
-// salt os was not known when the block was chosen). RFC 2104, FIPS 180-4.
+// To know the block is not enough to know the result, because os is secret (HMAC is a
+// PRF). To know os is not enough either, because the block has 8,192 bits (HMAC is an
+// extractor, and its salt os was not known when the block was chosen). RFC 2104,
+// FIPS 180-4.
 //
-// It is not crypto/hmac's, which leaves os in memory, XORed with its pads, and 128
-// bytes of the block, and gives no means to wipe them.
+// This is not crypto/hmac, which leaves os, XORed with its pads, and 128 bytes of the
+// block in memory, and offers no way to wipe them.
 func hmacExtract(os *[keySize]byte, shard byte, block []byte) (x [keySize]byte) {
 	h := sha512.New()
 	var pad [sha512.BlockSize]byte // RFC 2104 section 2: K XOR ipad, then K XOR opad
@@ -143,11 +144,11 @@ func hmacExtract(os *[keySize]byte, shard byte, block []byte) (x [keySize]byte) 
 	h.Sum(sum[:0])
 	copy(x[:], sum[:])
 
-	// On the stack it would be erased's to do, but the compiler puts it where it likes.
+	// On the stack, erased would wipe these. But the compiler may put them on the heap.
 	clear(sum[:])
 	clear(pad[:])
 	h.Reset()
-	h.Write(pad[:1]) // with a block after it, zeros over all that h has buffered
+	h.Write(pad[:1]) // this and the block after it overwrite with zeros all that h has buffered
 	h.Write(pad[:])
 	h.Reset()
 	return x

@@ -9,21 +9,20 @@ import (
 	"example.com/qrand/internal/health"
 )
 
-// A FingerprintKey keys the fingerprints of blocks: what Status and records of
-// provenance say of the blocks in the key. Fingerprints made with one key can be
-// compared: an auditor who has it can tell whether two processes were fed the
-// same block, or whether a block at hand is the one. Without it they tell
-// nothing. The zero FingerprintKey stands for a random one that a Source makes
-// and keeps to itself.
+// A FingerprintKey keys the fingerprints by which Status and records of provenance name
+// the blocks in the key. Fingerprints made with one key can be compared. An auditor who
+// has the key can tell whether two processes got the same block, or whether a given block
+// was used. Without the key fingerprints tell nothing. The zero FingerprintKey stands for
+// a random one, which a Source makes and keeps to itself.
 type FingerprintKey struct {
-	key func() []byte // a function, because package fmt does not look into one
+	key func() []byte // a function, because package fmt does not print what it returns
 }
 
-// minFingerprintKey is the length of the MAC's own strength.
+// minFingerprintKey is as strong as the MAC itself.
 const minFingerprintKey = 32
 
-// NewFingerprintKey returns the FingerprintKey of a secret of 32 bytes or more,
-// of which it keeps a copy.
+// NewFingerprintKey returns a FingerprintKey made from a secret of 32 bytes or more. It
+// keeps a copy of the secret.
 func NewFingerprintKey(secret []byte) (FingerprintKey, error) {
 	if len(secret) < minFingerprintKey {
 		return FingerprintKey{}, errors.New("qrand: a fingerprint key has 32 random bytes or more")
@@ -32,7 +31,7 @@ func NewFingerprintKey(secret []byte) (FingerprintKey, error) {
 	return FingerprintKey{func() []byte { return secret }}, nil
 }
 
-// bytes is the key, or one that is read from os for the zero FingerprintKey.
+// bytes returns the key. For the zero FingerprintKey it reads one from os.
 func (k FingerprintKey) bytes(os io.Reader) []byte {
 	if k.key != nil {
 		return k.key()
@@ -45,8 +44,8 @@ func (k FingerprintKey) bytes(os io.Reader) []byte {
 // fingerprintsKept is how many fingerprints a Status has at most.
 const fingerprintsKept = 16
 
-// fingerprint is a block's, as Status shows it: eight hex digits that name the
-// key, a colon, and 32 of the fingerprint.
+// fingerprint returns the fingerprint of a block as Status shows it: eight hex digits
+// that name the key, a colon, and 32 hex digits that name the block.
 func fingerprint(m *health.Memory, block []byte) string {
 	id, f := m.KeyID(), m.Fingerprint(block)
 	return hex.EncodeToString(id[:]) + ":" + hex.EncodeToString(f[:])

@@ -422,7 +422,7 @@ func (w *machineWorld) WithAttrs([]slog.Attr) slog.Handler       { return w }
 func (w *machineWorld) WithGroup(string) slog.Handler            { return w }
 func (w *machineWorld) Handle(_ context.Context, r slog.Record) error {
 	switch {
-	case strings.Contains(r.Message, "make no keys"): // of the Go release
+	case strings.Contains(r.Message, "ignore the reader"): // of the Go release
 	case strings.Contains(r.Message, "emulated"):
 		w.emulations++
 	case r.Level == slog.LevelWarn:

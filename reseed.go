@@ -417,7 +417,7 @@ func (s *Source) rekeyAll(block []byte) {
 			sh.mu.Unlock()
 			continue
 		}
-		sh.gen.rekey(with)
+		sh.gen.Load().rekey(with)
 		if block != nil && !sh.seeded {
 			sh.seeded, sh.readsUntil, sh.bytesUntil = true, sh.reads, sh.bytes
 		}
@@ -441,10 +441,10 @@ func (r *reseeder) note(f func(*Status)) {
 func (s *Source) cause(err error, hopeless bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastErr, s.judged = err, hopeless
+	s.lastErr, s.untold = err, hopeless
 	if hopeless {
-		close(s.verdict)
-		s.verdict = make(chan struct{})
+		close(s.hopeless)
+		s.hopeless = make(chan struct{})
 	}
 }
 

@@ -4,9 +4,9 @@ package qrand
 
 import "example.com/qrand/internal/scrub"
 
-// erased calls f, and overwrites what f left on the stack. It is for functions that
-// wipe the rest themselves, for seeds: the copies that a hash makes of its result.
-// (Put in its caller's place, f's result would be in the caller's part of the stack.)
+// erased calls f, and overwrites what f left on the stack, such as the copies that a hash
+// makes of its result. f wipes the rest itself. (Inlined, f would leave its result in the
+// stack frame of the caller.)
 //
 //go:noinline
 func erased(f func()) {

@@ -4,6 +4,6 @@ package qrand
 
 import "runtime/secret"
 
-// erased calls f and has the runtime erase what f used: registers and the stack at
-// once, also where a signal interrupts it, and the heap when it is collected.
+// erased calls f and lets the runtime erase what f used: registers and the stack at once,
+// also when a signal interrupts f, and the heap when it is collected.
 func erased(f func()) { secret.Do(f) }

@@ -7,19 +7,19 @@ import (
 	"unsafe"
 )
 
-// maxShards bounds the number of generators, however many processors there are;
-// a shard's index must fit the byte that goes into its seed.
+// maxShards bounds the number of generators, however many processors there are. The index
+// of a shard must fit the byte that goes into its seed.
 const maxShards = 64
 
-// A shard is a generator with its lock. There are several so that Reads on
-// different processors seldom meet.
+// A shard is a generator with its lock. There are several, so that Reads on different
+// processors seldom wait for each other.
 type shard struct {
 	mu     sync.Mutex
-	gen    hidden
+	gen    atomic.Pointer[secrets]
 	closed bool
 
 	reads, bytes           int64 // served
-	readsUntil, bytesUntil int64 // of these, when the first block went in
+	readsUntil, bytesUntil int64 // of these, before the first block went in
 	seeded                 bool
 	mark                   int64 // bytes at the last reseed
 	wakeAt                 int64 // bytes at which to wake the reseeder
@@ -27,25 +27,20 @@ type shard struct {
 	_ [128]byte // keeps neighbours' cache lines apart
 }
 
-// secrets are what a shard has that nobody may see.
+// secrets are the part of a shard that must not be printed. Code that prints a copy of a
+// Source, or an unexported field, does not call Format, and it follows pointers. But an
+// atomic.Pointer holds an unsafe.Pointer, which is printed as an address, and loading it
+// costs no more than loading any pointer.
 type secrets struct {
 	generator
 	os [keySize]byte // crypto/rand's bytes on their way into the key
 }
 
-// A hidden is where the secrets of a shard are. Printing code calls no Format
-// method on a copy of a Source or on an unexported field, but follows pointers:
-// package fmt one, others all. An atomic.Pointer holds an unsafe.Pointer, which
-// they print as an address, and loading it costs no more than any pointer.
-type hidden struct{ atomic.Pointer[secrets] }
-
-func (h *hidden) rekey(x *[keySize]byte) { h.Load().rekey(x) }
-
-// readBuffered is the short way of MixRefill, for which most Reads are: it fills p
-// if the buffer has enough and there is nothing else to do, and reports whether.
+// readBuffered is the fast path of MixRefill. It fills p if the buffer has enough and
+// there is nothing else to do, and reports whether it did.
 func (s *Source) readBuffered(p []byte) bool {
 	sh := s.shards[s.hint().Load()]
-	g := sh.gen.Load() // before the lock, beside which it takes no time
+	g := sh.gen.Load() // before the lock: the two overlap, so that this costs nothing
 	if !sh.mu.TryLock() {
 		return false
 	}
@@ -53,24 +48,25 @@ func (s *Source) readBuffered(p []byte) bool {
 		sh.mu.Unlock()
 		return false
 	}
-	g.give(p)
+	g.copyBuffered(p)
 	sh.reads++
 	sh.bytes += int64(len(p))
 	sh.mu.Unlock()
 	return true
 }
 
+// rekeyFromOS mixes 32 bytes of crypto/rand into the key.
 func (s *secrets) rekeyFromOS(os io.Reader) {
-	defer clear(s.os[:]) // also where crypto/rand panics
+	defer clear(s.os[:]) // also if crypto/rand panics
 	readOS(os, s.os[:])
 	s.rekey(&s.os)
 }
 
-// lock returns a locked shard: the one that this goroutine had last, so that what
-// it touches is in its processor's cache, or another that is free, to which it
-// then keeps. Which one is no secret and changes nothing about the output's
-// strength. Goroutines are told apart by where their stacks are, roughly: those
-// that share a hint get out of each other's way like any others.
+// lock returns a locked shard: the one that this goroutine used last, so that it is still
+// in the cache of its processor, or else a free one, which it uses from then on. The
+// choice is no secret, and the output is as strong from each. Goroutines are told apart
+// by the addresses of their stacks. Two that share a hint do no harm: where both read at
+// once, one of them moves to another shard.
 func (s *Source) lock() *shard {
 	hint := s.hint()
 	at := int(hint.Load())
@@ -89,7 +85,7 @@ func (s *Source) lock() *shard {
 	return sh
 }
 
-// hint is where this goroutine's shard is noted.
+// hint returns the place where the index of this goroutine's shard is kept.
 func (s *Source) hint() *atomic.Uint32 {
 	var here byte
 	return &s.hints[uint64(uintptr(unsafe.Pointer(&here)))>>stackBits*hashFactor>>(64-hintBits)]
@@ -101,9 +97,9 @@ const (
 	hashFactor = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio, odd (Knuth, TAOCP 3, section 6.4)
 )
 
-// wakeQuantum is how many bytes a shard serves before it wakes the reseeder,
-// which adds the shards up: Reads on different processors share no counter, and
-// the sum runs over ReseedBytes by at most an eighth before it is noticed.
+// wakeQuantum is how many bytes a shard serves before it wakes the reseeder, which adds
+// up the shards. So Reads on different processors share no counter, and the reseeder
+// notices when the sum is at most an eighth over ReseedBytes.
 func (s *Source) wakeQuantum() int64 {
 	return max(1, s.cfg.ReseedBytes/int64(8*len(s.shards)))
 }

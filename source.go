@@ -5,15 +5,19 @@
 // those who must show where the entropy of their keys came from, or who want a
 // second, independent source in it. Start with [New], [Source] and [Config].
 //
-// A Source is never weaker than crypto/rand: in the default mode each byte it
+// A Source is never weaker than crypto/rand. In the default mode each byte that it
 // returns is a byte of crypto/rand, fresh for this Read, XORed with a byte of a
-// ChaCha20 generator that does not depend on it. It never fails for want of the
-// service (unless a [Policy] says so), and never hides that either: [Source.Status],
-// [Config.OnEvent] and the log say at any moment whether quantum entropy is in it.
+// ChaCha20 generator that knows nothing of it. The two lines that do this are in
+// readPiece, below Read.
 //
-// On Go 1.26 and later, ecdsa.GenerateKey and others ignore the reader they are
-// passed, without an error. The README lists which do, [CustomReaderHonored] tells
-// of the running program; package [example.com/qrand/keygen] never does.
+// A Read does not fail when the service does, unless a [Policy] says so. And a Source
+// does not hide it: [Source.Status], [Config.OnEvent] and the log say at any moment
+// whether quantum entropy is in it, and if not, why.
+//
+// On Go 1.26 and later, ecdsa.GenerateKey and others ignore the reader that they are
+// passed, without an error. The README lists them, and [CustomReaderHonored] reports
+// how it is in the running program. Package [example.com/qrand/keygen] makes keys from
+// the reader itself, such as keygen.ECDSA(elliptic.P256(), src).
 package qrand
 
 import (
@@ -43,13 +47,13 @@ type Source struct {
 	cfg    Config
 	shards []*shard
 
-	hints [1 << hintBits]atomic.Uint32 // by a goroutine's stack: the shard it had last
+	hints [1 << hintBits]atomic.Uint32 // which shard a goroutine used last, by its stack
 
-	newest  atomic.Pointer[time.Time] // when the newest block in the keys had come
+	newest  atomic.Pointer[time.Time] // when the newest block in the keys came from the service
 	closed  atomic.Bool
 	refused atomic.Bool   // a Read was refused as stale since the last reseed
-	aging   atomic.Bool   // a Read has found that the newest block will soon be too old
-	wake    chan struct{} // tells the reseeder that bytes went out
+	aging   atomic.Bool   // a Read found that the newest block will soon be too old
+	wake    chan struct{} // wakes the reseeder
 	seeded  chan struct{} // closed when a block is in the keys
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when the reseeder has ended
@@ -57,22 +61,22 @@ type Source struct {
 
 	began time.Time
 
-	mu      sync.Mutex
-	status  Status        // without what the shards count
-	asks    []ask         // calls of Reseed that the reseeder has not taken in
-	lastErr error         // of the last request, if that failed
-	verdict chan struct{} // closed, and made anew, when it is found that no endpoint takes the token
-	judged  bool          // it was found, and no call of WaitSeeded has been told
+	mu       sync.Mutex
+	status   Status        // without what the shards count
+	asks     []ask         // calls of Reseed that the reseeder has not seen yet
+	lastErr  error         // of the last request; nil if it succeeded
+	hopeless chan struct{} // closed, and made anew, whenever no endpoint takes the token
+	untold   bool          // that is so, and no call of WaitSeeded has returned it yet
 }
 
 // New returns a Source seeded from crypto/rand, ready for Read, and begins to
 // fetch quantum entropy in the background. It does not wait for the network:
 // WaitSeeded does. Call Close when done with it: nothing else, and no finalizer,
-// ends its goroutine. A Source that is dropped without Close keeps that, its keys
-// and its stock of blocks until the process ends.
+// ends its goroutine. A Source that is dropped without Close keeps its goroutine, its
+// keys and its stock of blocks until the process ends.
 //
-// The first New in a process holds ChaCha20 and HMAC, as this processor computes
-// them, against known answers, and where they differ no Source is made.
+// The first New in a process compares what this processor computes for ChaCha20 and
+// HMAC with known answers. If they differ, New returns an error.
 func New(cfg Config) (*Source, error) {
 	return newSource(cfg, min(runtime.GOMAXPROCS(0), maxShards), realParts())
 }
@@ -80,7 +84,7 @@ func New(cfg Config) (*Source, error) {
 // Read fills p with random bytes. Under the Policy Augment it always returns
 // len(p) and nil. Otherwise it may return 0 and ErrNotSeeded, ErrStale or
 // ErrClosed, and then leaves p as it was (or clears it, if Close overtakes it).
-// Where crypto/rand itself fails, it clears p and panics.
+// If crypto/rand itself fails, Read clears p and panics.
 func (s *Source) Read(p []byte) (int, error) {
 	if s.shards == nil {
 		return 0, errNotMade
@@ -109,10 +113,14 @@ func (s *Source) Read(p []byte) (int, error) {
 // as several pieces, so that a reseed reaches the later ones.
 const pieceSize = 64 << 10
 
-// readPiece fills a piece of whole from one shard. It returns false where that shard
-// is closed and the Policy demands more than crypto/rand. It reports whether it woke
-// the reseeder. Where it fails, also where crypto/rand panics, it clears the whole and
-// leaves the shard as it was.
+// readPiece fills the piece of whole that begins at at, from one shard. In MixXOR the
+// lines marked (1) and (2) are the promise of this package. The generator knows nothing
+// of the bytes of (1). So whatever it XORs over them in (2), be it zeros or chosen by an
+// attacker, nobody can guess the result more easily than crypto/rand's bytes.
+//
+// It is not ok if the shard is closed and the Policy demands more than crypto/rand. Then,
+// and also if crypto/rand panics, readPiece clears whole and leaves the shard as it was.
+// It reports whether it woke the reseeder.
 func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 	var sh *shard
 	defer func() {
@@ -126,7 +134,7 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 	p := whole[at:]
 	p = p[:min(len(p), pieceSize)]
 	if s.cfg.Mix == MixXOR {
-		readOS(s.os, p) // crypto/rand fills p. (Before the lock: it takes most of a Read's time.)
+		readOS(s.os, p) // (1) crypto/rand fills p. It takes most of a Read's time, so this is before the lock.
 	}
 	sh = s.lock()
 	g := sh.gen.Load()
@@ -138,7 +146,7 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 			readOS(s.os, p)
 		}
 	case s.cfg.Mix == MixXOR:
-		g.xor(p) // The generator, which knows nothing of those bytes, XORs its own over them.
+		g.xor(p) // (2) the generator XORs its bytes over it
 	case s.cfg.Mix == MixRekey:
 		g.rekeyFromOS(s.os)
 		g.expand(p)
@@ -148,7 +156,7 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 				g.rekeyFromOS(s.os)
 				g.fill(chunkSize)
 			}
-			rest = rest[g.give(rest):]
+			rest = rest[g.copyBuffered(rest):]
 		}
 	}
 	if at == 0 {
@@ -163,13 +171,13 @@ func (s *Source) readPiece(whole []byte, at int) (ok, woke bool) {
 	return true, false
 }
 
-// maxEmptyReads is how often in a row crypto/rand may return neither a byte nor an
-// error, as an io.Reader may.
+// maxEmptyReads is how often in a row os may return neither a byte nor an error, as an
+// io.Reader is allowed to.
 const maxEmptyReads = 100
 
-// readOS fills p from os, which is crypto/rand. If that fails there is nothing
-// to fall back on: readOS panics, as crypto/rand itself ends the process. The caller has
-// to clear p then, also where the reader itself panics.
+// readOS fills p from os, which is crypto/rand. If that fails there is nothing to fall
+// back on, and readOS panics. (crypto/rand itself ends the process.) The caller must
+// clear p then.
 func readOS(os io.Reader, p []byte) {
 	empty := 0
 	for len(p) > 0 {
@@ -206,8 +214,7 @@ type parts struct {
 	random func(d time.Duration) time.Duration
 
 	// spread lets the first reseed after the first block come sooner, by up to half of
-	// ReseedInterval. Processes that start together would otherwise ask together from
-	// then on.
+	// ReseedInterval. Without it, processes that start together would always ask together.
 	spread bool
 }
 
@@ -234,16 +241,16 @@ func newSource(cfg Config, shards int, parts parts) (*Source, error) {
 	now := parts.now()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Source{
-		parts:   parts,
-		cfg:     cfg,
-		shards:  make([]*shard, shards),
-		wake:    make(chan struct{}, 1),
-		seeded:  make(chan struct{}),
-		cancel:  cancel,
-		done:    make(chan struct{}),
-		began:   now,
-		verdict: make(chan struct{}),
-		status:  Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
+		parts:    parts,
+		cfg:      cfg,
+		shards:   make([]*shard, shards),
+		wake:     make(chan struct{}, 1),
+		seeded:   make(chan struct{}),
+		cancel:   cancel,
+		done:     make(chan struct{}),
+		began:    now,
+		hopeless: make(chan struct{}),
+		status:   Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
 	}
 	for i := range s.shards {
 		sh := &shard{wakeAt: s.wakeQuantum()}
@@ -259,17 +266,16 @@ func newSource(cfg Config, shards int, parts parts) (*Source, error) {
 	return s, nil
 }
 
-// The errors of a Read, under RequireInitial and RequireFresh only.
+// The errors of a Read. Under Augment there are none.
 var (
 	ErrNotSeeded = errors.New("qrand: no block of quantum entropy has come from the service yet: Status says why, WaitSeeded waits for it")
 	ErrStale     = errors.New("qrand: the newest block of quantum entropy in the key is older than MaxAge: Status says why, Reseed asks for one")
 	ErrClosed    = errors.New("qrand: the Source is closed")
 )
 
-// errNotMade is a zero Source's.
-var errNotMade = errors.New("qrand: a Source is made by New")
+var errNotMade = errors.New("qrand: this Source is a zero value: make one with New")
 
-// permit applies a Policy that is not Augment.
+// permit returns why a Policy other than Augment refuses a Read now, or nil.
 func (s *Source) permit() error {
 	if s.closed.Load() {
 		return ErrClosed
@@ -287,7 +293,7 @@ func (s *Source) permit() error {
 		s.signal()
 		return ErrStale
 	case age > s.cfg.MaxAge-lead(s.cfg.MaxAge) && !s.aging.Swap(true):
-		s.signal() // timers do not see that a clock was set
+		s.signal() // a timer would not notice that the clock was set
 	}
 	return nil
 }
@@ -300,19 +306,18 @@ func (s *Source) signal() {
 	}
 }
 
-// WaitSeeded waits until a block of quantum entropy is in the key, in an outage
-// without end: give ctx a deadline. It returns sooner where waiting is of no use
-// until a person acts: when every endpoint has refused the token, or no token was
-// found in a second look, 15 to 45 s after the first. (A later call waits for the
-// next look.) Its error wraps ctx's, if that is why it returns, and the failure of
-// the last request.
+// WaitSeeded waits until a block of quantum entropy is in the key. In an outage that may
+// take any time: give ctx a deadline. WaitSeeded returns early if only a person can help:
+// if every endpoint has refused the token, or if there was still no token in a second
+// look, 15 to 45 s after the first. (The next call waits for the next look.) Its error
+// wraps the failure of the last request, and ctx's error if that is why it returns.
 func (s *Source) WaitSeeded(ctx context.Context) error {
 	if s.shards == nil {
 		return errNotMade
 	}
 	s.mu.Lock()
-	verdict, hopeless := s.verdict, s.judged
-	s.judged = false // who calls again waits for the next look
+	next, hopeless := s.hopeless, s.untold
+	s.untold = false // the next call waits for the next look
 	s.mu.Unlock()
 	for {
 		select {
@@ -326,12 +331,12 @@ func (s *Source) WaitSeeded(ctx context.Context) error {
 		default:
 		}
 		if hopeless {
-			return fmt.Errorf("qrand: not seeded, and waiting is of no use until somebody acts: %w", s.failure())
+			return fmt.Errorf("qrand: not seeded, and waiting does not help until somebody acts: %w", s.failure())
 		}
 		select {
 		case <-s.done:
 		case <-s.seeded:
-		case <-verdict:
+		case <-next:
 			hopeless = true
 		case <-ctx.Done():
 			if err := s.failure(); err != nil {
@@ -342,30 +347,30 @@ func (s *Source) WaitSeeded(ctx context.Context) error {
 	}
 }
 
-// failure is how the last request failed; nil if it did not.
+// failure returns how the last request failed; nil if it succeeded.
 func (s *Source) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lastErr
 }
 
-// What Reseed may return besides ErrClosed, its context's error, and an error of
-// package qrypt.
+// The errors of Reseed, besides ErrClosed, the context's error and the errors of package
+// qrypt.
 var (
 	ErrHeld      = errors.New("qrand: not reseeded: it is not yet time to ask the service again")
-	ErrUnhealthy = health.ErrUnhealthy // the blocks received fail a health test
-	ErrRepeated  = health.ErrRepeated  // a block received has been received before
-	ErrTooOld    = supply.ErrTooOld    // under RequireFresh: they had come longer than MaxAge before
-	ErrEmulated  = supply.ErrEmulated  // under RequireInitial and RequireFresh: they are an emulator's
+	ErrUnhealthy = health.ErrUnhealthy // the blocks fail a health test
+	ErrRepeated  = health.ErrRepeated  // one of the blocks was received before
+	ErrTooOld    = supply.ErrTooOld    // under RequireFresh: the blocks are nearly as old as MaxAge, or older
+	ErrEmulated  = supply.ErrEmulated  // under RequireInitial and RequireFresh: the blocks come from an emulator
 )
 
-// Reseed fetches a block from the service now and mixes it in: when it returns
-// nil, every byte read from then on depends on a block that was asked for after
-// the call. It costs a block at least, and nothing where ctx is done before the
-// request begins. Its error says why not: after a request, one of package qrypt or
-// of those above, ErrHeld where the service, the quota or the token makes us wait,
-// which Reseed does not override. (After a refused token or a quota it looks for
-// another token first, for 30 s at most.) Reads go on.
+// Reseed fetches a block from the service now and mixes it in. When it returns nil,
+// every byte read from then on depends on a block that was asked for after the call.
+// It costs at least one block, and nothing if ctx is done before the request begins.
+//
+// It returns ErrHeld, without a request, while the service, the quota or the token makes
+// us wait: Reseed does not override that. (After a refused token or a quota it first
+// looks for another token, for 30 s at most.) Reads go on meanwhile.
 func (s *Source) Reseed(ctx context.Context) error {
 	if s.shards == nil {
 		return errNotMade
@@ -388,7 +393,7 @@ func (s *Source) Reseed(ctx context.Context) error {
 	}
 }
 
-// Status returns a snapshot, which the caller may keep.
+// Status returns a snapshot. It belongs to the caller.
 func (s *Source) Status() Status {
 	if s.shards == nil {
 		return Status{Time: time.Now()}
@@ -411,16 +416,15 @@ func (s *Source) Status() Status {
 		}
 		sh.mu.Unlock()
 	}
-	if s.closed.Load() { // after the shards: what a Read got from a closed one is known as such
+	if s.closed.Load() { // after the shards, so that a Status that counts a Read after Close says Closed
 		st.State, st.Reason = Closed, ""
 	}
 	st.Time = s.now()
 	return st
 }
 
-// Close ends the background work, waits for it, and wipes the keys and the
-// blocks in stock, which otherwise stay until the process ends. Reads go on after
-// it under Augment, from crypto/rand alone.
+// Close ends the background work, waits for its end, and wipes the keys and the
+// blocks in stock. Under Augment, Reads go on after it with crypto/rand alone.
 func (s *Source) Close() error {
 	if s.shards == nil {
 		return errNotMade
@@ -440,13 +444,13 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// String is the Source's Status in one line.
+// String returns the Status in one line.
 func (s *Source) String() string { return "qrand.Source(" + s.Status().String() + ")" }
 
 // Format prints String for every verb, so that none prints a key.
 func (s *Source) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// LogValue is String, for package log/slog.
+// LogValue returns String, for package log/slog.
 func (s *Source) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 var _ io.ReadCloser = (*Source)(nil)

@@ -10,13 +10,13 @@ import (
 	"example.com/qrand/internal/supply"
 )
 
-// A State is what a Source is doing about quantum entropy.
+// A State says how a Source is supplied with quantum entropy.
 type State int
 
 const (
-	Starting State = iota // no block yet, and no failure: output is crypto/rand's and a ChaCha20 seeded by it
+	Starting State = iota // no block yet, and no failure: crypto/rand alone, and ChaCha20 seeded by it
 	Seeded                // a block is in the key, and the service answers
-	Degraded              // no endpoint gives blocks; the Reason says why, LastBlock how old the last block is
+	Degraded              // no endpoint gives blocks: the Reason says why, LastBlock when the last one went in
 	Closed                // after Close
 )
 
@@ -24,20 +24,20 @@ var stateNames = [...]string{"Starting", "Seeded", "Degraded", "Closed"}
 
 func (s State) String() string { return name(stateNames[:], int(s), "State") }
 
-// MarshalText writes the State's name.
+// MarshalText returns the name.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText reads a name.
 func (s *State) UnmarshalText(text []byte) error { return parse(s, stateNames[:], text, "state") }
 
-// A Reason says why a Source is degraded. Its value is a word for JSON and for
-// metrics, its String one for people.
+// A Reason says why a Source is degraded. Its value is a word for JSON and metrics. Its
+// String is a text for people.
 type Reason string
 
-// The reasons, one for each row of the table in internal/supply. In every row Reads
-// go on from crypto/rand and the generators, as the Policy allows, and reseeds come
-// due as before with what there is. Where no endpoint gives blocks, the State is
-// Degraded for the last one's Reason.
+// The reasons: one for each row of the table in internal/supply, which says when an
+// endpoint is asked again. Whatever the Reason is, Reads go on as the Policy allows, and
+// reseeds come as before, without a block if there is none. When no endpoint gives blocks,
+// the State is Degraded, for the Reason of the last failure.
 const (
 	RateLimited  Reason = "rate_limited"
 	NoSupply     Reason = "no_supply"
@@ -58,42 +58,42 @@ const (
 	Failed       Reason = "failed"
 )
 
-// String says it in a few words; empty for no Reason.
+// String returns a few words for people; empty for the empty Reason.
 func (r Reason) String() string { return supply.Text(string(r)) }
 
-// Status is what an operator may ask of a Source. It holds no secret: it can be
+// Status is what an operator may want to know of a Source. It holds no secret: it can be
 // printed, logged or served as JSON.
 type Status struct {
 	Time   time.Time `json:"time"` // of this Status
 	State  State     `json:"state"`
-	Reason Reason    `json:"reason,omitempty"` // of Degraded
-	Since  time.Time `json:"since"`            // when State began; the Reason may have changed since
+	Reason Reason    `json:"reason,omitempty"` // why it is Degraded
+	Since  time.Time `json:"since"`            // when State began; the Reason may have changed after that
 	Mix    Mix       `json:"mix"`
 	Policy Policy    `json:"policy"`
 
 	LastBlock     time.Time `json:"last_block,omitzero"`     // when a block last went into the key; zero if none has
-	LastReceived  time.Time `json:"last_received,omitzero"`  // when that block had come from the service
-	LastEndpoint  string    `json:"last_endpoint,omitempty"` // and from where
-	LastAnswer    time.Time `json:"last_answer,omitzero"`    // when the service last gave good blocks; one that died since is noticed at the second reseed
-	Emulated      bool      `json:"emulated"`                // a block that went in came from an emulator: no claim of quantum entropy holds
+	LastReceived  time.Time `json:"last_received,omitzero"`  // when that block came from the service
+	LastEndpoint  string    `json:"last_endpoint,omitempty"` // where that block came from
+	LastAnswer    time.Time `json:"last_answer,omitzero"`    // when the service last gave good blocks; that it died since then is noticed at the second reseed
+	Emulated      bool      `json:"emulated"`                // a block from an emulator went in: do not claim quantum entropy
 	Blocks        int64     `json:"blocks"`                  // reseeds with a block
-	Fingerprints  []string  `json:"fingerprints,omitempty"`  // keyed, of the last 16 of those blocks, the newest last: see FingerprintKey
-	OSReseeds     int64     `json:"os_reseeds"`              // reseeds for want of a block with crypto/rand alone
+	Fingerprints  []string  `json:"fingerprints,omitempty"`  // of the last 16 of those blocks, the newest last: see FingerprintKey
+	OSReseeds     int64     `json:"os_reseeds"`              // reseeds with crypto/rand alone, because there was no block
 	Stock         int       `json:"stock"`                   // blocks received and not yet used
-	RefusedBlocks int64     `json:"refused_blocks"`          // received and not used: unhealthy, repeated, too old or emulated, or not as many as asked for
+	RefusedBlocks int64     `json:"refused_blocks"`          // blocks received and thrown away: unhealthy, repeated, too old or emulated, or the wrong number of them
 
-	Reads            int64 `json:"reads"`              // Reads that returned bytes
-	Bytes            int64 `json:"bytes"`              // in them
-	ReadsBeforeBlock int64 `json:"reads_before_block"` // Reads served with no block in the key yet
+	Reads            int64 `json:"reads"`              // that returned bytes
+	Bytes            int64 `json:"bytes"`              // that they returned
+	ReadsBeforeBlock int64 `json:"reads_before_block"` // of these, with no block in the key yet
 	BytesBeforeBlock int64 `json:"bytes_before_block"`
 
-	Requests    int64            `json:"requests"` // answered, failed or hanging
+	Requests    int64            `json:"requests"` // that succeeded, failed or hang
 	Failures    map[Reason]int64 `json:"failures,omitempty"`
 	LastError   string           `json:"last_error,omitempty"`
-	NextRequest time.Time        `json:"next_request,omitzero"` // when the next request is due; zero: when blocks are used, or one is under way
+	NextRequest time.Time        `json:"next_request,omitzero"` // when the next request is due; zero: when blocks were used, or a request is under way
 }
 
-// enter sets the state, and reports whether it is another.
+// enter sets the state, and reports whether that changed anything.
 func (s *Status) enter(state State, reason Reason, now time.Time) bool {
 	if s.State == state && s.Reason == reason {
 		return false
@@ -105,7 +105,7 @@ func (s *Status) enter(state State, reason Reason, now time.Time) bool {
 	return true
 }
 
-// String is a Status in one line.
+// String returns the Status in one line.
 func (s Status) String() string {
 	var b strings.Builder
 	b.WriteString(s.State.String())
@@ -136,6 +136,7 @@ func (s Status) String() string {
 	return b.String()
 }
 
+// ago is the time from then to now, rounded for people.
 func ago(now, then time.Time) time.Duration {
 	d := now.Sub(then)
 	if d < 10*time.Second {
@@ -144,28 +145,27 @@ func ago(now, then time.Time) time.Duration {
 	return d.Round(time.Second)
 }
 
-// An EventKind is what an Event tells of.
+// An EventKind says what an Event is about.
 type EventKind int
 
 const (
-	StateChanged  EventKind = iota // State or Reason are new
-	BlockMixed                     // a block went into every generator's key
-	RequestFailed                  // Err says how; with it the blocks of the answer, if any, were refused
+	StateChanged  EventKind = iota // the State or the Reason changed
+	BlockMixed                     // a block went into the keys of all generators
+	RequestFailed                  // Err says how; blocks that came in the answer were refused
 )
 
 var eventNames = [...]string{"StateChanged", "BlockMixed", "RequestFailed"}
 
 func (k EventKind) String() string { return name(eventNames[:], int(k), "EventKind") }
 
-// An Event is a moment in the life of a Source, for Config.OnEvent. Like
-// Status, it holds no secret.
+// An Event is what Config.OnEvent gets. Like Status, it holds no secret.
 type Event struct {
 	Kind        EventKind
 	Time        time.Time
 	State       State
-	Reason      Reason // of Degraded, or of RequestFailed
+	Reason      Reason // why the State is Degraded, or why the request failed
 	Endpoint    string // BlockMixed: where the block came from
 	Emulated    bool   // BlockMixed: the block came from an emulator
-	Fingerprint string // BlockMixed: the block's, keyed
-	Err         error  // RequestFailed
+	Fingerprint string // BlockMixed: the fingerprint of the block
+	Err         error  // RequestFailed: the error
 }
