@@ -13,11 +13,11 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// A reseeder is the one goroutine that feeds blocks to the generators. When they
-// are asked for, and whom, is the supply's business; how many are wanted, and what
-// becomes of them, is the reseeder's. Its fields are its own; what others may know
-// of them it writes to the Source's status. A request runs beside it, so that
-// reseeds come due while the service keeps us waiting.
+// A reseeder is the one goroutine that feeds blocks to the generators. It decides how
+// many blocks are wanted and what is done with them. Its supply decides when to ask, and
+// which endpoint. No other goroutine uses its fields: what others may know it writes to
+// the status of the Source. Requests run beside it, so that reseeds come due while the
+// service keeps us waiting.
 type reseeder struct {
 	s      *Source
 	memory *health.Memory
@@ -27,15 +27,15 @@ type reseeder struct {
 
 	lastReseed time.Time
 	idle       bool // a reseed is due but nothing was read: the next byte will wake us
-	wanting    bool // the next block goes into the keys as it comes
+	wanting    bool // the next block goes into the keys as soon as it comes
 	unanswered int  // reseeds since the service last answered
 }
 
-// An ask is a call of Reseed. reply has room for the one error it gets.
+// An ask is a call of Reseed.
 type ask struct {
 	ctx   context.Context
-	begun int // requests, when it was taken in: a later one answers it
-	reply chan error
+	begun int        // requests that began before it: a later one answers it
+	reply chan error // has room for the one error that it gets
 }
 
 func newReseeder(s *Source, now time.Time) *reseeder {
@@ -60,25 +60,25 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 	return r
 }
 
-// run ends when ctx is done, and leaves no block, no goroutine and no caller behind.
+// run ends when ctx is done. It leaves no block, no goroutine and no waiting caller behind.
 func (r *reseeder) run(ctx context.Context) {
 	r.supply.Run(ctx, r, r.s.wake)
 	qrypt.Wipe(r.stock)
 	r.stock = nil
 	r.supply.Close()
-	r.note(func(st *Status) { st.NextRequest = time.Time{} })
-	close(r.s.done) // Reseeds that wait see it
+	r.update(func(st *Status) { st.NextRequest = time.Time{} })
+	close(r.s.done) // ends the calls of Reseed that wait
 }
 
-// Want reseeds if that is due, takes in calls of Reseed, and says how many blocks
-// to ask for: to have some in stock, for a reseed that found none, or for a Reseed.
+// Want reseeds if that is due, collects calls of Reseed, and returns how many blocks to
+// ask for: to fill the stock, for a reseed that found no block, or for a call of Reseed.
 func (r *reseeder) Want(now time.Time) (n int, again time.Time) {
 	r.reseedIfDue(now)
-	r.takeAsks(now)
+	r.collectAsks(now)
 	switch room := r.room(); {
-	case room > 0 && (len(r.stock) <= room/4 || r.unheard(now)):
+	case room > 0 && (len(r.stock) <= room/4 || r.silent(now)):
 		n = max(1, room-len(r.stock))
-	case r.wanting && !r.patient(now), len(r.asks) > 0:
+	case r.wanting && !r.canWait(now), len(r.asks) > 0:
 		n = 1
 	}
 	if !r.idle {
@@ -90,9 +90,9 @@ func (r *reseeder) Want(now time.Time) (n int, again time.Time) {
 	return n, again
 }
 
-// room is how many blocks the stock may have. A batch of one keeps none. Nor does
-// RequireFresh: what is in stock grows old there like what is in the key, so that it
-// makes nothing fresher, and is thrown away when it is not read from for a while.
+// room is how many blocks the stock may have. A batch of one keeps none. RequireFresh
+// keeps none either: a block in stock ages like one in the key, so that it makes nothing
+// fresher, and would be thrown away if nothing is read for a while.
 func (r *reseeder) room() int {
 	if r.s.cfg.BatchBlocks == 1 || r.s.cfg.Policy == RequireFresh {
 		return 0
@@ -100,27 +100,27 @@ func (r *reseeder) room() int {
 	return r.s.cfg.BatchBlocks
 }
 
-// patient reports whether the block that a reseed would have used can wait: where
-// the limit was met of late, until the newest one is about to be too old.
-func (r *reseeder) patient(now time.Time) bool {
+// canWait reports whether a block that a reseed would have used can wait. If the rate limit
+// was met within the last hour, it can until the newest block is about to be too old.
+func (r *reseeder) canWait(now time.Time) bool {
 	newest := r.s.newest.Load()
 	return r.s.cfg.Policy == RequireFresh && newest != nil && r.supply.RateLimited(now) &&
 		clock.Age(now, *newest) < r.s.cfg.MaxAge-lead(r.s.cfg.MaxAge)
 }
 
-// unheard reports whether two reseeds went by without a word from the service: a
-// Source that is read from finds out that it is dead, whatever is in stock. Where
-// the limit has been met of late, others need the request more.
-func (r *reseeder) unheard(now time.Time) bool {
+// silent reports whether two reseeds came since the service last answered. Then it is
+// asked, whatever is in stock, so that a Source in use notices that the service is dead.
+// If the rate limit was met within the last hour, others need the request more.
+func (r *reseeder) silent(now time.Time) bool {
 	return r.unanswered >= 2 && now.Sub(r.supply.Answered()) >= r.s.cfg.ReseedInterval && !r.supply.RateLimited(now)
 }
 
 // lead is how long before the newest block is too old another one is asked for.
 func lead(maxAge time.Duration) time.Duration { return min(maxAge/4, 30*time.Second) }
 
-// refreshAt is when another block is asked for because the newest one will soon be
-// too old; zero if age does not matter. A source whose blocks come with little
-// time left is not asked without end.
+// refreshAt is when another block is asked for because the newest one will soon be too
+// old; zero if age does not matter. It is some time after the last reseed, so that a
+// service whose blocks come with little time left is not asked all the time.
 func (r *reseeder) refreshAt(now time.Time) time.Time {
 	newest := r.s.newest.Load()
 	if r.s.cfg.Policy != RequireFresh || newest == nil {
@@ -130,9 +130,9 @@ func (r *reseeder) refreshAt(now time.Time) time.Time {
 	return clock.Later(now.Add(left), r.lastReseed.Add(min(lead(r.s.cfg.MaxAge), r.s.cfg.ReseedInterval)))
 }
 
-// takeAsks takes in calls of Reseed. One may cut short a wait that was our own
-// idea, but not one that the service, the account or the token calls for.
-func (r *reseeder) takeAsks(now time.Time) {
+// collectAsks collects calls of Reseed. One may cut short a wait that we chose ourselves,
+// but not one that the service, the quota or the token demands.
+func (r *reseeder) collectAsks(now time.Time) {
 	r.s.mu.Lock()
 	asks := r.s.asks
 	r.s.asks = nil
@@ -144,9 +144,10 @@ func (r *reseeder) takeAsks(now time.Time) {
 	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool { return a.ctx.Err() != nil })
 }
 
+// await lets a call of Reseed wait for the next request, or replies why there is none now.
 func (r *reseeder) await(a ask, now time.Time) {
 	switch {
-	case a.ctx.Err() != nil: // nothing is spent on who has gone
+	case a.ctx.Err() != nil: // nobody waits: nothing is spent
 	case r.supply.SkipWaits(now):
 		r.asks = append(r.asks, a)
 	default:
@@ -154,7 +155,7 @@ func (r *reseeder) await(a ask, now time.Time) {
 	}
 }
 
-// held is why there is no request now.
+// held returns why there is no request now.
 func (r *reseeder) held(now time.Time) error {
 	_, due := r.supply.Next(1, now)
 	if due.IsZero() {
@@ -164,8 +165,7 @@ func (r *reseeder) held(now time.Time) error {
 		ErrHeld, due.Sub(now).Round(time.Second), r.supply.Err())
 }
 
-// answer answers the asks for which a request of that number, or an earlier one,
-// was not made before they were taken in.
+// answer replies to the calls of Reseed that came before the request of that number.
 func (r *reseeder) answer(number int, err error) {
 	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool {
 		if number <= a.begun {
@@ -176,16 +176,16 @@ func (r *reseeder) answer(number int, err error) {
 	})
 }
 
-// Handle takes in what came of a request, or of a look at the token.
+// Handle handles what a request, or a look at the token, brought.
 func (r *reseeder) Handle(o supply.Outcome, now time.Time) {
-	r.note(func(st *Status) { st.RefusedBlocks += int64(o.Refused) })
+	r.update(func(st *Status) { st.RefusedBlocks += int64(o.Refused) })
 	switch {
 	case o.Err != nil:
 		r.failed(o, now)
 	case len(o.Blocks) > 0:
 		r.received(o, now)
-	case o.Held: // there is no other token than the one refused
-		r.s.cause(r.supply.Err(), o.Hopeless)
+	case o.Held: // there is no other token than the refused one
+		r.s.setFailure(r.supply.Err(), o.Hopeless)
 		r.answer(r.supply.Begun()+1, r.held(now))
 	}
 	if o.Recovered {
@@ -193,18 +193,18 @@ func (r *reseeder) Handle(o supply.Outcome, now time.Time) {
 	}
 }
 
-// received takes in good blocks.
+// received handles good blocks.
 func (r *reseeder) received(o supply.Outcome, now time.Time) {
 	r.unanswered = 0
 	recovered := false
-	r.note(func(st *Status) {
+	r.update(func(st *Status) {
 		if o.Sent {
 			st.Requests++
 		}
 		st.LastError, st.LastAnswer = "", now
 		recovered = st.State == Degraded
 	})
-	r.s.cause(nil, false)
+	r.s.setFailure(nil, false)
 	blocks := o.Blocks
 	asked := slices.ContainsFunc(r.asks, func(a ask) bool { return a.begun < o.Number && a.ctx.Err() == nil })
 	full := len(r.stock)+len(blocks) > r.room()
@@ -223,20 +223,20 @@ func (r *reseeder) received(o supply.Outcome, now time.Time) {
 	r.answer(o.Number, nil)
 }
 
-// failed takes in a failure.
+// failed handles a failure.
 func (r *reseeder) failed(o supply.Outcome, now time.Time) {
 	reason, err := Reason(o.Reason), o.Err
 	if o.Degraded {
-		err = r.supply.Err() // of all of them
+		err = r.supply.Err() // of all endpoints
 	}
-	r.note(func(st *Status) {
+	r.update(func(st *Status) {
 		if o.Sent {
 			st.Requests++
 		}
 		st.Failures[reason]++
 		st.LastError = err.Error()
 	})
-	r.s.cause(err, o.Hopeless)
+	r.s.setFailure(err, o.Hopeless)
 	if o.Degraded {
 		r.s.transition(Degraded, reason)
 	}
@@ -247,7 +247,7 @@ func (r *reseeder) failed(o supply.Outcome, now time.Time) {
 	if o.Held {
 		r.answer(o.Number, fmt.Errorf("qrand: not reseeded: %w", err))
 	}
-	late := r.asks // those for which another request must be made
+	late := r.asks // calls of Reseed that came during the request: they need another
 	r.asks = nil
 	for _, a := range late {
 		if o.Held {
@@ -258,7 +258,7 @@ func (r *reseeder) failed(o supply.Outcome, now time.Time) {
 	}
 }
 
-// warn says that no quantum entropy comes, and what that means for Reads.
+// warn logs that no quantum entropy comes, and what that means for Reads.
 func (r *reseeder) warn(o supply.Outcome, now time.Time) {
 	text := "qrand: degraded: no quantum entropy comes from the service; "
 	switch newest := r.s.newest.Load(); {
@@ -277,7 +277,7 @@ func (r *reseeder) warn(o supply.Outcome, now time.Time) {
 		}
 	}
 	if o.NoToken {
-		text += "; no endpoint takes the token, or there is none: unless another one comes, somebody must act"
+		text += "; no endpoint accepts the token, or there is none: unless another one comes, somebody must act"
 	}
 	if o.Again {
 		text += "; it follows another within 10 min, so its end is logged after 10 min without a failure"
@@ -289,15 +289,14 @@ func (r *reseeder) warn(o supply.Outcome, now time.Time) {
 	r.s.cfg.Logger.Warn(text, args...)
 }
 
-// Waiting notes when the next request is due.
+// Waiting puts into the status when the next request is due.
 func (r *reseeder) Waiting(due time.Time) {
-	r.note(func(st *Status) { st.NextRequest = due })
+	r.update(func(st *Status) { st.NextRequest = due })
 }
 
-// reseedIfDue reseeds when ReseedInterval has passed or ReseedBytes went out,
-// provided that something was read since the last time. A Read that was refused
-// as stale brings one at once, if it has not yet: the clock may have jumped. And
-// before the newest block is too old, another one is wanted.
+// reseedIfDue reseeds if ReseedInterval has passed or ReseedBytes went out, and something
+// was read since the last time. It also reseeds if a Read was refused as stale, once: the
+// clock may have jumped. Before the newest block is too old, it wants another one.
 func (r *reseeder) reseedIfDue(now time.Time) {
 	refused := r.s.refused.Load()
 	elapsed := now.Sub(r.lastReseed) >= r.s.cfg.ReseedInterval || refused && !r.wanting
@@ -313,8 +312,8 @@ func (r *reseeder) reseedIfDue(now time.Time) {
 	}
 }
 
-// served sums the bytes that went out since the last reseed. With arm, a shard
-// will wake the reseeder at its very next byte.
+// served sums the bytes that went out since the last reseed. With arm, each shard wakes
+// the reseeder at its next byte.
 func (s *Source) served(arm bool) (sum int64) {
 	for _, sh := range s.shards {
 		sh.mu.Lock()
@@ -327,8 +326,8 @@ func (s *Source) served(arm bool) (sum int64) {
 	return sum
 }
 
-// reseed feeds the oldest block in stock to the generators, or, where there is
-// none, crypto/rand alone.
+// reseed feeds the oldest block in stock to the generators, or crypto/rand alone if there
+// is none.
 func (r *reseeder) reseed(now time.Time) {
 	r.unanswered++
 	if len(r.stock) > 0 {
@@ -339,18 +338,18 @@ func (r *reseeder) reseed(now time.Time) {
 	}
 	r.s.rekeyAll(nil)
 	r.lastReseed, r.wanting = now, true
-	r.note(func(st *Status) { st.OSReseeds++ })
+	r.update(func(st *Status) { st.OSReseeds++ })
 }
 
 // mix feeds a block to the generators.
 func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	origin := block.Origin()
 	received := origin.Received
-	if received.After(now) { // by a source's wrong clock
+	if received.After(now) { // by a wrong clock
 		received = now
 	}
 	var firstEmulated, changed bool
-	r.note(func(st *Status) { // before it is in any key, so that no byte of it goes unsaid
+	r.update(func(st *Status) { // before it is in any key, so that Status says so before any byte of it is read
 		firstEmulated = origin.Emulated && !st.Emulated
 		st.Emulated = st.Emulated || origin.Emulated
 	})
@@ -358,7 +357,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	named := fingerprint(r.memory, block.Bytes())
 	block.Wipe()
 	r.lastReseed, r.wanting = now, false
-	r.note(func(st *Status) {
+	r.update(func(st *Status) {
 		st.Blocks++
 		st.LastBlock, st.LastReceived, st.LastEndpoint = now, received, origin.Endpoint
 		st.Fingerprints = append(st.Fingerprints[max(0, len(st.Fingerprints)-fingerprintsKept+1):], named)
@@ -387,7 +386,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	}
 }
 
-// beforeFirst says how long the first block took, and what went out without it.
+// beforeFirst says how long the first block took, and what was read before it.
 func (s *Source) beforeFirst(now time.Time) string {
 	st := s.Status()
 	took := ago(now, s.began)
@@ -397,13 +396,13 @@ func (s *Source) beforeFirst(now time.Time) string {
 	return fmt.Sprintf("the first block came after %v; %d bytes in %d reads went out before it", took, st.BytesBeforeBlock, st.ReadsBeforeBlock)
 }
 
-// rekeyAll reseeds every shard at once, with the same block, its own index and
-// its own bytes of crypto/rand: K' = K xor HMAC(os, label || shard || block), or
-// without a block K' = K xor os. crypto/rand is read after the block came, so
-// that nobody could choose the block knowing it. The hash is computed before
-// the lock is taken: no Read waits for it.
+// rekeyAll reseeds all shards with the same block, each with its own index and its own
+// bytes of crypto/rand: K' = K xor HMAC(os, label || shard || block), or without a block
+// K' = K xor os. crypto/rand is read after the block came, so that nobody who knows these
+// bytes could choose the block. The hash is computed before the lock is taken, so that no
+// Read waits for it.
 func (s *Source) rekeyAll(block []byte) {
-	// Together, so that x is where os is, on the heap: a stack may be copied.
+	// In one struct, so that x is on the heap as os is: a stack may be copied.
 	var in struct{ os, x [keySize]byte }
 	for i, sh := range s.shards {
 		readOS(s.os, in.os[:])
@@ -429,16 +428,17 @@ func (s *Source) rekeyAll(block []byte) {
 	s.refused.Store(false)
 }
 
-// note writes to the status.
-func (r *reseeder) note(f func(*Status)) {
+// update changes the status.
+func (r *reseeder) update(f func(*Status)) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	f(&r.s.status)
 	r.s.status.Stock = len(r.stock)
 }
 
-// cause notes why no block comes, for WaitSeeded: nil, once one does.
-func (s *Source) cause(err error, hopeless bool) {
+// setFailure tells WaitSeeded how the last request failed; nil if it succeeded. hopeless is
+// whether only a person can help.
+func (s *Source) setFailure(err error, hopeless bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastErr, s.untold = err, hopeless
@@ -448,7 +448,7 @@ func (s *Source) cause(err error, hopeless bool) {
 	}
 }
 
-// transition enters a state; if it is a new one, OnEvent hears of it.
+// transition enters a state, and tells OnEvent if that changed anything.
 func (s *Source) transition(state State, reason Reason) {
 	now := s.now()
 	s.mu.Lock()
@@ -459,7 +459,7 @@ func (s *Source) transition(state State, reason Reason) {
 	}
 }
 
-// emit tells OnEvent. No lock is held, so that it may call Read and Status.
+// emit calls OnEvent. No lock is held, so that OnEvent may call Read and Status.
 func (s *Source) emit(e Event) {
 	s.mu.Lock()
 	e.State = s.status.State
