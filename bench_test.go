@@ -101,10 +101,10 @@ func BenchmarkParallel(b *testing.B) {
 // shard reseeded each millisecond ("storm") and without.
 func BenchmarkLatency(b *testing.B) {
 	for _, reader := range benchReaders {
-		for _, weather := range []string{"quiet", "storm"} {
-			b.Run(reader.name+"/"+weather, func(b *testing.B) {
+		for _, load := range []string{"quiet", "storm"} {
+			b.Run(reader.name+"/"+load, func(b *testing.B) {
 				r := reader.open(b)
-				if s, ok := r.(*Source); ok && weather == "storm" {
+				if s, ok := r.(*Source); ok && load == "storm" {
 					block := newTestBlock(1).Bytes()
 					stop, done := make(chan struct{}), make(chan struct{})
 					defer func() { close(stop); <-done }()

@@ -8,7 +8,7 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// TestConfigErrors: a bad Config is refused with the words that mend it.
+// TestConfigErrors: a bad Config is refused, and the error says what to change.
 func TestConfigErrors(t *testing.T) {
 	t.Setenv(qrypt.EnvToken, "")
 	t.Setenv(qrypt.EnvTokenFile, "")

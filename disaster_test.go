@@ -178,7 +178,7 @@ func TestDisasterStuckSource(t *testing.T) {
 		"a good block, over and over":     {func() []byte { return noise(7, 1024) }, Repeated},
 		"a block of 1,023 bytes":          {func() []byte { return noise(8, 1023) }, Malformed},
 		"blocks of no bytes":              {func() []byte { return nil }, Malformed},
-		"good ones but for the last byte": {func() []byte { return append(noise(9, 1018), 1, 1, 1, 1, 1, 1) }, Unhealthy},
+		"good ones except for the last byte": {func() []byte { return append(noise(9, 1018), 1, 1, 1, 1, 1, 1) }, Unhealthy},
 	} {
 		for policy := Augment; policy <= RequireFresh; policy++ {
 			bubble(t, func(t *testing.T) {

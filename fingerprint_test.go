@@ -59,7 +59,7 @@ func TestFingerprints(t *testing.T) {
 		if !slices.Equal(events[:20], want) {
 			t.Errorf("events: %v, want %v", events, want)
 		}
-		s.Status().Fingerprints[0] = "" // a Status is the caller's
+		s.Status().Fingerprints[0] = "" // a Status belongs to the caller
 		if s.Status().Fingerprints[0] == "" {
 			t.Error("a Status shares its fingerprints")
 		}

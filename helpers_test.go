@@ -50,7 +50,7 @@ func newTestSource(t testing.TB, cfg Config, shards int, stubs ...parts) *Source
 	return s
 }
 
-// testParts are the real parts but for those that stubs have.
+// testParts are the real parts, except for those that stubs have.
 func testParts(stubs ...parts) parts {
 	p := realParts()
 	p.spread = false

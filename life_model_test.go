@@ -28,7 +28,7 @@ import (
 const longest = 64 << 10
 
 // age is by whichever clock says more.
-func (m *machine) age(then time.Time) time.Duration {
+func (m *model) age(then time.Time) time.Duration {
 	return max(m.now().Sub(then), m.now().Round(0).Sub(then.Round(0)))
 }
 
@@ -112,15 +112,15 @@ var faults = []fault{
 	{"old block", ErrTooOld, TooOld, later, toOne, true}, // under RequireFresh
 }
 
-// The faults that are no mood of the service: blocks of an emulator, where they are
+// The faults that are not part of a behaviour: blocks of an emulator, where they are
 // refused, and no answer for a minute.
 var (
 	faultEmulated = fault{"emulated", ErrEmulated, Emulated, later, toOne, true}
 	faultHangs    = fault{"hangs", supply.ErrHangs, TimedOut, later, 1, false}
 )
 
-// A mood is how the service answers until the test changes it.
-type mood struct {
+// A behaviour says how the service answers until the test changes it.
+type behaviour struct {
 	fault
 	retryAfter time.Duration
 	latency    time.Duration
@@ -144,16 +144,16 @@ type modelAsk struct {
 	want     []error // what its error is; none: it is nil
 }
 
-// A machine is the model of a Source.
-type machine struct {
+// A model says what a Source must do.
+type model struct {
 	Config // with its defaults
 	fail   func(format string, args ...any)
-	os     *machineTape
+	os     *lifeTape
 
 	begin time.Time     // when both clocks showed 0
 	time  time.Duration // of the monotonic clock since
 	skew  time.Duration // by which the wall clock is ahead of that
-	seen  []sight       // by the service, and not yet taken in
+	seen  []observation // by the service, and not yet taken in
 	tie   bool          // two things happen at one instant, and their order is chance
 
 	fingerprintKey []byte
@@ -197,10 +197,10 @@ type machine struct {
 	modelLog
 }
 
-func (m *machine) now() time.Time { return setWall(m.begin.Add(m.time), m.skew) }
+func (m *model) now() time.Time { return setWall(m.begin.Add(m.time), m.skew) }
 
 // start is New.
-func (m *machine) start() {
+func (m *model) start() {
 	m.status = Status{Since: m.now(), Mix: m.Mix, Policy: m.Policy, Failures: map[Reason]int64{}}
 	m.lastReseed, m.asking, m.wanting, m.warned = m.time, m.BatchBlocks, true, map[Reason]bool{}
 	for i := range m.shards {
@@ -212,7 +212,7 @@ func (m *machine) start() {
 	m.settle()
 }
 
-func (m *machine) fingerprintOf(number uint64) string {
+func (m *model) fingerprintOf(number uint64) string {
 	mac := func(message string) []byte {
 		h := hmac.New(sha256.New, m.fingerprintKey)
 		h.Write([]byte(message))
@@ -223,7 +223,7 @@ func (m *machine) fingerprintOf(number uint64) string {
 }
 
 // permitted is what a Policy has to say of a Read.
-func (m *machine) permitted() error {
+func (m *model) permitted() error {
 	switch {
 	case m.Policy == Augment:
 		return nil
@@ -240,14 +240,14 @@ func (m *machine) permitted() error {
 }
 
 // ages is whether a Read is the first to find that the newest block will soon be too old.
-func (m *machine) ages() bool {
+func (m *model) ages() bool {
 	age := m.age(m.newest)
 	return m.Policy == RequireFresh && !m.closed && !m.aging && age > m.MaxAge-m.lead() && age <= m.MaxAge
 }
 
 // piece is what a generator gives to a Read of at most longest bytes, and what
 // is left on the tape of crypto/rand.
-func (m *machine) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [][]byte, []byte) {
+func (m *model) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [][]byte, []byte) {
 	next := func(size int) []byte {
 		if len(os) == 0 || len(os[0]) != size {
 			return make([]byte, size) // so the piece will not be the Source's
@@ -280,7 +280,7 @@ func (m *machine) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [
 
 // read compares a Read of a Source with the model's. The shard is the one that
 // serves it, or if the reseeder was held up beside a long Read, the first it tries.
-func (m *machine) read(got []byte, shard int, held bool) {
+func (m *model) read(got []byte, shard int, held bool) {
 	woken, must := false, false
 	for at := 0; at < len(got); at += longest {
 		if at > 0 && !held {
@@ -328,38 +328,38 @@ func (m *machine) read(got []byte, shard int, held bool) {
 }
 
 // quantum is how many bytes a shard serves before the reseeder looks.
-func (m *machine) quantum() int64 { return max(1, m.ReseedBytes/int64(8*len(m.shards))) }
+func (m *model) quantum() int64 { return max(1, m.ReseedBytes/int64(8*len(m.shards))) }
 
-func (m *machine) served() (sum int64) {
+func (m *model) served() (sum int64) {
 	for _, sh := range m.shards {
 		sum += sh.bytes - sh.bytesAtReseed
 	}
 	return sum
 }
 
-func (m *machine) intervalOver() bool {
+func (m *model) intervalOver() bool {
 	return m.time-m.lastReseed >= m.ReseedInterval || m.refused && !m.wanting
 }
 
-func (m *machine) reseedIsDue() bool {
+func (m *model) reseedIsDue() bool {
 	return m.served() >= m.ReseedBytes || m.intervalOver() && (m.served() > 0 || m.refused)
 }
 
 // lead is how long before the newest block is too old another one is asked for.
-func (m *machine) lead() time.Duration { return min(m.MaxAge/4, 30*time.Second) }
+func (m *model) lead() time.Duration { return min(m.MaxAge/4, 30*time.Second) }
 
 // refreshAt is when that is, as the clocks are now: but not soon after a reseed.
-func (m *machine) refreshAt() time.Duration {
+func (m *model) refreshAt() time.Duration {
 	if m.Policy != RequireFresh || m.newest.IsZero() {
 		return never
 	}
 	return max(m.time+m.MaxAge-m.lead()-m.age(m.newest), m.lastReseed+min(m.lead(), m.ReseedInterval))
 }
 
-func (m *machine) refreshIsDue() bool { return m.time >= m.refreshAt() && !m.wanting }
+func (m *model) refreshIsDue() bool { return m.time >= m.refreshAt() && !m.wanting }
 
 // loop is what the reseeder does whenever something woke it.
-func (m *machine) loop() {
+func (m *model) loop() {
 	if m.closed {
 		return
 	}
@@ -403,18 +403,18 @@ func (m *machine) loop() {
 }
 
 // wanted is whether a request has to come by itself.
-func (m *machine) wanted() bool {
+func (m *model) wanted() bool {
 	return !m.closed && !m.underWay && (m.want > 0 || m.failing != nil)
 }
 
 // settle takes in what came at this instant, or until a Read's next piece.
-func (m *machine) settle() {
+func (m *model) settle() {
 	for len(m.seen) > 0 && m.saw() != paused {
 	}
 }
 
 // alarm is when something happens by itself.
-func (m *machine) alarm() time.Duration {
+func (m *model) alarm() time.Duration {
 	at := never
 	if m.closed {
 		return at
@@ -432,7 +432,7 @@ func (m *machine) alarm() time.Duration {
 }
 
 // advance lets time pass.
-func (m *machine) advance(to time.Duration) {
+func (m *model) advance(to time.Duration) {
 	for {
 		alarm, deadline := m.alarm(), never
 		for _, a := range m.asks {
@@ -469,7 +469,7 @@ func (m *machine) advance(to time.Duration) {
 }
 
 // saw takes in the next thing that the service saw.
-func (m *machine) saw() sightKind {
+func (m *model) saw() observationKind {
 	s := m.seen[0]
 	m.seen = m.seen[1:]
 	if m.closed {
@@ -505,7 +505,7 @@ func (m *machine) saw() sightKind {
 }
 
 // request checks a request against what is promised.
-func (m *machine) request(blocks int) {
+func (m *model) request(blocks int) {
 	if !m.wanted() || m.looking {
 		m.fail("a request at %v that is not wanted", m.time)
 	}
@@ -522,14 +522,14 @@ func (m *machine) request(blocks int) {
 }
 
 // soonest and latest are the bounds of when a request that is wanted may come.
-func (m *machine) soonest() time.Duration {
+func (m *model) soonest() time.Duration {
 	if m.failing == nil || m.renewed {
 		return 0
 	}
 	return m.from
 }
 
-func (m *machine) latest() time.Duration {
+func (m *model) latest() time.Duration {
 	pace, spacing := m.time, fastest
 	if m.limitedAt != 0 {
 		spacing = slowest
@@ -544,7 +544,7 @@ func (m *machine) latest() time.Duration {
 }
 
 // rekey feeds a block to every shard, or where there is none crypto/rand alone.
-func (m *machine) rekey(block *numberedBlock) {
+func (m *model) rekey(block *numberedBlock) {
 	for i := range m.shards {
 		sh := &m.shards[i]
 		x := m.os.pop(m, &m.os.reseeder)
@@ -560,7 +560,7 @@ func (m *machine) rekey(block *numberedBlock) {
 	m.refused, m.lastReseed, m.wanting = false, m.time, block == nil
 }
 
-func (m *machine) reseed() {
+func (m *model) reseed() {
 	m.unanswered++
 	if len(m.stock) > 0 {
 		m.mixIn(0)
@@ -571,7 +571,7 @@ func (m *machine) reseed() {
 }
 
 // mixIn feeds a block in stock to every shard.
-func (m *machine) mixIn(i int) {
+func (m *model) mixIn(i int) {
 	block := m.stock[i]
 	m.stock = slices.Delete(m.stock, i, i+1)
 	m.rekey(&block)
@@ -595,7 +595,7 @@ func (m *machine) mixIn(i int) {
 	}
 }
 
-func (m *machine) enter(state State, reason Reason) bool {
+func (m *model) enter(state State, reason Reason) bool {
 	if m.status.State == state && m.status.Reason == reason {
 		return false
 	}
@@ -606,13 +606,13 @@ func (m *machine) enter(state State, reason Reason) bool {
 	return true
 }
 
-func (m *machine) emit(e Event) {
+func (m *model) emit(e Event) {
 	e.State, e.Time = m.status.State, m.now()
 	m.events = append(m.events, e)
 }
 
 // answered takes in the answer to a request: all of it, or nothing.
-func (m *machine) answered(s sight) {
+func (m *model) answered(s observation) {
 	told := m.hangs
 	m.underWay, m.hangs = false, false
 	if m.Policy != Augment && !m.AllowEmulated && len(s.given) > 0 && s.given[0].emulated {
@@ -655,7 +655,7 @@ func (m *machine) answered(s sight) {
 }
 
 // failed takes in a failure.
-func (m *machine) failed(f fault, asked time.Duration) {
+func (m *model) failed(f fault, asked time.Duration) {
 	m.failing, m.renewed, m.looked, m.due = &f, false, m.time, 0
 	held := f.retry.least
 	if asked > 0 && f.retry.mostAsked > 0 {
@@ -689,7 +689,7 @@ func (m *machine) failed(f fault, asked time.Duration) {
 
 // limited takes in that the service refused a request as one too many, and how long
 // it asked us to wait.
-func (m *machine) limited(held time.Duration) {
+func (m *model) limited(held time.Duration) {
 	if m.limitedAt = m.time; m.since == 0 {
 		m.since = m.time - m.memory
 	}
@@ -714,14 +714,14 @@ func (m *machine) limited(held time.Duration) {
 	}
 }
 
-func (m *machine) recover() {
+func (m *model) recover() {
 	clear(m.warned)
 	m.recovered, m.calm = m.time, 0
 	m.infos++
 }
 
 // ask is a call of Reseed; held is whether it has returned already.
-func (m *machine) ask(deadline time.Duration, held bool) {
+func (m *model) ask(deadline time.Duration, held bool) {
 	a := &modelAsk{deadline: deadline, begun: len(m.requests)}
 	m.asks = append(m.asks, a)
 	m.await(a, held)
@@ -729,7 +729,7 @@ func (m *machine) ask(deadline time.Duration, held bool) {
 }
 
 // await lets a Reseed wait for a request, or holds it.
-func (m *machine) await(a *modelAsk, held bool) {
+func (m *model) await(a *modelAsk, held bool) {
 	a.waiting = false
 	switch {
 	case a.done:
@@ -751,13 +751,13 @@ func (m *machine) await(a *modelAsk, held bool) {
 }
 
 // waits is whether a Reseed does.
-func (m *machine) waits() bool {
+func (m *model) waits() bool {
 	return slices.ContainsFunc(m.asks, func(a *modelAsk) bool { return a.waiting })
 }
 
 // reply ends the calls of Reseed that wait: all, or those that came before the last
 // request.
-func (m *machine) reply(all bool, want ...error) {
+func (m *model) reply(all bool, want ...error) {
 	for _, a := range m.asks {
 		if a.waiting && (all || len(m.requests) > a.begun) {
 			a.waiting = false
@@ -768,7 +768,7 @@ func (m *machine) reply(all bool, want ...error) {
 	}
 }
 
-func (m *machine) close() {
+func (m *model) close() {
 	if m.closed {
 		return
 	}

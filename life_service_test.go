@@ -15,12 +15,12 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// This file is what surrounds a Source in TestMachine: the service, crypto/rand
+// This file is what surrounds a Source in TestLife: the service, crypto/rand
 // and the clocks.
 
-// A sight is something that the service saw, in the order in which it came.
-type sight struct {
-	kind       sightKind
+// A observation is something that the service saw, in the order in which it came.
+type observation struct {
+	kind       observationKind
 	at         time.Duration
 	blocks     int             // requested: how many
 	deaf       bool            // requested: the call does not end with its context
@@ -30,55 +30,55 @@ type sight struct {
 	newToken   bool // looked
 }
 
-type sightKind int
+type observationKind int
 
 const (
-	requested sightKind = iota
-	answered            // with blocks or an error
-	looking             // at the token
+	requested observationKind = iota
+	answered                  // with blocks or an error
+	looking                   // at the token
 	looked
 	paused // a long Read has come to its next piece, and the reseeder to rest
 )
 
-// A machineService is the BlockSource.
-type machineService struct {
+// A lifeService is the BlockSource.
+type lifeService struct {
 	now    func() time.Time
 	begin  time.Time // when the model's time is 0
 	maxAge time.Duration
 	old    bool // its blocks can be too old
 
-	mood     mood
-	tokenNew bool
-	seen     []sight // that the model has not been told
-	requests int
-	answers  time.Duration // when the last one is to be answered
-	given    uint64
-	good     uint64        // the first block of the last good answer
-	live     []qrypt.Block // not wiped
-	closing  chan struct{} // closed when the Source has begun to close
+	behaviour behaviour
+	tokenNew  bool
+	seen      []observation // that the model has not been told
+	requests  int
+	answers   time.Duration // when the last one is to be answered
+	given     uint64
+	good      uint64        // the first block of the last good answer
+	live      []qrypt.Block // not wiped
+	closing   chan struct{} // closed when the Source has begun to close
 }
 
-// time is the model's.
-func (f *machineService) time() time.Duration { return f.now().Sub(f.begin) }
+// time is how long the model has run.
+func (f *lifeService) time() time.Duration { return f.now().Sub(f.begin) }
 
-func (f *machineService) see(s sight) {
+func (f *lifeService) see(s observation) {
 	s.at = f.time()
 	f.seen = append(f.seen, s)
 }
 
-func (f *machineService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
+func (f *lifeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	f.tokenNew = false
-	mood, latency := f.mood, f.mood.latency
-	f.see(sight{kind: requested, blocks: n, deaf: mood.deaf})
+	behaviour, latency := f.behaviour, f.behaviour.latency
+	f.see(observation{kind: requested, blocks: n, deaf: behaviour.deaf})
 	f.requests++
 	if f.requests%2 == 0 {
-		mood.kept = 0
+		behaviour.kept = 0
 	}
 	if latency > 0 {
 		latency += time.Duration(f.requests) * 1237 // no answer comes at the instant of something else
 		f.answers = f.time() + latency
 		end := ctx.Done()
-		if mood.deaf {
+		if behaviour.deaf {
 			end = f.closing
 		}
 		select {
@@ -87,76 +87,76 @@ func (f *machineService) Blocks(ctx context.Context, n int) ([]qrypt.Block, erro
 			return nil, ctx.Err()
 		}
 	}
-	if mood.err != nil && !mood.blocks {
-		err := error(&qrypt.Error{Endpoint: "https://there", Class: mood.err, RetryAfter: mood.retryAfter})
-		if mood.name == "foreign" {
-			err, mood.retryAfter = mood.err, 0
+	if behaviour.err != nil && !behaviour.blocks {
+		err := error(&qrypt.Error{Endpoint: "https://there", Class: behaviour.err, RetryAfter: behaviour.retryAfter})
+		if behaviour.name == "foreign" {
+			err, behaviour.retryAfter = behaviour.err, 0
 		}
-		f.see(sight{kind: answered, fault: mood.fault, retryAfter: mood.retryAfter})
+		f.see(observation{kind: answered, fault: behaviour.fault, retryAfter: behaviour.retryAfter})
 		return nil, err
 	}
 	switch {
-	case mood.name == "no block":
+	case behaviour.name == "no block":
 		n = 0
-	case mood.name == "too many":
+	case behaviour.name == "too many":
 		n++
-	case mood.name == "repeated" && f.good == 0, mood.name == "old block" && !f.old:
-		mood.fault = fault{}
-	case mood.least:
+	case behaviour.name == "repeated" && f.good == 0, behaviour.name == "old block" && !f.old:
+		behaviour.fault = fault{}
+	case behaviour.least:
 		n = 1
 	}
 	var blocks []qrypt.Block
-	s := sight{kind: answered, fault: mood.fault}
+	s := observation{kind: answered, fault: behaviour.fault}
 	for i := range n {
 		f.given++
 		p := newTestBlock(f.given).Bytes()
-		origin := qrypt.Origin{Endpoint: "fake", Received: f.now().Add(-mood.kept), Emulated: mood.emulated}
-		bad := i == mood.bad%n
+		origin := qrypt.Origin{Endpoint: "fake", Received: f.now().Add(-behaviour.kept), Emulated: behaviour.emulated}
+		bad := i == behaviour.bad%n
 		switch {
-		case bad && mood.name == "unhealthy":
+		case bad && behaviour.name == "unhealthy":
 			copy(p[500:], "!!!!!!")
-		case bad && mood.name == "repeated":
+		case bad && behaviour.name == "repeated":
 			p = newTestBlock(f.good).Bytes()
-		case bad && mood.name == "old block":
+		case bad && behaviour.name == "old block":
 			origin.Received = f.now().Add(-f.maxAge - 1)
 		}
 		block, err := qrypt.NewBlock(p, origin)
 		if err != nil {
 			return nil, err
 		}
-		if bad && mood.name == "empty block" {
+		if bad && behaviour.name == "empty block" {
 			block = qrypt.Block{}
 		} else {
 			f.live = append(f.live, block)
 		}
 		blocks = append(blocks, block)
-		s.given = append(s.given, numberedBlock{f.given, origin.Received, mood.emulated})
+		s.given = append(s.given, numberedBlock{f.given, origin.Received, behaviour.emulated})
 	}
-	if mood.name == "" {
+	if behaviour.name == "" {
 		f.good = s.given[0].number
 	}
 	f.see(s)
 	return blocks, nil
 }
 
-func (f *machineService) TokenChanged(ctx context.Context) bool {
-	f.see(sight{kind: looking})
-	isNew := f.tokenNew && !f.mood.slowToken
-	if f.mood.slowToken {
+func (f *lifeService) TokenChanged(ctx context.Context) bool {
+	f.see(observation{kind: looking})
+	isNew := f.tokenNew && !f.behaviour.slowToken
+	if f.behaviour.slowToken {
 		<-ctx.Done()
 	}
-	f.see(sight{kind: looked, newToken: isNew})
+	f.see(observation{kind: looked, newToken: isNew})
 	return isNew
 }
 
 // alive counts the blocks that are not wiped.
-func (f *machineService) alive() int {
+func (f *lifeService) alive() int {
 	f.live = slices.DeleteFunc(f.live, func(b qrypt.Block) bool { return allZero(b.Bytes()) })
 	return len(f.live)
 }
 
-// A machineTape is a stub of crypto/rand that notes what it gave to Reads and to reseeds.
-type machineTape struct {
+// A lifeTape is a stub of crypto/rand that notes what it gave to Reads and to reseeds.
+type lifeTape struct {
 	mu               sync.Mutex
 	rand             *mathrand.ChaCha8
 	reader, reseeder [][]byte
@@ -166,7 +166,7 @@ type machineTape struct {
 	pieces           int
 }
 
-func (o *machineTape) Read(p []byte) (int, error) {
+func (o *lifeTape) Read(p []byte) (int, error) {
 	by := &o.reader
 	if bytes.Contains(debug.Stack(), []byte(".rekeyAll(")) {
 		by = &o.reseeder
@@ -192,7 +192,7 @@ func (o *machineTape) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (o *machineTape) hold(with chan struct{}) {
+func (o *lifeTape) hold(with chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.holds != nil {
@@ -202,7 +202,7 @@ func (o *machineTape) hold(with chan struct{}) {
 }
 
 // pop takes the oldest read, of a key's length, off one of the tapes.
-func (o *machineTape) pop(m *machine, tape *[][]byte) []byte {
+func (o *lifeTape) pop(m *model, tape *[][]byte) []byte {
 	if len(*tape) == 0 || len((*tape)[0]) != 32 {
 		m.fail("crypto/rand was not read for a key")
 	}

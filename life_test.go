@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMachine puts a Source and the model of life_model_test.go through the
+// TestLife puts a Source and the model of life_model_test.go through the
 // same random life (reads of all sizes, reseeds, faults of every kind, clocks
 // that jump, new tokens, Close) and compares all that can be seen of them after
 // each step: every byte, every key, event and field of Status. The Source decides
@@ -27,8 +27,8 @@ import (
 // A divergence is shrunk to the shortest life that shows it, and printed. To look
 // for longer:
 //
-//	go test -run TestMachine -rapid.checks=10000 .
-func TestMachine(t *testing.T) {
+//	go test -run TestLife -rapid.checks=10000 .
+func TestLife(t *testing.T) {
 	for _, mix := range mixes {
 		for _, policy := range []Policy{Augment, RequireInitial, RequireFresh} {
 			t.Run(mix.String()+policy.String(), func(t *testing.T) {
@@ -41,24 +41,24 @@ func TestMachine(t *testing.T) {
 }
 
 func live(t *rapid.T, mix Mix, policy Policy) {
-	w := newMachineWorld(t, mix, policy)
+	l := newLife(t, mix, policy)
 	t.Repeat(map[string]func(*rapid.T){
-		"read":       func(t *rapid.T) { w.read(t, readSize.Draw(t, "bytes"), false) },
-		"read again": func(t *rapid.T) { w.read(t, readSize.Draw(t, "bytes"), false) },
-		"read long":  func(t *rapid.T) { w.read(t, longSize.Draw(t, "bytes"), rapid.Bool().Draw(t, "held")) },
-		"sleep":      func(t *rapid.T) { w.sleep(sleepTime.Draw(t, "for")) },
-		"await":      w.await,
-		"set clock":  w.setClock,
-		"service":    w.changeMood,
-		"reseed":     w.reseed,
-		"new token":  func(*rapid.T) { w.service.tokenNew = true },
-		"close":      func(t *rapid.T) { w.close(rapid.IntRange(0, 19).Draw(t, "if 13") == 13) },
-		"":           w.compare,
+		"read":       func(t *rapid.T) { l.read(t, readSize.Draw(t, "bytes"), false) },
+		"read again": func(t *rapid.T) { l.read(t, readSize.Draw(t, "bytes"), false) },
+		"read long":  func(t *rapid.T) { l.read(t, longSize.Draw(t, "bytes"), rapid.Bool().Draw(t, "held")) },
+		"sleep":      func(t *rapid.T) { l.sleep(sleepTime.Draw(t, "for")) },
+		"await":      l.await,
+		"set clock":  l.setClock,
+		"service":    l.changeService,
+		"reseed":     l.reseed,
+		"new token":  func(*rapid.T) { l.service.tokenNew = true },
+		"close":      func(t *rapid.T) { l.close(rapid.IntRange(0, 19).Draw(t, "if 13") == 13) },
+		"":           l.compare,
 	})
-	w.close(true)
-	w.compare(t)
-	w.read(t, 100, false)
-	w.compare(t)
+	l.close(true)
+	l.compare(t)
+	l.read(t, 100, false)
+	l.compare(t)
 }
 
 var (
@@ -67,12 +67,12 @@ var (
 	sleepTime = rapid.Map(rapid.OneOf(rapid.IntRange(0, 100_000), rapid.IntRange(0, 10_000_000)), func(ms int) time.Duration { return time.Duration(ms) * time.Millisecond })
 )
 
-// A machineWorld is a Source, its service, and its model.
-type machineWorld struct {
+// A life is a Source, its service, and its model.
+type life struct {
 	s       *Source
-	service *machineService
-	model   *machine
-	os      *machineTape
+	service *lifeService
+	model   *model
+	os      *lifeTape
 	begin   time.Time
 	skew    atomic.Int64 // of the wall clock, a time.Duration
 	looks   atomic.Int64 // at the clock, since the Source last came to rest
@@ -81,8 +81,8 @@ type machineWorld struct {
 	modelLog
 }
 
-func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
-	w := &machineWorld{os: &machineTape{rand: mathrand.NewChaCha8([32]byte{'m'})}, begin: time.Now()}
+func newLife(t *rapid.T, mix Mix, policy Policy) *life {
+	l := &life{os: &lifeTape{rand: mathrand.NewChaCha8([32]byte{'m'})}, begin: time.Now()}
 	cfg := Config{
 		Mix:            mix,
 		Policy:         policy,
@@ -90,8 +90,8 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 		ReseedInterval: rapid.SampledFrom([]time.Duration{0, time.Second, 10 * time.Minute}).Draw(t, "interval"),
 		ReseedBytes:    rapid.SampledFrom([]int64{0, 1, 100, 10_000, 150_000, 1 << 40}).Draw(t, "reseed bytes"),
 		BatchBlocks:    rapid.SampledFrom([]int{0, 1, 2, 5, 20}).Draw(t, "batch"),
-		Logger:         slog.New(w),
-		OnEvent:        func(e Event) { w.events = append(w.events, e) },
+		Logger:         slog.New(l),
+		OnEvent:        func(e Event) { l.events = append(l.events, e) },
 	}
 	var random func(time.Duration) time.Duration
 	if seed := rapid.Uint64().Draw(t, "waits"); seed%2 == 0 {
@@ -112,90 +112,90 @@ func newMachineWorld(t *rapid.T, mix Mix, policy Policy) *machineWorld {
 	}
 	full.MaxAge = cmp.Or(cfg.MaxAge, 10*time.Minute)
 	shards := rapid.IntRange(1, 4).Draw(t, "shards")
-	w.model = &machine{Config: full, fail: t.Fatalf, os: w.os, shards: make([]modelShard, shards)}
-	w.model.begin, w.model.time = outside.Add(-time.Hour), time.Hour // as 0 stands for never
-	w.service = &machineService{now: w.now, begin: w.model.begin, maxAge: w.model.MaxAge - 2*w.model.lead(), old: cfg.Policy == RequireFresh, closing: make(chan struct{})}
-	cfg.Blocks = w.service
-	w.changeMood(t)
+	l.model = &model{Config: full, fail: t.Fatalf, os: l.os, shards: make([]modelShard, shards)}
+	l.model.begin, l.model.time = outside.Add(-time.Hour), time.Hour // as 0 stands for never
+	l.service = &lifeService{now: l.now, begin: l.model.begin, maxAge: l.model.MaxAge - 2*l.model.lead(), old: cfg.Policy == RequireFresh, closing: make(chan struct{})}
+	cfg.Blocks = l.service
+	l.changeService(t)
 
 	var err error
-	w.s, err = newSource(cfg, shards, testParts(parts{os: w.os, now: w.now, random: random}))
+	l.s, err = newSource(cfg, shards, testParts(parts{os: l.os, now: l.now, random: random}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		w.os.hold(nil)
-		w.looks.Store(0)
-		w.s.Close()
+		l.os.hold(nil)
+		l.looks.Store(0)
+		l.s.Close()
 	})
-	w.rest()
-	w.model.start()
-	w.compare(t)
-	return w
+	l.rest()
+	l.model.start()
+	l.compare(t)
+	return l
 }
 
 // now is the time as the machine's clocks tell it.
-func (w *machineWorld) now() time.Time {
-	if w.looks.Add(1) > 1e6 {
+func (l *life) now() time.Time {
+	if l.looks.Add(1) > 1e6 {
 		panic("the Source goes round in circles")
 	}
-	return setWall(outside.Add(time.Since(w.begin)), time.Duration(w.skew.Load()))
+	return setWall(outside.Add(time.Since(l.begin)), time.Duration(l.skew.Load()))
 }
 
 // rest waits until the Source waits, and tells the model what the service saw.
-func (w *machineWorld) rest() {
+func (l *life) rest() {
 	synctest.Wait()
-	w.looks.Store(0)
-	w.model.seen = append(w.model.seen, w.service.seen...)
-	w.service.seen = nil
+	l.looks.Store(0)
+	l.model.seen = append(l.model.seen, l.service.seen...)
+	l.service.seen = nil
 }
 
-func (w *machineWorld) sleep(d time.Duration) {
-	if w.model.tie {
+func (l *life) sleep(d time.Duration) {
+	if l.model.tie {
 		return
 	}
-	w.looks.Store(0) // orders what we did before the Source's next look at the clock, in place of locks
+	l.looks.Store(0) // orders what we did before the Source's next look at the clock, in place of locks
 	time.Sleep(d)
-	w.rest()
-	w.model.advance(w.model.time + d)
+	l.rest()
+	l.model.advance(l.model.time + d)
 }
 
 // await sleeps until something happens, or a block is too old, to the nanosecond.
-func (w *machineWorld) await(t *rapid.T) {
-	m := w.model
+func (l *life) await(t *rapid.T) {
+	m := l.model
 	tooOld := m.time + m.MaxAge - m.age(m.newest)
-	times := []time.Duration{m.alarm(), m.due, tooOld - m.lead(), tooOld, w.service.answers}
+	times := []time.Duration{m.alarm(), m.due, tooOld - m.lead(), tooOld, l.service.answers}
 	times = slices.DeleteFunc(times, func(at time.Duration) bool { return at <= m.time || at == never })
 	if len(times) > 0 {
 		at := rapid.SampledFrom(times).Draw(t, "until") + time.Duration(rapid.IntRange(-1, 1).Draw(t, "off by"))
-		w.sleep(at - m.time)
+		l.sleep(at - m.time)
 	}
 }
 
 // setClock is a sleep of the machine, or somebody who sets the clock.
-func (w *machineWorld) setClock(t *rapid.T) {
-	m := w.model
+func (l *life) setClock(t *rapid.T) {
+	m := l.model
 	nearly := max(1, m.MaxAge-m.age(m.newest)) // then the newest block will soon be too old
 	by := rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour, 1000 * time.Hour, nearly, nearly}).Draw(t, "by")
 	if by != nearly && rapid.Bool().Draw(t, "back") {
 		by = -by
 	}
 	m.skew += by
-	w.skew.Add(int64(by))
+	l.skew.Add(int64(by))
 	if by == nearly {
-		w.read(t, 1, false)
+		l.read(t, 1, false)
 	}
 }
 
-func (w *machineWorld) changeMood(t *rapid.T) {
+func (l *life) changeService(t *rapid.T) {
 	i := rapid.IntRange(-12, len(faults)-1).Draw(t, "fault") // none more often than another
-	w.service.mood = mood{
+	l.service.behaviour = behaviour{
 		fault:      faults[max(0, i)],
 		retryAfter: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 3 * time.Second, 5 * time.Minute, 48 * time.Hour}).Draw(t, "retry after"),
 		latency:    rapid.SampledFrom([]time.Duration{0, 0, 300 * time.Millisecond, 20 * time.Second, time.Hour}).Draw(t, "latency"),
 		least:      rapid.Bool().Draw(t, "one block"),
 		emulated:   rapid.Bool().Draw(t, "emulated") && !faults[max(0, i)].blocks, // one thing is wrong at a time
-		kept:       rapid.SampledFrom([]time.Duration{0, 0, w.model.MaxAge / 3, w.service.maxAge - 1, w.service.maxAge}).Draw(t, "kept"),
+		kept:       rapid.SampledFrom([]time.Duration{0, 0, l.model.MaxAge / 3, l.service.maxAge - 1, l.service.maxAge}).Draw(t, "kept"),
 		bad:        rapid.IntRange(0, 3).Draw(t, "bad block"),
 		slowToken:  rapid.Bool().Draw(t, "slow token"),
 		deaf:       rapid.Bool().Draw(t, "deaf"),
@@ -204,34 +204,34 @@ func (w *machineWorld) changeMood(t *rapid.T) {
 
 // read is a Read that a shard of our choice serves. A long one takes several
 // pieces, between which the reseeder may come; held, it comes after them.
-func (w *machineWorld) read(t *rapid.T, n int, held bool) {
-	m := w.model
+func (l *life) read(t *rapid.T, n int, held bool) {
+	m := l.model
 	if m.tie {
 		return
 	}
 	for m.ages() { // it wakes the reseeder before its bytes go out, which one without bytes does, too
-		w.s.Read(nil)
-		w.rest()
+		l.s.Read(nil)
+		l.rest()
 		m.permitted()
 		m.loop()
 		m.settle()
 	}
 	shard := rapid.IntRange(0, len(m.shards)-1).Draw(t, "shard")
-	for i := range w.s.hints {
-		w.s.hints[i].Store(uint32(shard))
+	for i := range l.s.hints {
+		l.s.hints[i].Store(uint32(shard))
 	}
 	held = held || n > longest && m.Mix != MixXOR // there crypto/rand is read under the shard's lock
 	if held {
-		w.os.hold(make(chan struct{}))
+		l.os.hold(make(chan struct{}))
 	}
 	if n > longest && !held {
-		w.os.pieces, w.os.pause = 0, func() { w.service.see(sight{kind: paused}) }
+		l.os.pieces, l.os.pause = 0, func() { l.service.see(observation{kind: paused}) }
 	}
 	p := bytes.Repeat([]byte{0xa5}, n)
-	read, err := w.s.Read(p)
-	w.os.pause = nil
-	w.os.hold(nil)
-	w.rest()
+	read, err := l.s.Read(p)
+	l.os.pause = nil
+	l.os.hold(nil)
+	l.rest()
 	if want := m.permitted(); err != want {
 		t.Fatalf("Read returned %v, want %v", err, want)
 	}
@@ -248,10 +248,10 @@ func (w *machineWorld) read(t *rapid.T, n int, held bool) {
 }
 
 // reseed calls Reseed once, or as often as that may bring a request.
-func (w *machineWorld) reseed(t *rapid.T) {
+func (l *life) reseed(t *rapid.T) {
 	wait := rapid.SampledFrom([]time.Duration{0, 7*time.Second + 11, 11*time.Minute + 13}).Draw(t, "deadline")
 	for range rapid.SampledFrom([]int{1, 1, 1, 1, 1, 1, 1, 40}).Draw(t, "times") {
-		m := w.model
+		m := l.model
 		if m.tie {
 			return
 		}
@@ -262,41 +262,41 @@ func (w *machineWorld) reseed(t *rapid.T) {
 		}
 		t.Cleanup(cancel)
 		result := make(chan error, 1)
-		w.asks = append(w.asks, result)
-		go func() { result <- w.s.Reseed(ctx) }()
-		w.rest()
+		l.asks = append(l.asks, result)
+		go func() { result <- l.s.Reseed(ctx) }()
+		l.rest()
 		m.ask(deadline, len(result) > 0)
 		m.loop()
 		m.settle()
-		w.compare(t)
+		l.compare(t)
 		if m.due > m.time && m.due <= m.time+slowest {
-			w.sleep(m.due - m.time)
+			l.sleep(m.due - m.time)
 		}
 	}
 }
 
-func (w *machineWorld) close(really bool) {
-	if !really || w.model.tie {
+func (l *life) close(really bool) {
+	if !really || l.model.tie {
 		return
 	}
-	go w.s.Close() // which waits for a deaf call
+	go l.s.Close() // which waits for a deaf call
 	synctest.Wait()
-	if !w.model.closed {
-		close(w.service.closing)
+	if !l.model.closed {
+		close(l.service.closing)
 	}
-	w.rest()
-	w.model.close()
-	w.model.settle()
+	l.rest()
+	l.model.close()
+	l.model.settle()
 }
 
 // compare compares all that can be seen.
-func (w *machineWorld) compare(t *rapid.T) {
-	m := w.model
+func (l *life) compare(t *rapid.T) {
+	m := l.model
 	if m.tie {
 		return
 	}
-	if len(w.os.reader) != 0 || len(w.os.reseeder) != 0 {
-		t.Fatalf("crypto/rand was read without need: %d times by Reads, %d by reseeds", len(w.os.reader), len(w.os.reseeder))
+	if len(l.os.reader) != 0 || len(l.os.reseeder) != 0 {
+		t.Fatalf("crypto/rand was read without need: %d times by Reads, %d by reseeds", len(l.os.reader), len(l.os.reseeder))
 	}
 	same := func(what string, got, want any) {
 		t.Helper()
@@ -313,12 +313,12 @@ func (w *machineWorld) compare(t *rapid.T) {
 			sh.readsBefore, sh.bytesBefore = sh.reads, sh.bytes
 		}
 		want.ReadsBeforeBlock, want.BytesBeforeBlock = want.ReadsBeforeBlock+sh.readsBefore, want.BytesBeforeBlock+sh.bytesBefore
-		w.compareShard(t, i)
+		l.compareShard(t, i)
 	}
-	if !allZero(w.os.reseeds) {
+	if !allZero(l.os.reseeds) {
 		t.Fatal("a reseed keeps the bytes of crypto/rand that went into a key")
 	}
-	st := w.s.Status()
+	st := l.s.Status()
 	if (st.LastError != "") != (m.failing != nil) || m.failing != nil && !strings.Contains(st.LastError, m.failing.err.Error()) {
 		t.Fatalf("LastError is %q after %v", st.LastError, m.failing)
 	}
@@ -338,24 +338,24 @@ func (w *machineWorld) compare(t *rapid.T) {
 		t.Fatalf("the Status is\n%+v, want\n%+v", st, want)
 	}
 
-	same("events", len(w.events), len(m.events))
-	for i, e := range w.events {
+	same("events", len(l.events), len(m.events))
+	for i, e := range l.events {
 		if !errors.Is(e.Err, m.events[i].Err) {
 			t.Fatalf("the error of an event is %v, want %v", e.Err, m.events[i].Err)
 		}
 		e.Err = m.events[i].Err
 		same("an event", e, m.events[i])
 	}
-	w.events, m.events = nil, nil
-	same("the log", w.modelLog, m.modelLog)
-	same("blocks not wiped", w.service.alive(), len(m.stock))
-	w.compareAsks(t)
-	w.compareSeeded(t)
+	l.events, m.events = nil, nil
+	same("the log", l.modelLog, m.modelLog)
+	same("blocks not wiped", l.service.alive(), len(m.stock))
+	l.compareAsks(t)
+	l.compareSeeded(t)
 }
 
 // compareShard: the key and the buffer are the model's, and nothing else is left.
-func (w *machineWorld) compareShard(t *rapid.T, i int) {
-	sh, want := w.s.shards[i], &w.model.shards[i].gen
+func (l *life) compareShard(t *rapid.T, i int) {
+	sh, want := l.s.shards[i], &l.model.shards[i].gen
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	g := sh.gen.Load()
@@ -367,15 +367,15 @@ func (w *machineWorld) compareShard(t *rapid.T, i int) {
 	}
 }
 
-func (w *machineWorld) compareAsks(t *rapid.T) {
-	for i, a := range w.model.asks {
-		if w.asks[i] == nil {
+func (l *life) compareAsks(t *rapid.T) {
+	for i, a := range l.model.asks {
+		if l.asks[i] == nil {
 			continue
 		}
 		var err error
-		returned := len(w.asks[i]) > 0
+		returned := len(l.asks[i]) > 0
 		if returned {
-			err, w.asks[i] = <-w.asks[i], nil
+			err, l.asks[i] = <-l.asks[i], nil
 		}
 		same := returned == a.done && (err != nil) == (len(a.want) > 0) && errors.Is(err, ErrHeld) == slices.Contains(a.want, ErrHeld)
 		for _, want := range a.want {
@@ -387,17 +387,17 @@ func (w *machineWorld) compareAsks(t *rapid.T) {
 	}
 }
 
-func (w *machineWorld) compareSeeded(t *rapid.T) {
+func (l *life) compareSeeded(t *rapid.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 1)
 	defer cancel()
-	m, want := w.model, []error{nil}
+	m, want := l.model, []error{nil}
 	switch {
 	case m.closed:
 		want = []error{ErrClosed}
 	case m.status.Blocks > 0:
 	case m.failing != nil && m.failing.retry == newToken: // it may give up for that
 		cancel()
-		if err := w.s.WaitSeeded(ctx); !errors.Is(err, m.failing.err) {
+		if err := l.s.WaitSeeded(ctx); !errors.Is(err, m.failing.err) {
 			t.Fatalf("WaitSeeded returned %v, want %v", err, m.failing.err)
 		}
 		return
@@ -408,7 +408,7 @@ func (w *machineWorld) compareSeeded(t *rapid.T) {
 			want = append(want, m.failing.err)
 		}
 	}
-	err := w.s.WaitSeeded(ctx)
+	err := l.s.WaitSeeded(ctx)
 	for _, want := range want {
 		if !errors.Is(err, want) || errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("WaitSeeded returned %v, want %v", err, want)
@@ -417,18 +417,18 @@ func (w *machineWorld) compareSeeded(t *rapid.T) {
 }
 
 // These are its log.
-func (w *machineWorld) Enabled(context.Context, slog.Level) bool { return true }
-func (w *machineWorld) WithAttrs([]slog.Attr) slog.Handler       { return w }
-func (w *machineWorld) WithGroup(string) slog.Handler            { return w }
-func (w *machineWorld) Handle(_ context.Context, r slog.Record) error {
+func (l *life) Enabled(context.Context, slog.Level) bool { return true }
+func (l *life) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *life) WithGroup(string) slog.Handler            { return l }
+func (l *life) Handle(_ context.Context, r slog.Record) error {
 	switch {
 	case strings.Contains(r.Message, "ignore the reader"): // of the Go release
 	case strings.Contains(r.Message, "emulated"):
-		w.emulations++
+		l.emulations++
 	case r.Level == slog.LevelWarn:
-		w.warns++
+		l.warns++
 	default:
-		w.infos++
+		l.infos++
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 		many int
 	}
 	seen := map[place]bool{}
-	var visit func(typ reflect.Type, at unsafe.Pointer)
+	var walk func(typ reflect.Type, at unsafe.Pointer)
 	object := func(typ reflect.Type, at unsafe.Pointer, n int) {
 		if at == nil || n == 0 || typ.Size() == 0 || seen[place{at, typ, n}] {
 			return
@@ -65,7 +65,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 		seen[place{at, typ, n}] = true
 		memory = append(memory, bytes.Clone(unsafe.Slice((*byte)(at), n*int(typ.Size()))))
 		for i := range n {
-			visit(typ, unsafe.Add(at, i*int(typ.Size())))
+			walk(typ, unsafe.Add(at, i*int(typ.Size())))
 		}
 	}
 	value := func(v reflect.Value) {
@@ -73,7 +73,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 		c.Elem().Set(v)
 		object(v.Type(), c.UnsafePointer(), 1)
 	}
-	visit = func(typ reflect.Type, at unsafe.Pointer) {
+	walk = func(typ reflect.Type, at unsafe.Pointer) {
 		if typ.Kind() <= reflect.Complex128 || typ.Kind() == reflect.Array && typ.Elem().Kind() <= reflect.Complex128 {
 			return // numbers lead nowhere
 		}
@@ -96,7 +96,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 			}
 		case reflect.Array:
 			for i := range typ.Len() {
-				visit(typ.Elem(), unsafe.Add(at, i*int(typ.Elem().Size())))
+				walk(typ.Elem(), unsafe.Add(at, i*int(typ.Elem().Size())))
 			}
 		case reflect.Struct:
 			if typ.PkgPath() == "sync/atomic" && strings.HasPrefix(typ.Name(), "Pointer[") {
@@ -105,7 +105,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 				return
 			}
 			for i := range typ.NumField() {
-				visit(typ.Field(i).Type, unsafe.Add(at, typ.Field(i).Offset))
+				walk(typ.Field(i).Type, unsafe.Add(at, typ.Field(i).Offset))
 			}
 		case reflect.Chan:
 			if v.Len() > 0 && typ.Elem().Size() > 0 {
@@ -119,7 +119,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 	}
 	c := reflect.New(reflect.TypeOf(v))
 	c.Elem().Set(reflect.ValueOf(v))
-	visit(c.Elem().Type(), c.UnsafePointer())
+	walk(c.Elem().Type(), c.UnsafePointer())
 	return memory
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // TestAge: either clock is looked at. Package time has no means to make the two
-// disagree; TestMachine, at the module's root, has.
+// disagree; TestLife, at the module's root, has.
 func TestAge(t *testing.T) {
 	then := time.Now()
 	for name, now := range map[string]time.Time{
