@@ -167,17 +167,17 @@ func TestDisasterStuckSource(t *testing.T) {
 		block  func() []byte
 		reason Reason
 	}{
-		"all ones":                        {word([]byte{0xff}), Unhealthy},
-		"all zeros":                       {word([]byte{0}), Unhealthy},
-		"a word of 2 bytes":               {word(noise(1, 2)), Unhealthy},
-		"a word of 4 bytes":               {word(noise(2, 4)), Unhealthy},
-		"a word of 8 bytes":               {word(noise(3, 8)), Unhealthy},
-		"a word of 28 bytes":              {word(noise(4, 28)), Unhealthy}, // of 29 it would pass: see SECURITY.md
-		"8 bytes of ones in good ones":    {func() []byte { return append(bytes.Repeat([]byte{0xff}, 8), noise(5, 1016)...) }, Unhealthy},
-		"stuck from the middle on":        {func() []byte { return append(noise(6, 512), make([]byte, 512)...) }, Unhealthy},
-		"a good block, over and over":     {func() []byte { return noise(7, 1024) }, Repeated},
-		"a block of 1,023 bytes":          {func() []byte { return noise(8, 1023) }, Malformed},
-		"blocks of no bytes":              {func() []byte { return nil }, Malformed},
+		"all ones":                           {word([]byte{0xff}), Unhealthy},
+		"all zeros":                          {word([]byte{0}), Unhealthy},
+		"a word of 2 bytes":                  {word(noise(1, 2)), Unhealthy},
+		"a word of 4 bytes":                  {word(noise(2, 4)), Unhealthy},
+		"a word of 8 bytes":                  {word(noise(3, 8)), Unhealthy},
+		"a word of 28 bytes":                 {word(noise(4, 28)), Unhealthy}, // of 29 it would pass: see SECURITY.md
+		"8 bytes of ones in good ones":       {func() []byte { return append(bytes.Repeat([]byte{0xff}, 8), noise(5, 1016)...) }, Unhealthy},
+		"stuck from the middle on":           {func() []byte { return append(noise(6, 512), make([]byte, 512)...) }, Unhealthy},
+		"a good block, over and over":        {func() []byte { return noise(7, 1024) }, Repeated},
+		"a block of 1,023 bytes":             {func() []byte { return noise(8, 1023) }, Malformed},
+		"blocks of no bytes":                 {func() []byte { return nil }, Malformed},
 		"good ones except for the last byte": {func() []byte { return append(noise(9, 1018), 1, 1, 1, 1, 1, 1) }, Unhealthy},
 	} {
 		for policy := Augment; policy <= RequireFresh; policy++ {

@@ -125,14 +125,14 @@ func (f *Feeder) Close() error {
 // Run feeds a block now and at each Interval until ctx is done, and returns ctx's
 // error. While the service fails it asks when a qrand.Source would.
 func (f *Feeder) Run(ctx context.Context) error {
-	f.due, f.once = clock.Now(), nil
+	f.due, f.once = time.Now(), nil
 	return f.run(ctx)
 }
 
 // Once feeds one block now: its error says why nothing was mixed. It tries the
 // other endpoints before it gives up.
 func (f *Feeder) Once(ctx context.Context) (Result, error) {
-	f.due, f.once = clock.Now(), new(Event)
+	f.due, f.once = time.Now(), new(Event)
 	if !f.supply.SkipWaits(f.due) {
 		return Result{}, f.held()
 	}

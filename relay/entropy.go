@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/qrand/internal/clock"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay/clients"
 )
@@ -53,7 +52,7 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		x.refuse(o.malformed("this relay keeps %d bytes ready: ask for no more", most))
 		return
 	}
-	now := clock.Now()
+	now := time.Now()
 	if wait := client.Allow(now); wait > 0 {
 		x.refuseFor(wait, refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", client.Rate, clients.RateWindow))
 		return
@@ -85,10 +84,10 @@ func (r *Relay) deliver(x *exchange, o order) bool {
 	n := o.bytes()
 	b := newBuffer(n)
 	defer b.release()
-	from, ok := r.stock.draw(b.raw, clock.Now())
+	from, ok := r.stock.draw(b.raw, time.Now())
 	r.wakeRefiller()
 	if !ok {
-		wait := r.upstream.status().NextRequest.Sub(clock.Now())
+		wait := r.upstream.status().NextRequest.Sub(time.Now())
 		x.refuseFor(min(wait, maxSupplyWait), refuse(http.StatusServiceUnavailable, "the supply of entropy is insufficient for now"))
 		return false
 	}

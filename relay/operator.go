@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/loopback"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay/internal/page"
@@ -75,7 +74,7 @@ func say(w http.ResponseWriter, status int, text string) {
 
 // servePage shows an operator how the relay is doing.
 func (r *Relay) servePage(w http.ResponseWriter, req *http.Request) {
-	now := clock.Now()
+	now := time.Now()
 	answers, _ := r.counts.list()
 	err := page.Serve(w, req, page.Data{
 		Now:        now,

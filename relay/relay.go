@@ -29,7 +29,6 @@ import (
 	"time"
 
 	"example.com/qrand"
-	"example.com/qrand/internal/clock"
 	"example.com/qrand/internal/osrand"
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
@@ -145,7 +144,7 @@ func New(cfg Config) (*Relay, error) {
 	if _, err := io.ReadFull(osrand.Reader(), key); err != nil {
 		return nil, fmt.Errorf("relay: crypto/rand failed: %w", err)
 	}
-	now := clock.Now()
+	now := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Relay{
 		cfg:      cfg,
@@ -189,7 +188,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // Ready reports whether there is a whole block to hand out.
-func (r *Relay) Ready() bool { return r.stock.ready(clock.Now()) }
+func (r *Relay) Ready() bool { return r.stock.ready(time.Now()) }
 
 // Account says where every byte went.
 func (r *Relay) Account() Account { return r.stock.balance() }
@@ -219,7 +218,7 @@ func (r *Relay) keepHistory(ctx context.Context) {
 	tick := time.NewTicker(page.SampleInterval)
 	defer tick.Stop()
 	for {
-		now := clock.Now()
+		now := time.Now()
 		if news := r.history.Add(r.sample(now)); news != "" {
 			r.events.Add(now, news)
 		}
@@ -243,11 +242,11 @@ func (r *Relay) keepClients(ctx context.Context) {
 		r.cfg.Clients.Watch(ctx, func(err error) {
 			if err != nil {
 				r.cfg.Logger.Error("relay: the list of clients as it is now is not used, the old one holds", "error", err.Error())
-				r.events.Add(clock.Now(), "the list of clients has an error; the old one holds")
+				r.events.Add(time.Now(), "the list of clients has an error; the old one holds")
 				return
 			}
 			r.cfg.Logger.Info("relay: the list of clients has changed")
-			r.events.Add(clock.Now(), "the list of clients has changed")
+			r.events.Add(time.Now(), "the list of clients has changed")
 		})
 	})
 	tick := time.NewTicker(saveInterval)
@@ -262,7 +261,7 @@ func (r *Relay) keepClients(ctx context.Context) {
 		err := r.cfg.Clients.Save()
 		if err != nil && !failed {
 			r.cfg.Logger.Error("relay: what clients use cannot be saved: a restart would forget it", "error", err.Error())
-			r.events.Add(clock.Now(), "what clients use cannot be saved")
+			r.events.Add(time.Now(), "what clients use cannot be saved")
 		}
 		failed = err != nil
 	}

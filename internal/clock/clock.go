@@ -1,12 +1,9 @@
-// Package clock tells what time it is, and how old something is.
+// Package clock tells how old something is.
 package clock
 
 import "time"
 
-// Now is time.Now. It is a variable so that a test can change the wall clock alone.
-var Now = time.Now
-
-// Age returns the time from then to now, by the clock that says more: the monotonic clock
+// Age returns the time from then to now, by the clock that says more. The monotonic clock
 // stands still while a machine sleeps, and the wall clock can be set back.
 func Age(now, then time.Time) time.Duration {
 	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
