@@ -183,6 +183,24 @@ func TestReadFull(t *testing.T) {
 	}
 }
 
+// TestReadsDoNotAllocate in any mode, whatever their size and the Policy.
+func TestReadsDoNotAllocate(t *testing.T) {
+	for _, mix := range mixes {
+		for _, policy := range []Policy{Augment, RequireFresh} {
+			bubble(t, func(t *testing.T) {
+				s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Mix: mix, Policy: policy, ReseedBytes: 1 << 40}, 2)
+				synctest.Wait() // until the reseeder, which allocates, rests
+				p := make([]byte, pieceSize+100)
+				for _, n := range []int{0, 32, 5000, len(p)} {
+					if allocs := testing.AllocsPerRun(100, func() { s.Read(p[:n]) }); allocs != 0 {
+						t.Errorf("%v, %v: a Read of %d bytes allocates %v times", mix, policy, n, allocs)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestSmallReadsCount: in each mode, small Reads are counted, each once and empty
 // ones not, and bring reseeds by what they took.
 func TestSmallReadsCount(t *testing.T) {
