@@ -14,11 +14,11 @@ import (
 	"example.com/qrand/internal/built"
 )
 
-// customReaderEnv says what CustomReaderHonored is to answer in this process.
+// customReaderEnv says what CustomReaderHonored must answer in this process.
 const customReaderEnv = "QRAND_CUSTOM_READER_HONORED"
 
-// TestCustomReaderHonored: it says what ecdsa.GenerateKey does, in a process for
-// each GODEBUG, and the log says it once where that is nothing.
+// TestCustomReaderHonored: it says whether ecdsa.GenerateKey reads, in a process for each
+// GODEBUG. The log says once if it does not.
 func TestCustomReaderHonored(t *testing.T) {
 	if want := os.Getenv(customReaderEnv); want != "" {
 		testCustomReader(t, want == "true")

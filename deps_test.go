@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDependencies: auditors of a random number generator read all that it
-// imports, so what the library imports stays this short.
+// TestDependencies: auditors of a random number generator read all that it imports, so the
+// library imports little.
 func TestDependencies(t *testing.T) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {

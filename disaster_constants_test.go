@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// knownConstants are the numbers in the library that are neither small nor a power
-// of two, each with a computation of where its comment says that it is from.
+// knownConstants are the numbers in the library that are neither small nor powers of two.
+// Each has a function that computes it from what its comment names.
 var knownConstants = map[uint64]func() bool{
 	hashFactor: func() bool { // the odd one next to 2^64 over the golden ratio
 		root, _ := new(big.Float).SetPrec(200).SetString("5")
@@ -27,8 +27,8 @@ var knownConstants = map[uint64]func() bool{
 	},
 }
 
-// knownTexts are the known answers of the self-test, computed by the model from
-// what their comments say that they are of.
+// knownTexts returns the known answers of the self-test. The model computes them from what
+// their comments name.
 func knownTexts() string {
 	var key [32]byte
 	block := make([]byte, 1024)
@@ -40,15 +40,14 @@ func knownTexts() string {
 	return hex.EncodeToString(stream[:]) + " " + hex.EncodeToString(modelSeed(key[:], 7, block))
 }
 
-// TestDisasterConstants: whoever made the constants of Dual_EC_DRBG can know a
-// number by which its output is foretold (Shumow and Ferguson, 2007); in Juniper's
-// ScreenOS somebody put another in its place (CVE-2015-7756). In the source of the
-// library there is no number of more than 16 bits that is no power of two, unless
-// it is known here, where it is computed anew, and has a comment beside it; no list
-// of numbers; no float with digits to choose; no text but plain words and the known
-// answers of the self-test, computed anew, too. The labels that are hashed are in
-// SECURITY.md. (This reads literals: what is computed from small ones it does not
-// see.)
+// TestDisasterConstants: those who chose the constants of Dual_EC_DRBG may know a number that
+// predicts its output (Shumow and Ferguson, 2007). In Juniper's ScreenOS somebody replaced
+// one of them (CVE-2015-7756). Numbers of more than 16 bits in the source of the library are
+// powers of two, or they have a comment beside them and are computed again here. There is no
+// list of numbers, and no float with digits to choose. All texts are plain words, except for
+// the known answers of the self-test, which are computed again, too. The labels that are
+// hashed are in SECURITY.md. (This test reads literals. It does not see what is computed from
+// small ones.)
 func TestDisasterConstants(t *testing.T) {
 	var labels []string
 	files := 0
@@ -100,12 +99,11 @@ func TestDisasterConstants(t *testing.T) {
 	}
 }
 
-// encoded is what a constant would look like in a text: 64 bits of hex, or 192 of
-// base64.
+// encoded matches what a constant looks like in a text: 64 bits in hex, or 192 in base64.
 var encoded = regexp.MustCompile(`[0-9a-fA-F]{16}|[0-9A-Za-z+/_-]{32}`)
 
-// suspects reports the literals of a file that could hide something, and returns
-// the lines of its known constants; labels are the texts that are named so.
+// suspects reports the literals of a file that could hide something. It returns the lines of
+// the known constants, and adds the constants named Label to labels.
 func suspects(t *testing.T, set *token.FileSet, file *ast.File, labels *[]string) map[uint64]int {
 	known, answers := map[uint64]int{}, knownTexts()
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -175,9 +173,9 @@ func suspects(t *testing.T, set *token.FileSet, file *ast.File, labels *[]string
 	return known
 }
 
-// TestDisasterSigma: the assembly has no number of its own but ChaCha's, "expand
-// 32-byte k" (RFC 8439, section 2.3), and the masks by which it turns words, which
-// are indices of bytes. For the rest it has counters and masks below 2^16.
+// TestDisasterSigma: the large numbers in the assembly are the constant of ChaCha, "expand
+// 32-byte k" (RFC 8439, section 2.3), and masks that rotate words, which are indices of
+// bytes. All others are below 2^16.
 func TestDisasterSigma(t *testing.T) {
 	assembly, err := os.ReadFile("internal/chacha20/kernels_amd64.s")
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 	"example.com/qrand/internal/supply"
 )
 
-// These disasters are of the state: what goes into a key, who else has it, and
-// where it comes out. disaster_test.go has those that come from outside.
+// These disasters are about the state: what goes into a key, who else has it, and where it
+// comes out. disaster_test.go has those that come from outside.
 
-// seededStream is how generator i of n begins after a reseed before which all
-// had such a key.
+// seededStream returns the first bytes of generator i of n after a reseed. All had the same
+// key before.
 func seededStream(key [32]byte, n, i int, os io.Reader, block []byte) (out [32]byte) {
 	s := &Source{parts: testParts(parts{os: os})}
 	for range n {
@@ -33,15 +33,15 @@ func seededStream(key [32]byte, n, i int, os io.Reader, block []byte) (out [32]b
 	return out
 }
 
-// repeatOS is a stub of crypto/rand that gives the same 32 bytes each time.
+// repeatOS stands for crypto/rand, and gives the same 32 bytes each time.
 type repeatOS [32]byte
 
 func (o *repeatOS) Read(p []byte) (int, error) { return copy(p, o[:]), nil }
 
-// TestDisasterLostBits: Debian took out the line of OpenSSL by which seeds went
-// into its pool, for two years (CVE-2008-0166). Each bit of a block, of
-// crypto/rand's bytes and of the old key makes another stream, as does each index;
-// each bit that a Read takes from crypto/rand makes another output.
+// TestDisasterLostBits: for two years, Debian's OpenSSL lacked the line that put seeds into
+// the pool (CVE-2008-0166). Each bit of a block, of the bytes of crypto/rand and of the old
+// key makes another stream, and so does each index. Each bit that a Read takes from
+// crypto/rand makes another output.
 func TestDisasterLostBits(t *testing.T) {
 	key, os, block := testKey(11), repeatOS(testKey(12)), newTestBlock(1).Bytes()
 	seen := map[[32]byte]string{}
@@ -87,13 +87,12 @@ func TestDisasterLostBits(t *testing.T) {
 	}
 }
 
-// TestDisasterClonedState: a virtual machine that is started twice from one
-// snapshot has its generators twice (Ristenpart and Yilek, NDSS 2010), a process
-// that forks does so, too (CVE-2019-1549 of OpenSSL; rust-random/rand issue 1362).
-// Of two Sources with one state, each with what crypto/rand gives it, the outputs
-// have nothing in common; in MixRefill they have the rest of a buffer in common,
-// as its documentation says, and not a byte more; after a reseed, even with one
-// block, nothing at all.
+// TestDisasterClonedState: a virtual machine that is started twice from one snapshot has
+// the same generators twice (Ristenpart and Yilek, NDSS 2010). So has a process that forks
+// (CVE-2019-1549 of OpenSSL; rust-random/rand issue 1362). If two Sources have the same
+// state, their outputs have nothing in common, because crypto/rand gives each other bytes.
+// In MixRefill they have the rest of a buffer in common, as its documentation says, and not
+// a byte more. After a reseed, even with the same block, they have nothing in common.
 func TestDisasterClonedState(t *testing.T) {
 	for _, mix := range mixes {
 		for _, used := range []int{0, 1, 31, 992, 4063, 4064, 9000} {
@@ -109,8 +108,8 @@ func TestDisasterClonedState(t *testing.T) {
 	}
 }
 
-// testClone wants two Sources with one state, each of whose generators was read
-// for so many bytes, to have so many of the next bytes in common.
+// testClone makes two Sources with the same state, after used bytes were read from each
+// generator. It wants exactly want of the next bytes to be the same.
 func testClone(t *testing.T, mix Mix, used, want int, then func(*Source)) {
 	t.Helper()
 	const shards = 3
@@ -173,11 +172,11 @@ func sharesWindow(p, q []byte) bool {
 	return false
 }
 
-// TestDisasterReseedReachesAll: in OpenSSL 1.1.1 each thread has a generator of its
-// own, which a reseed of the one behind it did not always reach at once
-// (openssl/openssl pull request 12759, 2020). Once Reseed returns, the key of each of
-// 64 generators is the model's, with the block in it, and nothing is left of what the
-// old key had made; so without a block.
+// TestDisasterReseedReachesAll: in OpenSSL 1.1.1 each thread has its own generator. A reseed
+// of the generator that feeds them did not always reach them at once (openssl/openssl pull
+// request 12759, 2020). Once Reseed returns, each of 64 generators has the key of the model,
+// with the block in it, and nothing that the old key made. The same holds for a reseed
+// without a block.
 func TestDisasterReseedReachesAll(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
@@ -221,11 +220,10 @@ func TestDisasterReseedReachesAll(t *testing.T) {
 	}
 }
 
-// TestDisasterKeyAsOutput: package frand, after a Seed, gave out as its first
-// bytes those that were its next key (lukechampine/frand commit 38046b4, 2021).
-// Through reads of all sizes and reseeds, no 32 bytes in a row of the output, nor
-// of the stream beneath crypto/rand's, are a key that the generator or the model of
-// it ever had.
+// TestDisasterKeyAsOutput: after a Seed, the first bytes that package frand gave out were
+// also its next key (lukechampine/frand commit 38046b4, 2021). Over reads of all sizes and
+// reseeds, no 32 consecutive bytes of the output are a key that the generator or its model
+// ever had. The same holds for the stream, without the bytes of crypto/rand.
 func TestDisasterKeyAsOutput(t *testing.T) {
 	for _, mix := range mixes {
 		for _, osZeros := range []bool{false, true} { // then MixXOR's output is the stream
@@ -292,11 +290,11 @@ func (o zeroTape) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestDisasterWipedInUse: in package prng-chacha a change of key clears the old
-// cipher, which a Read may be using (asyncRekey in sixafter/prng-chacha commit
-// d0399d0). With many readers and a reseed after the other, no 16 zeros in a row
-// come out, nor anything that a cleared key would make, and each byte is counted
-// once. crypto/rand gives zeros here, so that it hides nothing.
+// TestDisasterWipedInUse: in package prng-chacha a change of key clears the old cipher, which
+// a Read may still use (asyncRekey in sixafter/prng-chacha commit d0399d0). With many readers
+// and one reseed after another, no 16 consecutive zeros come out, and nothing that a cleared
+// key would make. Each byte is counted once. crypto/rand gives zeros here, so that it hides
+// nothing.
 func TestDisasterWipedInUse(t *testing.T) {
 	key := [32]byte{}
 	cleared := make([]byte, 2*pieceSize)
@@ -348,7 +346,7 @@ func TestDisasterWipedInUse(t *testing.T) {
 	}
 }
 
-// mustReadInto is mustRead, for any goroutine.
+// mustReadInto does what mustRead does, from any goroutine.
 func mustReadInto(t *testing.T, s *Source, p []byte) {
 	if n, err := s.Read(p); n != len(p) || err != nil {
 		t.Errorf("Read of %d bytes returned %d, %v", len(p), n, err)

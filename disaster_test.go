@@ -29,12 +29,12 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// Random generators have failed before. Each test here does to a Source what
-// undid another generator, and names where that can be read about. SECURITY.md
-// has the table, with those that other files' tests cover.
+// Random generators have failed before. Each test here does to a Source what ruined another
+// generator, and says where to read about that. SECURITY.md has the table, also with those
+// that tests in other files cover.
 
-// TestDisastersTable: the table of SECURITY.md names tests that there are, and
-// each of those here.
+// TestDisastersTable: all tests that the table of SECURITY.md names exist, and it names all
+// of those here.
 func TestDisastersTable(t *testing.T) {
 	text, err := os.ReadFile("SECURITY.md")
 	if err != nil {
@@ -116,9 +116,9 @@ func TestDisasterPageAsSeed(t *testing.T) {
 
 var answersMade atomic.Int32
 
-// answers is the service, in memory: the real client gets these blocks of it,
-// as many as it asks for. Each has a token of its own, for the client counts a
-// token's requests across bubbles, whose clocks all begin at the same instant.
+// answers returns the real client on a service in memory that gives these blocks, as many
+// as it asks for. Each client has its own token, because package qrypt counts the requests
+// of a token across bubbles, whose clocks all begin at the same instant.
 func answers(t *testing.T, block func() []byte) *qrypt.Client {
 	t.Helper()
 	client, err := qrypt.New(qrypt.Config{
@@ -151,9 +151,9 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// TestDisasterStuckSource: after a suspend, AMD's RDRAND gave ones only, and
-// said that all was well (systemd issue 11810, 2019). A service that is fed so is
-// refused, through the real client, whatever the word that it repeats.
+// TestDisasterStuckSource: after a suspend, AMD's RDRAND gave only ones, and reported
+// success (systemd issue 11810, 2019). Blocks that repeat a word, whatever it is, are
+// refused, through the real client.
 func TestDisasterStuckSource(t *testing.T) {
 	noise := func(seed byte, n int) []byte {
 		p := make([]byte, n)
@@ -208,7 +208,7 @@ func TestDisasterStuckSource(t *testing.T) {
 	}
 }
 
-// shortOS is a stub of crypto/rand that gives less than it is asked for, and then nothing.
+// shortOS stands for crypto/rand. It gives less than it is asked for, and then nothing.
 type shortOS struct {
 	rand *mathrand.ChaCha8
 	most int // bytes at a time
@@ -225,11 +225,10 @@ func (o *shortOS) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestDisasterShortFill: Node.js 15.0.0 returned buffers that it was to fill as
-// zeros (nodejs/node issue 35722, 2020); others take a short read for a whole
-// one. Where crypto/rand gives little at a time the output is as if it
-// gave all at once; where it fails in the middle of a Read, that panics, and
-// counts as none.
+// TestDisasterShortFill: Node.js 15.0.0 returned zeros in buffers that it should have filled
+// (nodejs/node issue 35722, 2020). Other programs take a short read for a full one. If
+// crypto/rand gives little at a time, the output is the same as if it gave all at once. If
+// it fails in the middle of a Read, the Read panics, and is not counted.
 func TestDisasterShortFill(t *testing.T) {
 	none := &fakeBlocks{err: errors.New("none")}
 	for _, mix := range mixes {
@@ -271,12 +270,12 @@ func TestDisasterShortFill(t *testing.T) {
 	}
 }
 
-// TestDisasterOutputBeforeSeed: FreeBSD's arc4random gave what it had for up to
-// five minutes before it was seeded (FreeBSD-SA-08:11), Android's SecureRandom
-// signed Bitcoin payments so (2013), GnuTLS's first ticket key was zeros
-// until it was changed (CVE-2020-13777). Before the first block a Source gives
-// nothing under two of its policies; under Augment what it gives depends on
-// crypto/rand, on each bit of it, and on nothing else, and the Status counts it.
+// TestDisasterOutputBeforeSeed: FreeBSD's arc4random gave output for up to five minutes
+// before it was seeded (FreeBSD-SA-08:11). Android's SecureRandom was not seeded when
+// Bitcoin payments were signed with it (2013). The first ticket key of GnuTLS was zeros
+// until it was rotated (CVE-2020-13777). Before the first block a Source gives nothing
+// under two of its policies. Under Augment its output depends on each bit of crypto/rand
+// and on nothing else, and the Status counts it.
 func TestDisasterOutputBeforeSeed(t *testing.T) {
 	for _, mix := range mixes {
 		first := func(t *testing.T, flip, n int) []byte { // of a Source made from such bytes of crypto/rand
@@ -325,8 +324,8 @@ func TestDisasterOutputBeforeSeed(t *testing.T) {
 	}
 }
 
-// flippedOS is a tape whose first read, the key of New, has one bit the other
-// way. A negative one is none.
+// flippedOS is a tape with one bit of its first read, the key of New, flipped. If flip is
+// negative, none is.
 type flippedOS struct {
 	*tape
 	flip int
@@ -341,10 +340,10 @@ func (o *flippedOS) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestDisasterTimeSeed: Netscape's browser seeded itself from the time and two
-// process numbers (Goldberg and Wagner, 1996), Libbitcoin's bx from 32 bits of a
-// clock (CVE-2023-39910, "Milk Sad"). Sources made in one process at one instant,
-// which in a bubble is true to the nanosecond, share no key and no output.
+// TestDisasterTimeSeed: Netscape's browser seeded itself from the time and two process
+// numbers (Goldberg and Wagner, 1996), Libbitcoin's bx from 32 bits of a clock
+// (CVE-2023-39910, "Milk Sad"). Sources made in one process at one instant (in a bubble, to
+// the nanosecond) share no key and no output.
 func TestDisasterTimeSeed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
@@ -366,23 +365,22 @@ func TestDisasterTimeSeed(t *testing.T) {
 	})
 }
 
-// firstKey is the key of generator i.
+// firstKey returns the key of generator i.
 func firstKey(s *Source, i int) [32]byte {
 	s.shards[i].mu.Lock()
 	defer s.shards[i].mu.Unlock()
 	return s.shards[i].gen.Load().key
 }
 
-// startedEnv makes TestDisasterStartedAtOnce tell how Sources begin.
+// startedEnv is set in the processes that TestDisasterStartedAtOnce starts.
 const startedEnv = "QRAND_STARTED_AT_ONCE"
 
-// TestDisasterStartedAtOnce: after Debian's change to OpenSSL the process number
-// was all that told one seed from another (CVE-2008-0166); routers that boot alike
-// made keys alike ("Mining Your Ps and Qs", USENIX Security 2012); OpenSSL 1.1.1
-// had processes share their state (CVE-2019-1549). Of a thousand processes, all fed
-// the same blocks, no two have a key or the first bytes of a mode in common; and
-// with the same bytes of crypto/rand all begin alike, so that it is crypto/rand
-// that tells them apart, and no number of the process.
+// TestDisasterStartedAtOnce: after Debian's change to OpenSSL, seeds differed only by the
+// process number (CVE-2008-0166). Routers that booted alike made the same keys ("Mining Your
+// Ps and Qs", USENIX Security 2012). In OpenSSL 1.1.1 processes shared their state
+// (CVE-2019-1549). Of a thousand processes that get the same blocks, no two have a key in
+// common, or the first bytes of a mode. With the same bytes of crypto/rand, too, all begin
+// alike: so they differ because of crypto/rand, and not because of a process number.
 func TestDisasterStartedAtOnce(t *testing.T) {
 	if os.Getenv(startedEnv) != "" {
 		for _, mix := range mixes {
@@ -454,11 +452,11 @@ func TestDisasterStartedAtOnce(t *testing.T) {
 	}
 }
 
-// TestDisasterLoggerCallsBack: a logger that drew from Rust's thread-local
-// generator, when that logged in a reseed, had two mutable references to it at
-// once (RUSTSEC-2026-0097). At each event and log line of a Source, and in its
-// BlockSource, no lock of it is held: Read and Status work, Reseed ends with its
-// context, and Close, from another goroutine, with the callback.
+// TestDisasterLoggerCallsBack: Rust's thread-local generator logged during a reseed. A
+// logger that then drew from it had a second mutable reference to it (RUSTSEC-2026-0097).
+// A Source holds no lock while it calls OnEvent, its Logger or its BlockSource. In these,
+// Read and Status work, and Reseed ends with its context. Close, from another goroutine,
+// ends when they return.
 func TestDisasterLoggerCallsBack(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {

@@ -124,8 +124,8 @@ func modelSeed(os []byte, shard byte, block []byte) []byte {
 	return modelHMAC(os, append(message, block...))[:32]
 }
 
-// TestRFC8439 holds the model, and where the nonce is zero the package's
-// keystream, against the RFC's vectors.
+// TestRFC8439 compares the model with the vectors of the RFC. Where the nonce is zero it
+// compares chacha20.Blocks, too.
 func TestRFC8439(t *testing.T) {
 	f, err := os.Open("testdata/rfc8439.txt")
 	if err != nil {
@@ -160,7 +160,7 @@ func TestRFC8439(t *testing.T) {
 	}
 }
 
-// TestRFC4231 holds the model's HMAC against test cases 1 and 2.
+// TestRFC4231 compares the HMAC of the model with test cases 1 and 2.
 func TestRFC4231(t *testing.T) {
 	for _, tc := range []struct{ key, data, want string }{
 		{strings.Repeat("0b", 20), hex.EncodeToString([]byte("Hi There")),

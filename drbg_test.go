@@ -20,7 +20,7 @@ func holdsOnly(g generator, key [32]byte) bool {
 	return reflect.DeepEqual(g, generator{key: key})
 }
 
-// TestStream: the stream is the model's, however it is read.
+// TestStream: the stream equals that of the model, however it is read.
 func TestStream(t *testing.T) {
 	want := (&modelGenerator{key: testKey(1)}).stream(10000)
 	for _, size := range []int{1, 7, 32, 64, 992, 1024, 4063, 4064, 4065, 4096, 9999} {
@@ -37,8 +37,8 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// TestExpand: one chunk of any length, from no more keystream than needed, over
-// whatever p held, and nothing kept.
+// TestExpand: expand fills p of any length and content from one chunk, makes no more
+// keystream than needed, and keeps nothing.
 func TestExpand(t *testing.T) {
 	made := 0
 	for _, tc := range []struct{ size, made int }{
@@ -109,8 +109,7 @@ func TestErasure(t *testing.T) {
 	}
 }
 
-// TestRekey: the very next byte comes from the old key XOR x, whatever was
-// buffered.
+// TestRekey: the next byte comes from the old key XOR x, whatever was buffered.
 func TestRekey(t *testing.T) {
 	for _, before := range []int{0, 1, 500, 4064, 4500} {
 		g, model := newTestGenerator(5), &modelGenerator{key: testKey(5)}
@@ -127,7 +126,7 @@ func TestRekey(t *testing.T) {
 	}
 }
 
-// TestSeed: the seed is the model's, and every part of what goes in counts.
+// TestSeed: the seed equals that of the model, and each bit that goes in changes it.
 func TestSeed(t *testing.T) {
 	os, block := testKey(7), make([]byte, 1024)
 	mathrand.NewChaCha8([32]byte{8}).Read(block)

@@ -33,8 +33,8 @@ import (
 // The programs of the README, each on an emulated service that the environment
 // names.
 
-// TestReadmePrograms: each Go program of the README stands in an Example, which
-// compiles and runs.
+// TestReadmePrograms: each Go program of the README is in an Example, which compiles and
+// runs.
 func TestReadmePrograms(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -65,15 +65,14 @@ func TestReadmePrograms(t *testing.T) {
 	}
 }
 
-// onEmulator lets the environment name an emulator until the returned function
-// is called.
+// onEmulator makes the environment name an emulator, until stop is called.
 func onEmulator() (stop func()) {
 	server := qrypttest.NewServer(qrypttest.Config{})
 	return onService(strings.Join(server.Endpoints(), ","), server.Token(), server.CAPEM(), server.Close)
 }
 
-// onOther is the same with a service that says nothing of an emulator, for what
-// refuses those.
+// onOther does the same with a service that does not say that it is an emulator, for Sources
+// that refuse those.
 func onOther() (stop func()) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("size"))

@@ -17,10 +17,10 @@ import (
 	"example.com/qrand/keygen"
 )
 
-// The lasting secrets of a TLS server come from a Source on every version of Go:
-// its certificate's key through package keygen, its ticket keys because they are
-// set. Config.Rand adds nothing secret to that (Go 1.27 deprecates it): ephemeral
-// keys come from Go's own generator. The programs in examples are longer.
+// On every version of Go the lasting secrets of a TLS server can come from a Source: the key
+// of its certificate through package keygen, and its ticket keys by SetSessionTicketKeys.
+// Config.Rand adds nothing secret to that (Go 1.27 deprecates it). Ephemeral keys come from
+// Go's own generator. The programs in examples are longer.
 func Example_tlsServer() {
 	defer onEmulator()()
 	src, err := qrand.New(qrand.Config{})

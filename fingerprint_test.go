@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// wantFingerprint is SECURITY.md's formula, written a second time.
+// wantFingerprint computes the formula of SECURITY.md, written a second time.
 func wantFingerprint(secret, block []byte) string {
 	mac := func(message []byte) string {
 		h := hmac.New(sha256.New, secret)
@@ -66,8 +66,8 @@ func TestFingerprints(t *testing.T) {
 	})
 }
 
-// TestFingerprintKeys: another key gives other fingerprints, and the zero one is
-// another for each Source.
+// TestFingerprintKeys: another key makes other fingerprints, and the zero key is a
+// different one in each Source.
 func TestFingerprintKeys(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		one, err1 := NewFingerprintKey(bytes.Repeat([]byte{1}, 32))
@@ -92,7 +92,7 @@ func TestFingerprintKeys(t *testing.T) {
 	}
 }
 
-// TestFingerprintKeyIsNotPrinted: neither alone nor in a Config.
+// TestFingerprintKeyIsNotPrinted: no verb prints it, alone or in a Config.
 func TestFingerprintKeyIsNotPrinted(t *testing.T) {
 	secret := "fingerprint-key-of-the-tests-0123"
 	key, err := NewFingerprintKey([]byte(secret))

@@ -26,8 +26,8 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// newTestSource is New with a number of shards, closed at the test's end, whose
-// events are heard.
+// newTestSource returns a Source of so many shards, with the real parts except for those
+// of stubs. It is closed at the end of the test, and hear gets its events.
 func newTestSource(t testing.TB, cfg Config, shards int, stubs ...parts) *Source {
 	t.Helper()
 	onEvent := cfg.OnEvent
@@ -50,7 +50,7 @@ func newTestSource(t testing.TB, cfg Config, shards int, stubs ...parts) *Source
 	return s
 }
 
-// testParts are the real parts, except for those that stubs have.
+// testParts returns the real parts, except for those that stubs have.
 func testParts(stubs ...parts) parts {
 	p := realParts()
 	p.spread = false
@@ -77,7 +77,7 @@ func testParts(stubs ...parts) parts {
 	return p
 }
 
-// longWaits makes waits as long as they can be, so that a test can foretell them.
+// longWaits makes each wait as long as it can be, so that a test knows it in advance.
 var longWaits = parts{random: func(d time.Duration) time.Duration { return d }}
 
 func waitSeeded(t testing.TB, s *Source) {
@@ -99,7 +99,7 @@ func mustRead(t testing.TB, s *Source, n int) []byte {
 	return p
 }
 
-// newTestBlock makes a block that depends on n only and carries blockMark.
+// newTestBlock makes a block that depends on n only and contains blockMark.
 func newTestBlock(n uint64) qrypt.Block {
 	p := make([]byte, qrypt.BlockSize)
 	seed := [32]byte{'b', byte(n), byte(n >> 8), byte(n >> 16)}
@@ -118,7 +118,7 @@ type fakeBlocks struct {
 	err   error         // if set, what every request gets
 	asked []int         // blocks, by request
 	times []time.Time   // of the requests
-	given []qrypt.Block // number 1 is the first
+	given []qrypt.Block // newTestBlock of 1, 2, and so on
 }
 
 func (f *fakeBlocks) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
@@ -170,18 +170,18 @@ func (b *tokenBlocks) TokenChanged(ctx context.Context) bool {
 	return false
 }
 
-// refusedToken is a BlockSource whose token is refused, and which has no other one.
-// look takes the time that it needs to find that out.
+// refusedToken returns a BlockSource whose token is refused, and which has no other one.
+// look takes as long as it takes to find that out.
 func refusedToken(look func(ctx context.Context)) *tokenBlocks {
 	return &tokenBlocks{fakeBlocks{err: &qrypt.Error{Class: qrypt.ErrUnauthorized}}, look}
 }
 
-// blockFunc is a BlockSource of one function.
+// blockFunc is a BlockSource that is a function.
 type blockFunc func(ctx context.Context, n int) ([]qrypt.Block, error)
 
 func (f blockFunc) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) { return f(ctx, n) }
 
-// tape is a stub of crypto/rand that returns reproducible bytes and keeps them.
+// tape stands for crypto/rand. Its bytes are reproducible, and it keeps them.
 type tape struct {
 	mu    sync.Mutex
 	rand  *mathrand.ChaCha8
@@ -212,7 +212,7 @@ func (o *tape) next(t *testing.T, n int) []byte {
 	return p
 }
 
-// zeros is crypto/rand that has failed in the worst way.
+// zeros stands for crypto/rand after the worst failure.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -238,19 +238,19 @@ func emulatorEnv(t *testing.T, cfg qrypttest.Config) []string {
 	}
 }
 
-// A world is the real client and the emulated service, joined by pipes instead
-// of sockets, so that a synctest bubble knows when all of it waits.
+// A world is the real client and the emulated service. Pipes join them instead of sockets,
+// so that a synctest bubble knows when all goroutines wait.
 type world struct {
 	*qrypttest.Emulator
 	client    *qrypt.Client
-	transport http.RoundTripper // of it
+	transport http.RoundTripper // of the client
 	token     atomic.Value      // string: what the client's TokenFunc returns
 	gone      atomic.Bool       // no connection can be made
 	logged    *logCounter
 	begin     time.Time
 }
 
-// newWorld has two regions, unless cfg says otherwise.
+// newWorld returns a world of two regions, unless cfg says otherwise.
 func newWorld(t *testing.T, cfg qrypttest.Config, dialect qrypt.Dialect) *world {
 	t.Helper()
 	if cfg.Regions == nil {
@@ -339,7 +339,7 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// logCounter counts log lines by level, and hears them.
+// logCounter counts log lines by level, and passes them on to what hear keeps.
 type logCounter struct {
 	warns, infos, others, emulated, seeded, moved atomic.Int32
 }
@@ -370,8 +370,8 @@ func (c *logCounter) Handle(ctx context.Context, r slog.Record) error {
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	if fips140.Enabled() {
-		// In that mode Go seeds its generator by timing the processor, and
-		// panics where everything takes no time at all.
+		// In FIPS 140 mode Go seeds its generator by timing the processor, and panics
+		// where nothing takes any time, as in a bubble.
 		defer func(saved io.Reader) { rand.Reader = saved }(rand.Reader)
 		rand.Reader = newTape()
 	}
@@ -385,7 +385,7 @@ func testKey(seed byte) (key [32]byte) {
 
 func allZero(p []byte) bool { return len(bytes.Trim(p, "\x00")) == 0 }
 
-// mixes are all modes.
+// mixes lists all modes.
 var mixes = []Mix{MixXOR, MixRekey, MixRefill}
 
 // readSizes cross the borders of blocks, chunks and pieces.
@@ -400,7 +400,7 @@ func unhex(t *testing.T, s string) []byte {
 	return b
 }
 
-// after sums waits to the times of the requests that begin with one at 0.
+// after turns the waits between requests into the times of the requests, from 0 on.
 func after(waits ...time.Duration) []time.Duration {
 	times := []time.Duration{0}
 	for _, wait := range waits {
@@ -409,7 +409,7 @@ func after(waits ...time.Duration) []time.Duration {
 	return times
 }
 
-// near allows for the pipes' own scheduling at one instant, and for float64.
+// near reports whether two times differ by no more than scheduling and float64 explain.
 func near(a, b time.Duration) bool { return (a - b).Abs() < time.Millisecond }
 
 func wantState(t *testing.T, s *Source, state State, reason Reason) {
@@ -431,7 +431,7 @@ func wantLogs(t *testing.T, w *world, warns, infos int32) {
 	}
 }
 
-// wantRefused: a refused Read returns 0 and leaves p as it was.
+// wantRefused wants a Read to fail with an error, return 0 and leave p as it was.
 func wantRefused(t *testing.T, s *Source, want error) {
 	t.Helper()
 	p := bytes.Repeat([]byte{0x5a}, 100)
@@ -442,8 +442,8 @@ func wantRefused(t *testing.T, s *Source, want error) {
 	}
 }
 
-// waitFailed waits until the first request has failed, by when the reseeder has
-// read of crypto/rand what it needs.
+// waitFailed waits until the first request has failed. Then the reseeder has read from
+// crypto/rand all that it needs.
 func waitFailed(t *testing.T, s *Source) {
 	t.Helper()
 	for begin := time.Now(); s.Status().Requests == 0; time.Sleep(time.Millisecond) {
@@ -469,7 +469,7 @@ func (l *textLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// has reports whether a line has all of these.
+// has reports whether one line has all of these words.
 func (l *textLog) has(words ...string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -485,9 +485,10 @@ func (l *textLog) has(words ...string) bool {
 	return false
 }
 
-const limit = 30 // requests in any 10 s, by the service's documentation
+// limit is how many requests the service allows in any 10 s, says its documentation.
+const limit = 30
 
-// requestsTo lists when a region was asked.
+// requestsTo lists when requests came to a region, since the world began.
 func (w *world) requestsTo(region string) (times []time.Duration) {
 	for _, r := range w.Requests() {
 		if r.Region == region {

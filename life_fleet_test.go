@@ -20,9 +20,9 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// This file is a simulator: many processes, several services, in fake time. The
-// services have scripts of what goes wrong, limits of their own, and their own idea
-// of the time. It knows what is promised, and nothing of how the promises are kept.
+// This file is a simulator of many processes and several services in fake time. The
+// services have scripts of what goes wrong, and their own limits and clocks. The simulator
+// knows what is promised, and nothing about how the code keeps its promises.
 
 // simRules are how a service counts the requests of a token.
 type simRules struct {
@@ -74,12 +74,12 @@ type simFault struct {
 	emulated   bool
 	stuck      bool // its blocks are zeros
 
-	// back is the promise: so long after the fault is over the service is asked
-	// again, or sooner.
+	// back is the promise: at most so long after the end of the fault the service is
+	// asked again.
 	back time.Duration
 }
 
-// A simService is an endpoint as the world sees it: processes have a simEndpoint.
+// A simService is an endpoint. Each process asks it through a simEndpoint.
 type simService struct {
 	name    string
 	latency time.Duration
@@ -105,7 +105,7 @@ type simRequest struct {
 	blocks  int
 }
 
-// now is the span that holds at a time.
+// now returns the span in which a time is.
 func (s *simService) now(at time.Time) simSpan {
 	span := simSpan{}
 	for _, next := range s.script {
@@ -117,8 +117,8 @@ func (s *simService) now(at time.Time) simSpan {
 	return span
 }
 
-// owes is since when a process that did everything right would have had blocks from
-// this service: zero, if it cannot be said.
+// owes returns since when a process that keeps the promises has had blocks from this
+// service; zero if that cannot be said.
 func (s *simService) owes(at, start time.Time) time.Time {
 	current := s.now(at)
 	if current.fault != nil {
@@ -148,7 +148,7 @@ func (s *simService) refusal(process int) (at time.Time) {
 	return at
 }
 
-// simNoise is what blocks are made of, quickly.
+// simNoise is what blocks are made of, because it is fast.
 var simNoise = func() (noise [64][]byte) {
 	rand := mathrand.NewChaCha8([32]byte{'s', 'i', 'm'})
 	for i := range noise {
@@ -158,7 +158,7 @@ var simNoise = func() (noise [64][]byte) {
 	return noise
 }()
 
-// A simEndpoint is a service as one process asks it.
+// A simEndpoint is a service for one process.
 type simEndpoint struct {
 	*simService
 	process int
@@ -227,10 +227,10 @@ func (e simEndpoint) answer(fault *simFault, n int, at time.Time) ([]qrypt.Block
 	return blocks, nil
 }
 
-// TokenChanged: in the simulation nobody brings another token.
+// TokenChanged returns false: in the simulation there is only one token.
 func (e simEndpoint) TokenChanged(context.Context) bool { return false }
 
-// A simProcess is a Source of its own, its log, and what was seen of it.
+// A simProcess is a Source, its log, and what was seen of it.
 type simProcess struct {
 	*Source
 	number int
@@ -254,8 +254,7 @@ func (p *simProcess) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// startProcess starts one. The random waits of a process depend on seed and number
-// alone.
+// startProcess starts a process. Its random waits depend only on seed and number.
 func startProcess(t testing.TB, seed uint64, number int, cfg Config, endpoints ...*simService) *simProcess {
 	t.Helper()
 	p := &simProcess{number: number, start: time.Now()}
@@ -310,8 +309,8 @@ var simFaults = []simFault{
 // A hanging call ends when the Source is closed, so it is a fault that never ends.
 var simHang = simFault{hangs: true}
 
-// scenario is a few processes and one to three services for some hours. What holds
-// of any Source is checked while it goes on. It returns what was broken.
+// scenario runs a few processes and one to three services for some hours. All the time it
+// checks what holds for every Source, and returns the promises that were broken.
 func scenario(t *testing.T, seed uint64) (broken []string) {
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
 	fails := func(format string, args ...any) {
@@ -413,7 +412,7 @@ func scenario(t *testing.T, seed uint64) (broken []string) {
 	return broken
 }
 
-// owed holds a process to what it was promised, as a look at it now shows.
+// owed checks that a process now has what was promised to it.
 func (p *simProcess) owed(services []*simService, now time.Time, st Status, fails func(string, ...any)) {
 	slow := time.Minute // for other endpoints' answers, of which none may keep it longer
 	refused, dead := st.Failures[RateLimited] > 0, true
@@ -442,7 +441,7 @@ func (p *simProcess) owed(services []*simService, now time.Time, st Status, fail
 	}
 }
 
-// spent holds what a process took to what it may take, and looks where it came from.
+// spent checks that a process took no more blocks than it may, and from which service.
 func (p *simProcess) spent(services []*simService, length time.Duration, batch int, fails func(string, ...any)) {
 	blocks, refused := 0, p.Status().Failures[RateLimited] > 0 // then it asks less often
 	var times []time.Time
@@ -510,9 +509,9 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-// TestFleetStarts: processes that start at once, or within a minute, on one token
-// are all seeded soon, however the service counts and whatever it says. The least
-// that is possible is 10 s for each 30 of them. All figures, for longer: -v and
+// TestFleetStarts: processes that start on one token, at once or within a minute, are all
+// seeded soon, however the service counts and whatever it says. The least possible time is
+// 10 s for each 30 of them. For all figures, and a longer run: -v and
 //
 //	QRAND_FLEETS=20 go test -run TestFleetStarts -v -timeout 60m .
 func TestFleetStarts(t *testing.T) {
@@ -586,8 +585,8 @@ func fleetStart(t *testing.T, n int, rules simRules, spread time.Duration) (rati
 	return ratio, requests
 }
 
-// TestHerd: processes that wait for the same thing do not come in the same second:
-// never more than a tenth of them, once 30 s have passed since they all came at once.
+// TestHerd: processes that wait for the same thing do not ask in the same second. Once 30 s
+// have passed since all of them asked at once, never more than a tenth of them do.
 func TestHerd(t *testing.T) {
 	for i, fault := range []simFault{
 		{class: qrypt.ErrNoSupply, retryAfter: 10 * time.Second},
@@ -639,8 +638,8 @@ func TestHerd(t *testing.T) {
 	}
 }
 
-// TestBusyFleet: nearly as many processes as a token can feed, and many more, that are
-// read all the time: all of them get blocks.
+// TestBusyFleet: nearly as many processes as a token can feed, and then many more, are read
+// all the time. All of them get blocks.
 func TestBusyFleet(t *testing.T) {
 	for _, tc := range []struct {
 		n            int

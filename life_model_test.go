@@ -24,10 +24,10 @@ import (
 // time is a number. It shares the names of things with the package, and the slow
 // generator with other tests.
 
-// longest is what a Read takes at a time, by SECURITY.md.
+// longest is what a Read takes at a time, says SECURITY.md.
 const longest = 64 << 10
 
-// age is by whichever clock says more.
+// age is by the clock that says more.
 func (m *model) age(then time.Time) time.Duration {
 	return max(m.now().Sub(then), m.now().Round(0).Sub(then.Round(0)))
 }
@@ -48,7 +48,7 @@ type modelShard struct {
 	bytesAtReseed, bytesAtWake int64
 }
 
-// A retrying is what is promised of the time from a failure to the next request.
+// A retrying is what is promised for the time from a failure to the next request.
 type retrying struct {
 	least, most time.Duration // where the service does not say; most more than least, or than what it says; crowded has frames
 	mostAsked   time.Duration // of what it says no more counts
@@ -74,12 +74,12 @@ const (
 	spread  = 20 * time.Second              // the end of a wait is drawn from so much, or a tenth of the wait, or 5 min
 )
 
-// frames are those of a process that is refused, in seconds from the first refusal,
-// with a request in each. The last three come again and again.
+// frames are how long the frames of a refused process are, in seconds, from the first
+// refusal on. It makes one request in each. The last three repeat.
 var frames = []time.Duration{20, 20, 20, 20, 20, 20, 40, 160, 40, 20, 320, 80, 20, 640, 160, 40, 1280, 320, 80}
 
-// A fault is what the service does to a request. Its err is what Blocks returns, or
-// where there are blocks, of which something is wrong, what LastError wraps.
+// A fault is what the service does to a request. Its err is what Blocks returns, or, if
+// there are blocks with a fault, what LastError wraps.
 type fault struct {
 	name   string
 	err    error
@@ -199,7 +199,7 @@ type model struct {
 
 func (m *model) now() time.Time { return setWall(m.begin.Add(m.time), m.skew) }
 
-// start is New.
+// start does what New does.
 func (m *model) start() {
 	m.status = Status{Since: m.now(), Mix: m.Mix, Policy: m.Policy, Failures: map[Reason]int64{}}
 	m.lastReseed, m.asking, m.wanting, m.warned = m.time, m.BatchBlocks, true, map[Reason]bool{}
@@ -222,7 +222,7 @@ func (m *model) fingerprintOf(number uint64) string {
 		hex.EncodeToString(mac("qrand block fingerprint v1" + string(newTestBlock(number).Bytes()))[:16])
 }
 
-// permitted is what a Policy has to say of a Read.
+// permitted returns why the Policy refuses a Read, or nil.
 func (m *model) permitted() error {
 	switch {
 	case m.Policy == Augment:
@@ -239,14 +239,15 @@ func (m *model) permitted() error {
 	return nil
 }
 
-// ages is whether a Read is the first to find that the newest block will soon be too old.
+// ages reports whether a Read would be the first to find that the newest block will soon be
+// too old.
 func (m *model) ages() bool {
 	age := m.age(m.newest)
 	return m.Policy == RequireFresh && !m.closed && !m.aging && age > m.MaxAge-m.lead() && age <= m.MaxAge
 }
 
-// piece is what a generator gives to a Read of at most longest bytes, and what
-// is left on the tape of crypto/rand.
+// piece returns what a generator gives to a Read of at most longest bytes, and what is left
+// on the tape of crypto/rand.
 func (m *model) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [][]byte, []byte) {
 	next := func(size int) []byte {
 		if len(os) == 0 || len(os[0]) != size {
@@ -278,8 +279,8 @@ func (m *model) piece(g modelGenerator, os [][]byte, n int) (modelGenerator, [][
 	return g, os, out
 }
 
-// read compares a Read of a Source with the model's. The shard is the one that
-// serves it, or if the reseeder was held up beside a long Read, the first it tries.
+// read compares a Read of the Source with that of the model. shard serves it, or, if the
+// reseeder was held up during a long Read, is the first that it tries.
 func (m *model) read(got []byte, shard int, held bool) {
 	woken, must := false, false
 	for at := 0; at < len(got); at += longest {
@@ -348,7 +349,7 @@ func (m *model) reseedIsDue() bool {
 // lead is how long before the newest block is too old another one is asked for.
 func (m *model) lead() time.Duration { return min(m.MaxAge/4, 30*time.Second) }
 
-// refreshAt is when that is, as the clocks are now: but not soon after a reseed.
+// refreshAt is when that is, by the clocks as they are now, but not soon after a reseed.
 func (m *model) refreshAt() time.Duration {
 	if m.Policy != RequireFresh || m.newest.IsZero() {
 		return never
@@ -402,12 +403,12 @@ func (m *model) loop() {
 	}
 }
 
-// wanted is whether a request has to come by itself.
+// wanted reports whether a request has to come by itself.
 func (m *model) wanted() bool {
 	return !m.closed && !m.underWay && (m.want > 0 || m.failing != nil)
 }
 
-// settle takes in what came at this instant, or until a Read's next piece.
+// settle handles what came at this instant, or until the next piece of a Read.
 func (m *model) settle() {
 	for len(m.seen) > 0 && m.saw() != paused {
 	}
@@ -468,7 +469,7 @@ func (m *model) advance(to time.Duration) {
 	}
 }
 
-// saw takes in the next thing that the service saw.
+// saw handles the next thing that the service saw.
 func (m *model) saw() observationKind {
 	s := m.seen[0]
 	m.seen = m.seen[1:]
@@ -611,7 +612,7 @@ func (m *model) emit(e Event) {
 	m.events = append(m.events, e)
 }
 
-// answered takes in the answer to a request: all of it, or nothing.
+// answered handles the answer to a request: all blocks go in, or none.
 func (m *model) answered(s observation) {
 	told := m.hangs
 	m.underWay, m.hangs = false, false
@@ -654,7 +655,7 @@ func (m *model) answered(s observation) {
 	m.reply(false)
 }
 
-// failed takes in a failure.
+// failed handles a failure.
 func (m *model) failed(f fault, asked time.Duration) {
 	m.failing, m.renewed, m.looked, m.due = &f, false, m.time, 0
 	held := f.retry.least
@@ -687,8 +688,8 @@ func (m *model) failed(f fault, asked time.Duration) {
 	}
 }
 
-// limited takes in that the service refused a request as one too many, and how long
-// it asked us to wait.
+// limited handles a request that the service refused for its limit. held is how long it
+// asked us to wait.
 func (m *model) limited(held time.Duration) {
 	if m.limitedAt = m.time; m.since == 0 {
 		m.since = m.time - m.memory
@@ -720,7 +721,7 @@ func (m *model) recover() {
 	m.infos++
 }
 
-// ask is a call of Reseed; held is whether it has returned already.
+// ask handles a call of Reseed. held is whether it has returned already.
 func (m *model) ask(deadline time.Duration, held bool) {
 	a := &modelAsk{deadline: deadline, begun: len(m.requests)}
 	m.asks = append(m.asks, a)
@@ -750,7 +751,7 @@ func (m *model) await(a *modelAsk, held bool) {
 	}
 }
 
-// waits is whether a Reseed does.
+// waits reports whether a call of Reseed waits.
 func (m *model) waits() bool {
 	return slices.ContainsFunc(m.asks, func(a *modelAsk) bool { return a.waiting })
 }

@@ -18,7 +18,7 @@ import (
 // This file is what surrounds a Source in TestLife: the service, crypto/rand
 // and the clocks.
 
-// A observation is something that the service saw, in the order in which it came.
+// An observation is something that the service saw.
 type observation struct {
 	kind       observationKind
 	at         time.Duration
@@ -211,12 +211,11 @@ func (o *lifeTape) pop(m *model, tape *[][]byte) []byte {
 	return p
 }
 
-// outside is a time with a reading of the monotonic clock, which those in a bubble
-// have not.
+// outside is a time with a reading of the monotonic clock. Times in a bubble have none.
 var outside = time.Now()
 
-// setWall moves the wall clock of t, and not its monotonic one. Package time has
-// no means for it, for which machines' clocks do not ask.
+// setWall moves the wall clock of t, but not its monotonic clock. Package time cannot do
+// that, but real clocks do.
 func setWall(t time.Time, by time.Duration) time.Time {
 	set := t.Add(by)
 	(*struct { // time.Time
@@ -227,7 +226,7 @@ func setWall(t time.Time, by time.Duration) time.Time {
 	return set
 }
 
-// TestSetWall holds the clocks' stand-in to what it says.
+// TestSetWall: setWall does what it says.
 func TestSetWall(t *testing.T) {
 	now := time.Now()
 	for _, by := range []time.Duration{0, time.Hour, -time.Hour, 12345 * time.Hour} {

@@ -18,14 +18,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestLife puts a Source and the model of life_model_test.go through the
-// same random life (reads of all sizes, reseeds, faults of every kind, clocks
-// that jump, new tokens, Close) and compares all that can be seen of them after
-// each step: every byte, every key, event and field of Status. The Source decides
-// when it makes a request; the model checks that against what is promised.
-// Where two things fall on one instant their order is chance, and a life ends early.
-// A divergence is shrunk to the shortest life that shows it, and printed. To look
-// for longer:
+// TestLife leads a Source and the model of life_model_test.go through the same random life:
+// reads of all sizes, reseeds, faults of every kind, clocks that jump, new tokens, Close.
+// After each step it compares all that can be seen of them: every byte, key, event and
+// field of Status. The Source decides when it makes a request, and the model checks that
+// this is as promised. If two things happen at one instant, their order is random, and the
+// life ends early. Where the two differ, the test prints the shortest life that shows it.
+// To look for longer:
 //
 //	go test -run TestLife -rapid.checks=10000 .
 func TestLife(t *testing.T) {
@@ -172,7 +171,7 @@ func (l *life) await(t *rapid.T) {
 	}
 }
 
-// setClock is a sleep of the machine, or somebody who sets the clock.
+// setClock moves the wall clock, as a sleep of the machine or a person may.
 func (l *life) setClock(t *rapid.T) {
 	m := l.model
 	nearly := max(1, m.MaxAge-m.age(m.newest)) // then the newest block will soon be too old
@@ -202,8 +201,8 @@ func (l *life) changeService(t *rapid.T) {
 	}
 }
 
-// read is a Read that a shard of our choice serves. A long one takes several
-// pieces, between which the reseeder may come; held, it comes after them.
+// read calls Read, and chooses which shard serves it. A long Read takes several pieces. The
+// reseeder may run between them, or if held, after them.
 func (l *life) read(t *rapid.T, n int, held bool) {
 	m := l.model
 	if m.tie {
@@ -247,7 +246,7 @@ func (l *life) read(t *rapid.T, n int, held bool) {
 	}
 }
 
-// reseed calls Reseed once, or as often as that may bring a request.
+// reseed calls Reseed once, or as often as that may cause a request.
 func (l *life) reseed(t *rapid.T) {
 	wait := rapid.SampledFrom([]time.Duration{0, 7*time.Second + 11, 11*time.Minute + 13}).Draw(t, "deadline")
 	for range rapid.SampledFrom([]int{1, 1, 1, 1, 1, 1, 1, 40}).Draw(t, "times") {
@@ -353,7 +352,7 @@ func (l *life) compare(t *rapid.T) {
 	l.compareSeeded(t)
 }
 
-// compareShard: the key and the buffer are the model's, and nothing else is left.
+// compareShard wants the key and the buffer of the model, and nothing else in memory.
 func (l *life) compareShard(t *rapid.T, i int) {
 	sh, want := l.s.shards[i], &l.model.shards[i].gen
 	sh.mu.Lock()
@@ -416,7 +415,7 @@ func (l *life) compareSeeded(t *rapid.T) {
 	}
 }
 
-// These are its log.
+// A life is the slog.Handler of its Source, too.
 func (l *life) Enabled(context.Context, slog.Level) bool { return true }
 func (l *life) WithAttrs([]slog.Attr) slog.Handler       { return l }
 func (l *life) WithGroup(string) slog.Handler            { return l }

@@ -31,12 +31,12 @@ const dumpEnv = "QRAND_TEST_DUMP"
 // The answers are longer.
 const tlsRecord = 1 << 14
 
-// TestDump reads all memory of a process, as a core dump would have it, in which
-// Sources of each Mix were read and reseeded, and again when they are closed. There
-// is nothing to be found of a block once it is used, of a seed, a key or keystream
-// that was used, of crypto/rand's part or of what was read, and at the end nothing
-// at all. Over HTTPS there is the text of an answer, in the pieces in which crypto/tls
-// and net/http had it, never longer. What the process does keep is found.
+// TestDump reads all memory of a process, as a core dump would have it. In that process
+// Sources of each Mix are read and reseeded, and then closed. While they are open it finds
+// no block, seed, key or keystream that was used, no bytes of crypto/rand and nothing that
+// was read. After Close it finds no secret at all. Over HTTPS it finds the text of answers,
+// in pieces no longer than those that crypto/tls and net/http had. It does find what the
+// process keeps on purpose.
 //
 // (The race detector has too much memory of its own to read.)
 func TestDump(t *testing.T) {
@@ -85,7 +85,7 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// A dumped is the process, seen from here.
+// A dumped is that process.
 type dumped struct {
 	t       *testing.T
 	pid     int
@@ -134,7 +134,7 @@ func startDumped(t *testing.T, https bool) *dumped {
 	return &dumped{t, cmd.Process.Pid, in, bufio.NewReader(r), map[secretKind][][]byte{}}
 }
 
-// listen takes in secrets until the memory can be read.
+// listen reads secrets until the memory can be read.
 func (d *dumped) listen() {
 	d.t.Helper()
 	for {
@@ -157,7 +157,7 @@ func (d *dumped) listen() {
 	}
 }
 
-// index has what is to be looked for, while the Sources are open or after.
+// index returns what to look for, while the Sources are open or after that.
 func (d *dumped) index(open bool) traceIndex {
 	index := traceIndex{}
 	add := func(kind secretKind, secret []byte) { index.add(kind.String(), secret) }

@@ -18,8 +18,8 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// This file is the process whose memory TestDump reads. It tells its parent the
-// secrets as they come, each byte inverted, so that it makes no copy of its own.
+// This file is the process whose memory TestDump reads. It sends its secrets to its parent
+// with each byte inverted, so that this makes no copy of them.
 
 // A secretKind is what a secret was for.
 type secretKind byte
@@ -45,7 +45,7 @@ var kindNames = [...]string{"", "block", "block in stock", "answer", "key", "las
 
 func (k secretKind) String() string { return kindNames[k] }
 
-// A teller writes secrets for the parent. It stands for crypto/rand, too.
+// A teller sends secrets to the parent. It also stands for crypto/rand.
 type teller struct {
 	mu  sync.Mutex
 	to  *os.File
@@ -76,8 +76,7 @@ func (l *teller) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// toldBlocks tells the blocks of another source. It keeps them, as the handles
-// that they are.
+// toldBlocks sends the blocks of another source to the parent. It keeps them, as handles.
 type toldBlocks struct {
 	teller *teller
 	from   BlockSource
@@ -99,7 +98,7 @@ func (b *toldBlocks) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	return blocks, err
 }
 
-// ownBlocks makes blocks of crypto/rand where they are to be.
+// ownBlocks makes blocks of crypto/rand, without a copy of them.
 func ownBlocks(_ context.Context, n int) (blocks []qrypt.Block, err error) {
 	for range n {
 		block, err := qrypt.NewBlock(make([]byte, qrypt.BlockSize), qrypt.Origin{Endpoint: "this process"})
@@ -112,8 +111,8 @@ func ownBlocks(_ context.Context, n int) (blocks []qrypt.Block, err error) {
 	return blocks, nil
 }
 
-// kept is what the process keeps: a marker, and a copy of a secret of each kind if
-// it is to be caught.
+// kept is what the process keeps on purpose: a marker, and a copy of a secret of each kind
+// if TestDump must find one.
 var kept struct{ marker, block, key, seed, os, output, text []byte }
 
 // runDumped reads in all modes, reseeds and closes, over the network of the

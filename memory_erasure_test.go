@@ -15,8 +15,8 @@ import (
 	"example.com/qrand/internal/chacha20"
 )
 
-// A traceIndex finds parts of secrets in memory, by each 8 bytes of a secret that
-// come one after the other. Random ones do not come by chance: there are 2^64.
+// A traceIndex finds parts of secrets in memory, by any 8 consecutive bytes of a secret.
+// Random bytes do not equal those by chance: there are 2^64.
 type traceIndex map[uint64]trace
 
 // A trace is a place in a secret.
@@ -35,8 +35,8 @@ func (x traceIndex) add(kind string, secret []byte) {
 	}
 }
 
-// find looks at each stride-th place of memory, and reports where the first trace
-// is. With a stride of 8 no 15 bytes in a row are missed.
+// find looks at each stride-th place of memory, and reports where the first trace is. With
+// a stride of 8 it misses no trace of 15 bytes or more.
 func (x traceIndex) find(memory []byte, stride int) (found trace, where int, ok bool) {
 	for where = 0; where+8 <= len(memory); where += stride {
 		if found, ok = x[binary.NativeEndian.Uint64(memory[where:])]; ok {
@@ -46,10 +46,9 @@ func (x traceIndex) find(memory []byte, stride int) (found trace, where int, ok 
 	return trace{}, 0, false
 }
 
-// memoryOf copies all memory that can be reached from a value: what each pointer,
-// slice (up to its capacity), string, map and interface leads to, whatever fields
-// there are. It cannot see what a func has captured, or a chan holds: none that a
-// Source has is to have anything in it, or TestNothingReadIsKept fails.
+// memoryOf copies all memory that can be reached from a value through pointers, slices (up
+// to their capacity), strings, maps and interfaces. It cannot see what a func has captured,
+// or what a chan holds. A chan that holds something is an error.
 func memoryOf(t *testing.T, v any) (memory [][]byte) {
 	type place struct {
 		at   unsafe.Pointer
@@ -123,7 +122,7 @@ func memoryOf(t *testing.T, v any) (memory [][]byte) {
 	return memory
 }
 
-// TestMemoryOf: the walk sees bytes wherever a field could keep them.
+// TestMemoryOf: memoryOf finds bytes wherever a field could keep them.
 func TestMemoryOf(t *testing.T) {
 	secret := testKey(9)
 	mark := func() [32]byte { return secret }
@@ -154,10 +153,10 @@ type unseen func(p []byte) (int, error)
 
 func (f unseen) Read(p []byte) (int, error) { return f(p) }
 
-// reproduce looks for what was handed out in memory, and in what an enemy can
-// compute from it: the chunk of each key that could be in memory, wherever it
-// begins, as it is and XORed with each of those bytes of crypto/rand. (By our own
-// kernels, which TestStream holds against the model, because the model takes long.)
+// reproduce looks for what was handed out in memory, and in what an attacker can compute
+// from it. Any 32 bytes could be a key, as they are or XORed with some of these bytes of
+// crypto/rand, so it computes the chunk of each. (With our own kernels, which TestStream
+// compares with the model, because the model is slow.)
 func reproduce(memory [][]byte, handedOut traceIndex, os [][]byte) string {
 	tried := map[[32]byte]bool{}
 	chunk := make([]byte, chunkSize)
@@ -186,9 +185,9 @@ func reproduce(memory [][]byte, handedOut traceIndex, os [][]byte) string {
 	return ""
 }
 
-// TestNothingReadIsKept: after a Read, nothing that a Source holds gives back what was
-// read, neither directly nor by computing forward from it, not even to someone who
-// knows crypto/rand's part. The same search finds it in what was held before.
+// TestNothingReadIsKept: after a Read, what was read is not in what the Source holds, and
+// cannot be computed from it, even by somebody who knows the part of crypto/rand. The same
+// search finds it in what the Source held before.
 func TestNothingReadIsKept(t *testing.T) {
 	sizes := []int{1, 16, 32, 33, 992, 4064, 4065, pieceSize + 100}
 	if testing.Short() {

@@ -21,10 +21,9 @@ import (
 	"example.com/qrand/qrypt"
 )
 
-// Everything that a program could come to see of a Source in the tests is kept
-// here: each log line, event, error and Status, printed in each way. At the end
-// of the run it is searched for the tests' token and for the mark that every
-// block of theirs carries.
+// heard keeps all that a program could see of a Source in the tests: each log line, event,
+// error and Status, printed in each way. At the end of the run it is searched for the
+// tokens of the tests, and for the mark that is in all of their blocks.
 var heard struct {
 	sync.Mutex
 	bytes.Buffer
@@ -44,7 +43,7 @@ func (heardWriter) Write(p []byte) (int, error) {
 	return heard.Write(p)
 }
 
-// hear notes a value as programs print them.
+// hear keeps a value as programs may print it.
 func hear(values ...any) {
 	for _, v := range values {
 		text, _ := json.Marshal(v)
@@ -53,7 +52,7 @@ func hear(values ...any) {
 	}
 }
 
-// leaks lists the traces of a secret in text.
+// leaks lists the forms in which a secret is in text.
 func leaks(text []byte, secret string) (found []string) {
 	traces := map[string]string{
 		"as it is":   secret,
@@ -89,7 +88,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestLeaks: the search finds what it looks for, in each form.
+// TestLeaks: leaks finds a secret in each form.
 func TestLeaks(t *testing.T) {
 	block := newTestBlock(1)
 	for _, form := range []string{"%s", "%x", "%X", "%v", "%#v"} {
@@ -107,8 +106,7 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
-// TestPrintedSource: no verb, and no struct that holds one, prints what a
-// Source knows.
+// TestPrintedSource: no verb prints a secret of a Source, alone or in a struct.
 func TestPrintedSource(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
@@ -131,8 +129,8 @@ func TestPrintedSource(t *testing.T) {
 	})
 }
 
-// TestPrintedCopies: no verb prints a secret of a copy, of which no method is
-// called, or of what a Source is made of, wherever it is held.
+// TestPrintedCopies: no verb prints a secret of a copy of a Source, whose methods are not
+// called, or of a part of one, whatever holds it.
 func TestPrintedCopies(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const (
@@ -157,7 +155,7 @@ func TestPrintedCopies(t *testing.T) {
 		r.stock = []qrypt.Block{newTestBlock(1)}
 		o := supply.Outcome{Blocks: r.stock}
 
-		// By reflection, because vet forbids to copy a lock.
+		// By reflection, because vet does not let us copy a lock.
 		aSource, aShard, aReseeder := reflect.ValueOf(s).Elem(), reflect.ValueOf(s.shards[0]).Elem(), reflect.ValueOf(r).Elem()
 		for name, v := range map[string]any{
 			"Source":                     s,
@@ -188,7 +186,7 @@ func TestPrintedCopies(t *testing.T) {
 	})
 }
 
-// fieldOf is a struct with a copy of v in an unexported field.
+// fieldOf returns a struct with a copy of v in an unexported field.
 func fieldOf(v reflect.Value) any {
 	holder := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "held", PkgPath: "held", Type: v.Type()}})).Elem()
 	reflect.NewAt(v.Type(), holder.Field(0).Addr().UnsafePointer()).Elem().Set(v)

@@ -55,8 +55,8 @@ func TestReseedTriesBothEndpoints(t *testing.T) {
 	})
 }
 
-// TestRetryAfterIsALowerBound: it is waited for, be it short, it is not forgotten
-// when the other endpoint fails without one, and Reseed does not skip it.
+// TestRetryAfterIsALowerBound: Retry-After is waited for, even a short one. It is not
+// forgotten when the other endpoint fails without one, and Reseed does not skip it.
 func TestRetryAfterIsALowerBound(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
@@ -101,8 +101,8 @@ func TestRetryAfterIsALowerBound(t *testing.T) {
 	})
 }
 
-// TestAnHourIsItsOwn: an endpoint that answers 404, which is asked once an hour,
-// does not keep a Source from another one that was out for two seconds.
+// TestAnHourIsItsOwn: an endpoint that answers 404 is asked once an hour. That does not
+// delay requests to another endpoint, which was out for two seconds.
 func TestAnHourIsItsOwn(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T) {
@@ -126,8 +126,8 @@ func TestAnHourIsItsOwn(t *testing.T) {
 	}
 }
 
-// TestAnothersRefusal: whatever an endpoint says of the token, the quota or the rate,
-// it is that endpoint's word: relays have lists of their own.
+// TestAnothersRefusal: what an endpoint says about the token, the quota or the rate holds
+// for that endpoint only. Relays have their own lists of clients.
 func TestAnothersRefusal(t *testing.T) {
 	for _, fault := range []qrypttest.Fault{
 		always(401, 0), always(403, 0), always(403, 10*time.Hour), always(429, 0), always(429, time.Hour), always(404, 0), always(503, time.Hour), always(500, 0),
@@ -152,7 +152,8 @@ func TestAnothersRefusal(t *testing.T) {
 	}
 }
 
-// TestQuotaBeginsAnew: a 403 that says when is believed, and not for longer.
+// TestQuotaBeginsAnew: after a 403 with Retry-After the endpoint is asked at that time, no
+// later.
 func TestQuotaBeginsAnew(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"relay"}}, qrypt.DialectQuantumEntropy)
@@ -212,8 +213,8 @@ func TestBackToThePreferred(t *testing.T) {
 	}
 }
 
-// TestAnothersRetryAfter: that one endpoint asks us to wait for long holds no other,
-// though both say 429 and may have one limit.
+// TestAnothersRetryAfter: a long Retry-After of one endpoint does not delay requests to
+// another, although both say 429 and may share a limit.
 func TestAnothersRetryAfter(t *testing.T) {
 	for _, first := range []qrypttest.Fault{always(429, 10*time.Minute), always(429, 0)} {
 		bubble(t, func(t *testing.T) {
@@ -232,7 +233,7 @@ func TestAnothersRetryAfter(t *testing.T) {
 	}
 }
 
-// TestSlowProbe: that an endpoint gives no answer keeps nobody from the one that does.
+// TestSlowProbe: an endpoint that gives no answer does not keep us from one that does.
 func TestSlowProbe(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)

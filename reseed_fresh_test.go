@@ -14,8 +14,8 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// TestRequireFresh: no byte when the last block is older than MaxAge; the
-// refused Read is what brings the next one.
+// TestRequireFresh: no byte when the last block is older than MaxAge. The refused Read
+// causes the next reseed.
 func TestRequireFresh(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks, ready := &fakeBlocks{}, make(chan struct{})
@@ -68,8 +68,8 @@ func TestRequireFreshWhileBusy(t *testing.T) {
 	})
 }
 
-// TestAgeAtTheRead: under RequireFresh no Read succeeds with a newest block older
-// than MaxAge, however its age is made up of time in stock and time in the key.
+// TestAgeAtTheRead: under RequireFresh no Read succeeds if the newest block is older than
+// MaxAge, whether it spent that time in stock or in the key.
 func TestAgeAtTheRead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks := &fakeBlocks{}
@@ -102,8 +102,8 @@ func TestAgeAtTheRead(t *testing.T) {
 	})
 }
 
-// TestFreshAndSparing: a healthy service that takes 2 s is never stale, and next to
-// nothing of what it gives is thrown away.
+// TestFreshAndSparing: with a healthy service that answers in 2 s a Source is never stale,
+// and throws away almost none of the blocks.
 func TestFreshAndSparing(t *testing.T) {
 	for _, maxAge := range []time.Duration{61 * time.Second, 90 * time.Second, 3 * time.Minute, 10 * time.Minute} {
 		bubble(t, func(t *testing.T) {
@@ -131,8 +131,8 @@ func TestFreshAndSparing(t *testing.T) {
 	}
 }
 
-// TestFreshAfterARefusal: one 429 makes a Source ask less often, and never so seldom
-// that a healthy service leaves it stale.
+// TestFreshAfterARefusal: after one 429 a Source asks less often, but often enough not to
+// be stale while the service is healthy.
 func TestFreshAfterARefusal(t *testing.T) {
 	for _, tc := range []struct {
 		interval, pause time.Duration
@@ -170,7 +170,7 @@ func (a agedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// agedWorld is one in which the first endpoint's blocks have an Age.
+// agedWorld returns a world in which the first endpoint sends an Age with its blocks.
 func agedWorld(t *testing.T, age string) *world {
 	w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
 	client := qrypt.NewHTTPClient()
@@ -183,7 +183,7 @@ func agedWorld(t *testing.T, age string) *world {
 	return w
 }
 
-// TestAnotherIsFresher: where one endpoint's blocks are too old, the other is asked.
+// TestAnotherIsFresher: if the blocks of one endpoint are too old, the other is asked.
 func TestAnotherIsFresher(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := agedWorld(t, "700")
@@ -215,8 +215,8 @@ func aged(numbers *uint64, age time.Duration) blockFunc {
 	}
 }
 
-// TestNearlyTooOld: a block that will be too old before another one can come is as good
-// as one that is: the endpoint that has fresher ones is asked.
+// TestNearlyTooOld: a block that will be too old before another one can come is refused
+// like one that is too old: the endpoint with fresher ones is asked.
 func TestNearlyTooOld(t *testing.T) {
 	for _, age := range []time.Duration{5 * time.Minute, 9*time.Minute + 30*time.Second, 9*time.Minute + 59*time.Second, 10*time.Minute - 1} {
 		bubble(t, func(t *testing.T) {
@@ -241,8 +241,7 @@ func TestNearlyTooOld(t *testing.T) {
 	}
 }
 
-// TestOldBlockFromTheSource: RequireFresh refuses a block that its source had
-// for too long, also when it arrives.
+// TestOldBlockFromTheSource: RequireFresh refuses a block that is too old when it comes.
 func TestOldBlockFromTheSource(t *testing.T) {
 	for policy, reason := range map[Policy]Reason{RequireFresh: TooOld, Augment: ""} {
 		bubble(t, func(t *testing.T) {
@@ -262,7 +261,7 @@ func TestOldBlockFromTheSource(t *testing.T) {
 	}
 }
 
-// TestClockJump: a Source that the clock makes stale is reseeded at once.
+// TestClockJump: a Source that became stale because the clock jumped is reseeded at once.
 func TestClockJump(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTestSource(t, Config{
@@ -270,15 +269,15 @@ func TestClockJump(t *testing.T) {
 		}, 1)
 		waitSeeded(t, s)
 		long := time.Now().Add(-3 * time.Hour)
-		s.newest.Store(&long) // as after a sleep of the machine
+		s.newest.Store(&long) // as after the machine has slept
 		wantRefused(t, s, ErrStale)
 		time.Sleep(time.Second)
 		mustRead(t, s, 1)
 	})
 }
 
-// TestRefusedReadsAreForgotten: once a reseed has answered a refused Read, an
-// idle Source uses no more.
+// TestRefusedReadsAreForgotten: a refused Read causes one reseed, and an idle Source no
+// more.
 func TestRefusedReadsAreForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Policy: RequireFresh}, 1)

@@ -15,10 +15,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// outageRows are the rows of the outage table as the README has it: what the
-// service does, what the Status then says, and what is promised of an endpoint that
-// does so: that it is asked no sooner than least after a failure, and no later than
-// most.
+// outageRows are the rows of the README's table of failures: what the service does, what
+// the Status then says, and when the endpoint is asked again: no sooner than least and no
+// later than most after the failure.
 var outageRows = []struct {
 	script      string
 	reason      Reason
@@ -57,13 +56,13 @@ var outageRows = []struct {
 	{"repeat x*", Repeated, 0, 5 * time.Minute},
 }
 
-// crowdMost is the longest wait after a 429: from the begin of the frame before the
-// longest to its end, and each of two endpoints has every second turn.
+// crowdMost is the longest wait after a 429: from the beginning of the frame before the
+// longest one to the end of that, twice, because two endpoints take turns.
 const crowdMost = 2 * (1280 + 320 + 80) * time.Second
 
-// TestOutageTable puts a Source through each row, through the real client: all
-// Reads go on, reseeds come due, both endpoints are asked when the row says, one
-// line is logged for all of it, and one at the recovery.
+// TestOutageTable tries each row with the real client. All Reads go on, reseeds come due,
+// both endpoints are asked when the row says. One line is logged for all of it, and one at
+// the recovery.
 func TestOutageTable(t *testing.T) {
 	for _, row := range outageRows {
 		t.Run(strings.ReplaceAll(row.script, " x*", ""), func(t *testing.T) {
@@ -128,7 +127,7 @@ func TestOutageTable(t *testing.T) {
 	}
 }
 
-// TestOutageTableIsComplete: each row of outages is tried above or below.
+// TestOutageTableIsComplete: some test tries each Reason.
 func TestOutageTableIsComplete(t *testing.T) {
 	tried := map[Reason]bool{
 		NoToken: true, TLSFailed: true, Unreachable: true, // TestNewToken, TestTLSFailed, TestServiceGone
@@ -144,8 +143,8 @@ func TestOutageTableIsComplete(t *testing.T) {
 	}
 }
 
-// TestSlowDown: a Source that wants blocks all the time is slowed down by 429, to
-// an eighth after three of them, and by and by makes as many requests again.
+// TestSlowDown: after three answers 429 a Source that always wants blocks makes an eighth
+// of the requests, and then slowly as many as before.
 func TestSlowDown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
@@ -189,8 +188,8 @@ func TestServiceGone(t *testing.T) {
 	})
 }
 
-// TestReseedHeld: Reseed does not override what the service asked for, and says
-// so; it does cut short a wait of our own.
+// TestReseedHeld: Reseed does not override what the service asked for, and says so. It
+// does cut short a wait that we chose ourselves.
 func TestReseedHeld(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
@@ -227,7 +226,7 @@ func TestReseedHeld(t *testing.T) {
 	})
 }
 
-// TestTLSFailed: errors of the client that need TLS, as the client types them.
+// TestTLSFailed: a TLS error, which the emulator in a bubble cannot cause.
 func TestTLSFailed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks := &fakeBlocks{err: &qrypt.Error{Endpoint: "https://there", Class: qrypt.ErrTLS}}
@@ -241,8 +240,8 @@ func TestTLSFailed(t *testing.T) {
 	})
 }
 
-// TestForeignErrors: what no row names is retried as the network's failures
-// are; a BlockSource that breaks its contract is one of these.
+// TestForeignErrors: errors that are in no row are retried like failures of the network.
+// So are those of a BlockSource that breaks its contract.
 func TestForeignErrors(t *testing.T) {
 	for name, blocks := range map[string]BlockSource{
 		"error": blockFunc(func(context.Context, int) ([]qrypt.Block, error) { return nil, errors.New("no such thing") }),
@@ -274,7 +273,7 @@ func TestForeignErrors(t *testing.T) {
 	}
 }
 
-// TestPartlyBadAnswer: of an answer with one bad block no block is used.
+// TestPartlyBadAnswer: if one block of an answer is bad, none is used.
 func TestPartlyBadAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		stuck, err := qrypt.NewBlock(make([]byte, qrypt.BlockSize), qrypt.Origin{})
@@ -295,9 +294,9 @@ func TestPartlyBadAnswer(t *testing.T) {
 	})
 }
 
-// TestShareOfALimit: Sources that know nothing of each other come to share what
-// a token allows, and use most of it. (The emulator allows fewer requests than
-// the service: the client's own limit, which processes do not share, is not met.)
+// TestShareOfALimit: Sources that know nothing of each other learn to share what a token
+// allows, and use most of it. (This emulator allows fewer requests than the service, so
+// that the client's own limit, which processes do not share, is never reached.)
 func TestShareOfALimit(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const rate, sources = 12, 4
@@ -352,8 +351,8 @@ func TestStockInAnOutage(t *testing.T) {
 	})
 }
 
-// TestFailedReseedIsRecoveredFrom: an outage that began with the stock full ends
-// by itself, and costs a block.
+// TestFailedReseedIsRecoveredFrom: an outage that began with a full stock ends by itself,
+// and costs one block.
 func TestFailedReseedIsRecoveredFrom(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks := &fakeBlocks{}
@@ -372,9 +371,9 @@ func TestFailedReseedIsRecoveredFrom(t *testing.T) {
 	})
 }
 
-// TestSecondOutage begins as the first did, with short waits. The second one in ten
-// minutes is told, and that from then on lines are few; then only ten minutes
-// without a failure are worth another.
+// TestSecondOutage: each outage begins with short waits, like the first. The second one in
+// ten minutes is logged, too. After that nothing is logged until there was no failure for
+// ten minutes.
 func TestSecondOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
@@ -401,8 +400,8 @@ func TestSecondOutage(t *testing.T) {
 	})
 }
 
-// TestFlapping: a service that answers each second time for an hour is told of in
-// three lines.
+// TestFlapping: there are three lines about a service that fails every second time for an
+// hour.
 func TestFlapping(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}}, qrypt.DialectQuantumEntropy)
@@ -421,7 +420,7 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// TestJitterIsApplied: the wait is what jitter made of it.
+// TestJitterIsApplied: a wait is as long as the random part makes it.
 func TestJitterIsApplied(t *testing.T) {
 	halves := parts{random: func(d time.Duration) time.Duration { return d / 2 }}
 	bubble(t, func(t *testing.T) {
@@ -436,8 +435,8 @@ func TestJitterIsApplied(t *testing.T) {
 	})
 }
 
-// TestShortWindow: a 429 without Retry-After is waited for a second, even if our
-// own requests would allow another at once.
+// TestShortWindow: after a 429 without Retry-After we wait for at least a second, even if
+// none of our own requests counts any more.
 func TestShortWindow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		begin := time.Now()
@@ -455,8 +454,8 @@ func TestShortWindow(t *testing.T) {
 	})
 }
 
-// TestHangIsTold: a request that never ends is an outage too, told once, and
-// over when it ends.
+// TestHangIsTold: a request that hangs is an outage, too. It is reported once, and is over
+// when the request ends.
 func TestHangIsTold(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -489,7 +488,7 @@ func TestHangIsTold(t *testing.T) {
 	})
 }
 
-// TestCloseIsNoOutage: a request that Close cuts short is not reported as one.
+// TestCloseIsNoOutage: a request that Close ends is not reported as a failure.
 func TestCloseIsNoOutage(t *testing.T) {
 	for range 20 {
 		bubble(t, func(t *testing.T) {
@@ -510,8 +509,8 @@ func TestCloseIsNoOutage(t *testing.T) {
 	}
 }
 
-// TestQueueIsNoHang: that 600 Sources of a process wait for each other is no failure
-// of the service.
+// TestQueueIsNoHang: if 600 Sources of a process wait for each other, that is no failure of
+// the service.
 func TestQueueIsNoHang(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}, Record: 1}, qrypt.DialectQuantumEntropy)

@@ -45,8 +45,8 @@ func TestIdleCostsNothing(t *testing.T) {
 	})
 }
 
-// TestBusyUsesOneBlockPerReseed: over a day of steady reading there is a reseed
-// a minute, each with one block, and a request at every second one.
+// TestBusyUsesOneBlockPerReseed: in a day of steady reading there is one reseed a minute,
+// each with one block, and one request at every second reseed.
 func TestBusyUsesOneBlockPerReseed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
@@ -61,7 +61,7 @@ func TestBusyUsesOneBlockPerReseed(t *testing.T) {
 		if want := int64(1 + 24*60); st.Blocks != want || st.OSReseeds != 0 {
 			t.Errorf("%d reseeds with a block and %d without, want %d and 0", st.Blocks, st.OSReseeds, want)
 		}
-		// The README quotes these.
+		// The README has these numbers.
 		if got := w.Issued(); got != st.Blocks+int64(st.Stock) || got > 1449 {
 			t.Errorf("the service gave %d blocks, %d are used and %d in stock", got, st.Blocks, st.Stock)
 		}
@@ -91,8 +91,8 @@ func TestReseedBytes(t *testing.T) {
 	})
 }
 
-// TestStock: what is missing in the stock is asked for at every second reseed; blocks
-// are used in the order in which they came, and wiped.
+// TestStock: the stock is filled up at every second reseed. Blocks are used in the order
+// in which they came, and wiped.
 func TestStock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var used []string
@@ -130,7 +130,8 @@ func TestStock(t *testing.T) {
 	})
 }
 
-// TestBatchOfOne keeps no stock: a program that reads once costs one block.
+// TestBatchOfOne: with BatchBlocks 1 there is no stock, so that a program that reads once
+// costs one block.
 func TestBatchOfOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks := &fakeBlocks{}
@@ -171,8 +172,8 @@ func TestReseedAsksForAFreshBlock(t *testing.T) {
 	})
 }
 
-// TestReseedsShareARequest: calls of Reseed during a request are content with the
-// next one, all of them.
+// TestReseedsShareARequest: the next request answers all calls of Reseed that came during
+// the last one.
 func TestReseedsShareARequest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		requests := 0
@@ -197,8 +198,7 @@ func TestReseedsShareARequest(t *testing.T) {
 	})
 }
 
-// TestWaits: WaitSeeded and Reseed end with their context, and at Close, and
-// say why.
+// TestWaits: WaitSeeded and Reseed end with their context and at Close, and say why.
 func TestWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -244,14 +244,14 @@ func TestWaitSeededAfterClose(t *testing.T) {
 	}
 }
 
-// TestCloseDuringFetch: Close ends a request under way, and what came of it is
-// wiped.
+// TestCloseDuringFetch: Close ends a request under way, and wipes the blocks that it
+// brought.
 func TestCloseDuringFetch(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		block := newTestBlock(1)
 		s := newTestSource(t, Config{Blocks: blockFunc(func(ctx context.Context, _ int) ([]qrypt.Block, error) {
 			<-ctx.Done()
-			return []qrypt.Block{block}, nil // a source that answers all the same
+			return []qrypt.Block{block}, nil // a source that answers even so
 		})}, 1)
 		asked := make(chan error)
 		go func() { asked <- s.Reseed(t.Context()) }()
@@ -310,7 +310,7 @@ func TestEachShardHasItsOwnOS(t *testing.T) {
 	}
 }
 
-// TestSmallSupply: where the service has less than a batch, less is asked for.
+// TestSmallSupply: if the service has less than a batch, less is asked for.
 func TestSmallSupply(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var asked []int
@@ -327,8 +327,8 @@ func TestSmallSupply(t *testing.T) {
 	})
 }
 
-// TestStockIsBounded: what comes for calls of Reseed that have given up does not pile
-// up, and a Reseed makes its request whatever is in stock.
+// TestStockIsBounded: blocks that come for calls of Reseed that have given up do not pile
+// up, and each Reseed makes a request whatever is in stock.
 func TestStockIsBounded(t *testing.T) {
 	for _, batch := range []int{1, 2, 8} {
 		bubble(t, func(t *testing.T) {
@@ -394,8 +394,8 @@ func TestOutOfStep(t *testing.T) {
 	})
 }
 
-// whileBusy runs do while the reseeder is held up in OnEvent, with a request
-// under way beside it that takes some time.
+// whileBusy runs do while OnEvent holds the reseeder up and a request that takes some time
+// is under way.
 func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s *Source)) {
 	var requests atomic.Int32
 	var held atomic.Bool
@@ -443,10 +443,10 @@ func whileBusy(t *testing.T, takes time.Duration, onEvent func(Event), do func(s
 	<-done
 }
 
-// TestReseedIsNotAnsweredFromBefore: an answer that had come when Reseed was
-// called does not do for it, even if nobody had looked at it yet.
+// TestReseedIsNotAnsweredFromBefore: an answer that came before Reseed was called does not
+// answer it, even if the reseeder had not looked at that answer yet.
 func TestReseedIsNotAnsweredFromBefore(t *testing.T) {
-	for range 20 { // the order is chance
+	for range 20 { // the order is random
 		bubble(t, func(t *testing.T) {
 			whileBusy(t, 45*time.Second, func(Event) {}, func(s *Source) {
 				called := time.Now()

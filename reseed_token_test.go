@@ -14,8 +14,8 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// TestNewToken: with a refused token or none there is no request until another
-// is there, except one an hour; the token is looked at every 15 to 45 s.
+// TestNewToken: with a refused token, or none, there is one request an hour until there is
+// another token. The token is looked at every 15 to 45 s.
 func TestNewToken(t *testing.T) {
 	for _, tc := range []struct {
 		token  string
@@ -45,8 +45,8 @@ func TestNewToken(t *testing.T) {
 	}
 }
 
-// TestNewTokenAtReseed: Reseed looks at the token at once, and says why not if
-// it is the same.
+// TestNewTokenAtReseed: Reseed looks at the token at once, and returns why it did not
+// reseed if the token is the same.
 func TestNewTokenAtReseed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
@@ -69,8 +69,8 @@ func TestNewTokenAtReseed(t *testing.T) {
 	})
 }
 
-// TestReseedAwaitsTheToken: a Reseed after a refused token waits for a look at it,
-// and is told that it is held where there is no other one.
+// TestReseedAwaitsTheToken: after a refused token a Reseed waits for a look at the token,
+// and returns ErrHeld if there is no other one.
 func TestReseedAwaitsTheToken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTestSource(t, Config{Blocks: refusedToken(func(context.Context) { time.Sleep(5 * time.Second) })}, 1)
@@ -85,8 +85,8 @@ func TestReseedAwaitsTheToken(t *testing.T) {
 	})
 }
 
-// TestSlowTokenCheck: a check of the token is bounded, goes on alone, and ends
-// at Close.
+// TestSlowTokenCheck: a look at the token has a time limit, is the only one at a time, and
+// ends at Close.
 func TestSlowTokenCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var checks atomic.Int32
@@ -114,8 +114,7 @@ func TestSlowTokenCheck(t *testing.T) {
 	})
 }
 
-// TestCloseWaitsForTokenCheck: when Close returns, nothing of ours calls the
-// BlockSource any more.
+// TestCloseWaitsForTokenCheck: after Close the Source calls its BlockSource no more.
 func TestCloseWaitsForTokenCheck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		ended := false
@@ -133,8 +132,8 @@ func TestCloseWaitsForTokenCheck(t *testing.T) {
 	})
 }
 
-// TestTokenFunctionHangs: then a Reseed is told so, and Close has wiped the keys
-// before it waits.
+// TestTokenFunctionHangs: if the token function hangs, Reseed returns an error, and Close
+// wipes the keys before it waits.
 func TestTokenFunctionHangs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -173,8 +172,8 @@ func TestNoTokenToWatch(t *testing.T) {
 	})
 }
 
-// TestTwoSourcesOneClient: both see that the token they were refused with has
-// been replaced, whichever asks first.
+// TestTwoSourcesOneClient: both notice that the refused token was replaced, whichever of
+// them asks first.
 func TestTwoSourcesOneClient(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
@@ -193,8 +192,8 @@ func TestTwoSourcesOneClient(t *testing.T) {
 	})
 }
 
-// TestHopeless: where a person must act before a block can come, whoever waits is
-// told at once, and so is the log. Who calls again and again waits for the next look.
+// TestHopeless: if a person must act before a block can come, WaitSeeded returns at once,
+// and the log says so. The next call of it waits for the next look at the token.
 func TestHopeless(t *testing.T) {
 	for _, token := range []string{testToken2, ""} {
 		bubble(t, func(t *testing.T) {

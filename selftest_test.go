@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestSelfTest: a fault in either primitive is an error that says which and what to
-// do, and the known answer is the model's. (That chacha20.SelfTest finds a fault in
-// each kernel is shown there.)
+// TestSelfTest: for a fault in either primitive there is an error that says which one, and
+// what to do. The known answer equals that of the model. (A test of chacha20.SelfTest shows
+// that it finds a fault in each kernel.)
 func TestSelfTest(t *testing.T) {
 	right := func() error { return nil }
 	if err := testPrimitives(right, hmacExtract); err != nil {
@@ -40,8 +40,8 @@ func TestSelfTest(t *testing.T) {
 	}
 }
 
-// TestNewNeedsTheSelfTest: where it fails no Source is made, and crypto/rand is not
-// even read for one.
+// TestNewNeedsTheSelfTest: if the self-test fails, no Source is made, and no key is read
+// from crypto/rand.
 func TestNewNeedsTheSelfTest(t *testing.T) {
 	wrong := errors.New("wrong")
 	os := newTape()

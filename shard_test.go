@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 )
 
-// TestBusyShards: a Read that finds its shard locked is served by the next that
-// is free, in full, and its goroutine keeps to that one.
+// TestBusyShards: if the shard of a goroutine is locked, the next free one serves the whole
+// Read, and the goroutine keeps to that one.
 func TestBusyShards(t *testing.T) {
 	for _, mix := range mixes {
 		for first := range 3 {
@@ -66,8 +66,8 @@ func testBusyShards(t *testing.T, mix Mix, first, busy int) {
 	}
 }
 
-// TestGoroutinesSpread: goroutines alive at once begin with different shards, for
-// the most part.
+// TestGoroutinesSpread: goroutines that are alive at once mostly begin with different
+// shards.
 func TestGoroutinesSpread(t *testing.T) {
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("none")}}, 1)
 	hints := make(chan *atomic.Uint32)
@@ -108,8 +108,8 @@ func TestShardsPerProcessor(t *testing.T) {
 	}
 }
 
-// TestBufferedReadsWake: in each mode the very Read with which a shard has served
-// its part wakes the reseeder, also one that the buffer has enough for.
+// TestBufferedReadsWake: in each mode, the Read with which a shard reaches its part of
+// ReseedBytes wakes the reseeder, even if the buffer has enough for that Read.
 func TestBufferedReadsWake(t *testing.T) {
 	for _, mix := range mixes {
 		for _, tc := range []struct {

@@ -109,8 +109,8 @@ func TestOutputIsTheModels(t *testing.T) {
 	}
 }
 
-// TestOutputWithoutOS: were crypto/rand to give zeros only, the output is still
-// the model's stream, and it has the block in it.
+// TestOutputWithoutOS: if crypto/rand gives zeros only, the output is still the stream of
+// the model, with the block in it.
 func TestOutputWithoutOS(t *testing.T) {
 	for _, mix := range mixes {
 		t.Run(mix.String(), func(t *testing.T) {
@@ -125,9 +125,9 @@ func TestOutputWithoutOS(t *testing.T) {
 	}
 }
 
-// TestOutputWithoutGenerator: were the generator to give zeros only, or any
-// other constant, MixXOR's output is still crypto/rand's own bytes. This, and
-// that the generator knows nothing of them, is why a Source is never weaker.
+// TestOutputWithoutGenerator: if the generator gives zeros only, the output of MixXOR is
+// still the bytes of crypto/rand. For this reason, and because the generator knows nothing
+// of them, a Source is never weaker.
 func TestOutputWithoutGenerator(t *testing.T) {
 	os := newTape()
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, BatchBlocks: 1}, 1, parts{
@@ -144,7 +144,7 @@ func TestOutputWithoutGenerator(t *testing.T) {
 	}
 }
 
-// TestDirtyBuffer: what p held has no part in what it gets.
+// TestDirtyBuffer: what p held before a Read does not change what it holds after it.
 func TestDirtyBuffer(t *testing.T) {
 	for _, mix := range mixes {
 		var outputs [2][]byte
@@ -162,8 +162,8 @@ func TestDirtyBuffer(t *testing.T) {
 	}
 }
 
-// TestShardsDiffer: shards have keys of their own from New on, and after a
-// block too, even if crypto/rand were to give zeros only.
+// TestShardsDiffer: no two shards have the same key, after New and after a block, even if
+// crypto/rand gives zeros only then.
 func TestShardsDiffer(t *testing.T) {
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{err: supply.ErrBlockCount}}, maxShards)
 	keys := map[[32]byte]bool{}

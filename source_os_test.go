@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// slowOS is a stub of crypto/rand that gives a few bytes at a time, and an error with the
+// slowOS stands for crypto/rand. It gives a few bytes at a time, and an error with the
 // last of them.
 type slowOS struct{ left int }
 
@@ -24,8 +24,7 @@ func (o *slowOS) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestShortReadsOfOS: crypto/rand gives all that is asked for at once; another
-// reader in its place need not, and all of p is filled even so.
+// TestShortReadsOfOS: p is filled even if crypto/rand gives less than it is asked for.
 func TestShortReadsOfOS(t *testing.T) {
 	p := make([]byte, 32)
 	readOS(&slowOS{left: 32}, p)
@@ -38,8 +37,8 @@ func TestShortReadsOfOS(t *testing.T) {
 	}
 }
 
-// failingOS is a stub of crypto/rand that gives bytes until it fails, in a way of its own.
-// Then it has filled p, whatever it says.
+// failingOS stands for crypto/rand. It gives bytes until it fails. Even then it fills p,
+// whatever it returns.
 type failingOS struct {
 	left int // bytes until then
 	fail func(p []byte) (int, error)
@@ -57,9 +56,8 @@ func (o *failingOS) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestNoByteOfAFailedRead: where crypto/rand fails in the middle of a Read, however
-// it does, there is no byte of the Read in p, and none of crypto/rand's in a shard.
-// The next Read is served.
+// TestNoByteOfAFailedRead: if crypto/rand fails in the middle of a Read, in any way, p is
+// zeros and no byte of crypto/rand is left in the shard. The next Read succeeds.
 func TestNoByteOfAFailedRead(t *testing.T) {
 	const never = 1 << 30
 	ways := map[string]func(p []byte) (int, error){
@@ -133,7 +131,7 @@ func (o *emptyOS) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// brokenOS is a stub of crypto/rand that fails after some reads.
+// brokenOS stands for crypto/rand, and fails after some reads.
 type brokenOS struct{ left int }
 
 func (b *brokenOS) Read(p []byte) (int, error) {
@@ -143,8 +141,8 @@ func (b *brokenOS) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestBrokenOS: where crypto/rand fails a Read panics, emits nothing new, and
-// does not leave the Source locked for those who recover.
+// TestBrokenOS: if crypto/rand fails, a Read panics. It does not leave the Source locked,
+// for a program that recovers.
 func TestBrokenOS(t *testing.T) {
 	for _, mix := range mixes {
 		broken := &brokenOS{left: 2} // at New

@@ -56,7 +56,7 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// TestRequireInitial: no byte before the first block, every byte after it.
+// TestRequireInitial: all Reads fail before the first block, and none after it.
 func TestRequireInitial(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		blocks := &fakeBlocks{err: errors.New("not yet")}
@@ -111,8 +111,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// TestReadOvertakenByClose: a Read that was permitted before Close, and reaches
-// its shard after it, returns no byte that lacks what the Policy requires.
+// TestReadOvertakenByClose: a Read that was permitted before Close, and reaches its shard
+// after it, returns no byte without what the Policy requires.
 func TestReadOvertakenByClose(t *testing.T) {
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Policy: RequireInitial}, 1)
 	waitSeeded(t, s)
@@ -124,7 +124,7 @@ func TestReadOvertakenByClose(t *testing.T) {
 	}
 }
 
-// TestZeroSource: a Source that New did not make says so.
+// TestZeroSource: the methods of a zero Source return an error.
 func TestZeroSource(t *testing.T) {
 	s := new(Source)
 	if n, err := s.Read(make([]byte, 8)); n != 0 || err != errNotMade {
@@ -201,8 +201,8 @@ func TestReadsDoNotAllocate(t *testing.T) {
 	}
 }
 
-// TestSmallReadsCount: in each mode, small Reads are counted, each once and empty
-// ones not, and bring reseeds by what they took.
+// TestSmallReadsCount: in each mode, each small Read is counted once, an empty one never,
+// and reseeds come by how many bytes they took.
 func TestSmallReadsCount(t *testing.T) {
 	for _, mix := range mixes {
 		bubble(t, func(t *testing.T) {
@@ -224,8 +224,8 @@ func TestSmallReadsCount(t *testing.T) {
 	}
 }
 
-// TestNoByteDuringTheFirstReseed: a Policy lets bytes out when the block is in
-// the key of every shard, not while it is on its way there.
+// TestNoByteDuringTheFirstReseed: a Policy permits Reads when the block is in the keys of
+// all shards, not while some do not have it yet.
 func TestNoByteDuringTheFirstReseed(t *testing.T) {
 	for policy, want := range map[Policy]error{RequireInitial: ErrNotSeeded, RequireFresh: ErrStale} {
 		var s *Source
@@ -260,7 +260,7 @@ func TestNoByteDuringTheFirstReseed(t *testing.T) {
 	}
 }
 
-// TestReadsAreCountedOnce: a Read longer than a piece is one.
+// TestReadsAreCountedOnce: a Read that is longer than a piece counts as one.
 func TestReadsAreCountedOnce(t *testing.T) {
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
 	mustRead(t, s, 3*pieceSize)

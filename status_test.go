@@ -69,7 +69,7 @@ func TestStatus(t *testing.T) {
 	})
 }
 
-// TestText: the names of all kinds read back or say what they are not.
+// TestText: each name is read back as the value that wrote it, and others are refused.
 func TestText(t *testing.T) {
 	for state := Starting; state <= Closed; state++ {
 		text, _ := state.MarshalText()
@@ -90,8 +90,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestReasonWords: what JSON and metrics say of an outage stays as it is, for
-// others look for it, and each has a text for people.
+// TestReasonWords: the words for JSON and metrics do not change, because other programs
+// look for them. Each has a text for people.
 func TestReasonWords(t *testing.T) {
 	words := []string{
 		"rate_limited", "no_supply", "server_error", "tls_failed", "timed_out", "unreachable", "quota_reached",
@@ -110,8 +110,8 @@ func TestReasonWords(t *testing.T) {
 	}
 }
 
-// TestStatusOfClosing: what a Read got from a shard that Close has shut is not
-// taken for a seeded one's, while Close is still at the next shard.
+// TestStatusOfClosing: while Close is at work, Status says Closed. So a Read that found its
+// shard closed is not reported as one of a seeded Source.
 func TestStatusOfClosing(t *testing.T) {
 	s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
 	waitSeeded(t, s)
@@ -124,7 +124,7 @@ func TestStatusOfClosing(t *testing.T) {
 	}
 }
 
-// TestEvents: each moment is told once, in order, and the hook may read.
+// TestEvents: OnEvent gets each event once and in order, and may call Read.
 func TestEvents(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var s *Source
@@ -164,7 +164,7 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// TestSeededIsTold: the first block is worth a line, which says what went out before.
+// TestSeededIsTold: a line about the first block says what was read before it.
 func TestSeededIsTold(t *testing.T) {
 	for _, reads := range []int{0, 3} {
 		bubble(t, func(t *testing.T) {
@@ -188,7 +188,8 @@ func TestSeededIsTold(t *testing.T) {
 	}
 }
 
-// TestWarnSaysWhatFollows: the line of an outage says what Reads do now, by Policy.
+// TestWarnSaysWhatFollows: the line about an outage says what Reads do now, which depends
+// on the Policy.
 func TestWarnSaysWhatFollows(t *testing.T) {
 	for _, tc := range []struct {
 		policy Policy
@@ -218,8 +219,8 @@ func TestWarnSaysWhatFollows(t *testing.T) {
 	}
 }
 
-// TestWarnOncePerReason: an outage that changes its face is logged once for
-// each face, however often they alternate.
+// TestWarnOncePerReason: an outage is logged once for each Reason, however often the
+// Reasons alternate.
 func TestWarnOncePerReason(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
@@ -294,7 +295,7 @@ func TestEmulatedBeforeItIsIn(t *testing.T) {
 	}
 }
 
-// TestEmulatedIsLoggedOnce: and said by every Status.
+// TestEmulatedIsLoggedOnce: emulated blocks are logged once, and each Status says so.
 func TestEmulatedIsLoggedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, qrypttest.Config{}, qrypt.DialectQuantumEntropy)
