@@ -30,7 +30,7 @@ func TestStatus(t *testing.T) {
 		if want := time.Now().Add(10 * time.Second); !st.NextRequest.Equal(want) {
 			t.Errorf("the next request is due at %v, want %v", st.NextRequest, want)
 		}
-		for _, want := range []string{"Degraded (rate limited (429)) for 0s", "no block in the key", "(1000 in 2 before the first block)", "requests: 1, 1 rate limited (429)", "next in 10s"} {
+		for _, want := range []string{"Degraded (rate limited (429)) for 0s", "no block in the key", "; served 1000 bytes in 2 reads (1000 in 2 before the first block)", "requests: 1, 1 rate limited (429)", "next in 10s"} {
 			if !strings.Contains(st.String(), want) {
 				t.Errorf("String is %q, without %q", st, want)
 			}
