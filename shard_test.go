@@ -104,6 +104,9 @@ func TestShardsPerProcessor(t *testing.T) {
 		if got := len(s.shards); got != want {
 			t.Errorf("%d generators with %d processors, want %d", got, processors, want)
 		}
+		if got := runtime.GOMAXPROCS(0); got != processors {
+			t.Errorf("New set the number of processors to %d", got)
+		}
 		s.Close()
 	}
 }

@@ -69,6 +69,41 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// TestStatusString: the parts of a Status that are not always shown, and rounded times.
+func TestStatusString(t *testing.T) {
+	now := time.Now()
+	for want, st := range map[string]Status{
+		"in 5 reads;":                        {Reads: 5},
+		"in 5 reads (7 in 1 before":          {Reads: 5, ReadsBeforeBlock: 1, BytesBeforeBlock: 7},
+		"; next in 2s":                       {NextRequest: now.Add(2 * time.Second)},
+		"; next in 0s":                       {NextRequest: now.Add(-2 * time.Second)},
+		"Seeded for 9.423s: ":                {State: Seeded, Since: now.Add(-9423 * time.Millisecond)},
+		"Seeded for 10s: ":                   {State: Seeded, Since: now.Add(-10423 * time.Millisecond)},
+		"Degraded (quota reached (403)) for": {State: Degraded, Reason: QuotaReached},
+	} {
+		st.Time = now
+		if got := st.String(); !strings.Contains(got, want) {
+			t.Errorf("String is %q, without %q", got, want)
+		}
+	}
+}
+
+// TestEnter: another State is a change, and so is another Reason. Only another State
+// begins anew.
+func TestEnter(t *testing.T) {
+	begin, later := time.Unix(1, 0), time.Unix(2, 0)
+	st := Status{State: Degraded, Reason: NoSupply, Since: begin}
+	if st.enter(Degraded, NoSupply, later) || st.Since != begin {
+		t.Errorf("the same State: %v since %v", st.State, st.Since)
+	}
+	if !st.enter(Degraded, TimedOut, later) || st.Reason != TimedOut || st.Since != begin {
+		t.Errorf("another Reason: %q since %v", string(st.Reason), st.Since)
+	}
+	if !st.enter(Seeded, "", later) || st.State != Seeded || st.Reason != "" || st.Since != later {
+		t.Errorf("another State: %v since %v", st.State, st.Since)
+	}
+}
+
 // TestText: each name is read back as the value that wrote it, and others are refused.
 func TestText(t *testing.T) {
 	for state := Starting; state <= Closed; state++ {

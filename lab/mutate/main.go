@@ -28,7 +28,7 @@ import (
 
 // files are the ones that matter: the generators and their locks, the seed, the reseeder,
 // the supply of blocks and the health tests. A folder stands for all of its files.
-var files = []string{"drbg.go", "shard.go", "reseed.go", "fallback.go", "internal/supply", "internal/health", "internal/clock"}
+var files = []string{"source.go", "drbg.go", "shard.go", "reseed.go", "status.go", "internal/supply", "internal/health", "internal/clock"}
 
 // survivors lists mutants that do no harm. A line has four fields between tabs:
 // package, function, change, and why no test can tell, or needs to.
