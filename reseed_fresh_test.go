@@ -276,6 +276,27 @@ func TestClockJump(t *testing.T) {
 	})
 }
 
+// TestClockJumpBeforeStale: if the clock jumps to when the newest block will soon be too
+// old, the next Read causes a request at once. No timer notices the jump.
+func TestClockJumpBeforeStale(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var jump atomic.Int64
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks, Policy: RequireFresh}, 1, parts{
+			now: func() time.Time { return time.Now().Add(time.Duration(jump.Load())) },
+		})
+		synctest.Wait()
+		mustRead(t, s, 1)
+		jump.Store(int64(9*time.Minute + 31*time.Second))
+		mustRead(t, s, 1)
+		time.Sleep(time.Second) // the pace of requests
+		synctest.Wait()
+		if asked, _ := blocks.requests(); len(asked) < 2 {
+			t.Errorf("%d requests, want another one at once", len(asked))
+		}
+	})
+}
+
 // TestRefusedReadsAreForgotten: a refused Read causes one reseed, and an idle Source no
 // more.
 func TestRefusedReadsAreForgotten(t *testing.T) {

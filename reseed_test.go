@@ -244,6 +244,26 @@ func TestWaitSeededAfterClose(t *testing.T) {
 	}
 }
 
+// TestCloseEndsWaitSeeded: a WaitSeeded that waits in an outage ends at Close.
+func TestCloseEndsWaitSeeded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{err: errors.New("out")}}, 1)
+		waited := make(chan error, 1)
+		go func() { waited <- s.WaitSeeded(t.Context()) }()
+		synctest.Wait()
+		s.Close()
+		synctest.Wait()
+		select {
+		case err := <-waited:
+			if err != ErrClosed {
+				t.Errorf("WaitSeeded returned %v", err)
+			}
+		default:
+			t.Error("WaitSeeded still waits")
+		}
+	})
+}
+
 // TestCloseDuringFetch: Close ends a request under way, and wipes the blocks that it
 // brought.
 func TestCloseDuringFetch(t *testing.T) {

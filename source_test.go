@@ -135,6 +135,9 @@ func TestZeroSource(t *testing.T) {
 			t.Errorf("%s returned %v", name, err)
 		}
 	}
+	if st := s.Status(); st.Time.IsZero() || st.Reads != 0 {
+		t.Errorf("Status returned %v", st)
+	}
 }
 
 // TestConcurrentUse is for the race detector: reads in all sizes, reseeds as
