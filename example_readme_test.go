@@ -18,10 +18,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"example.com/qrand"
@@ -30,49 +28,18 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// The programs of the README, each on an emulated service that the environment
-// names.
+// The programs of the README and of docs, each on an emulated service that the
+// environment names.
 
-// TestReadmePrograms: each Go program of the README is in an Example, which compiles and
-// runs.
-func TestReadmePrograms(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob("example_*_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var examples strings.Builder
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			examples.WriteString(strings.TrimPrefix(line, "\t"))
-		}
-	}
-	programs := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	for _, program := range programs {
-		if !strings.Contains(examples.String(), "\n"+program[1]) {
-			t.Errorf("no Example has this program of the README:\n%s", program[1])
-		}
-	}
-	if len(programs) < 5 {
-		t.Errorf("the README has %d programs", len(programs))
-	}
-}
-
-// onEmulator makes the environment name an emulator, until stop is called.
+// onEmulator starts an emulator and names it in the environment, until the
+// returned function is called.
 func onEmulator() (stop func()) {
 	server := qrypttest.NewServer(qrypttest.Config{})
 	return onService(strings.Join(server.Endpoints(), ","), server.Token(), server.CAPEM(), server.Close)
 }
 
-// onOther does the same with a service that does not say that it is an emulator, for Sources
-// that refuse those.
+// onOther does the same with a service that does not say that it is an emulator,
+// for policies that refuse emulators.
 func onOther() (stop func()) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("size"))
@@ -123,6 +90,28 @@ func onService(endpoints, token string, caPEM []byte, end func()) (stop func()) 
 }
 
 func Example() {
+	defer onOther()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	src, err := qrand.New(qrand.Config{Policy: qrand.RequireFresh}) // takes QRYPT_TOKEN from the environment
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+	if err := src.WaitSeeded(ctx); err != nil { // until a block is in the Source
+		log.Fatal(err)
+	}
+	key, err := keygen.ECDSA(elliptic.P256(), src) // not ecdsa.GenerateKey, which ignores src
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	fmt.Println(key.Curve.Params().Name, src.Status().State)
+	// Output: P-256 Seeded
+}
+
+func Example_environment() {
 	defer onEmulator()()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

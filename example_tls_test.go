@@ -17,10 +17,10 @@ import (
 	"example.com/qrand/keygen"
 )
 
-// On every version of Go the lasting secrets of a TLS server can come from a Source: the key
-// of its certificate through package keygen, and its ticket keys by SetSessionTicketKeys.
-// Config.Rand adds nothing secret to that (Go 1.27 deprecates it). Ephemeral keys come from
-// Go's own generator. The programs in examples are longer.
+// The secrets of a TLS server that last come from a Source on every version of Go:
+// the certificate's key through package keygen, and the ticket keys because they
+// are set. Config.Rand adds nothing secret (Go 1.27 deprecates it), because
+// ephemeral keys come from Go's own generator. The programs in examples are longer.
 func Example_tlsServer() {
 	defer onEmulator()()
 	src, err := qrand.New(qrand.Config{})
@@ -51,13 +51,13 @@ func Example_tlsServer() {
 		log.Fatal(err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	config.SetSessionTicketKeys([][32]byte{[32]byte(random[16:])}) // again now and then, with a new one before it
+	config.SetSessionTicketKeys([][32]byte{[32]byte(random[16:])}) // replace it regularly: put a new key before it
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := &http.Server{} // Serve, for ServeTLS would copy the config and its ticket keys
+	server := &http.Server{} // Serve, because ServeTLS would copy the config and its ticket keys
 	go server.Serve(tls.NewListener(listener, config))
 	defer server.Close()
 

@@ -15,9 +15,9 @@ import (
 	"example.com/qrand/qrypttest"
 )
 
-// outageRows are the rows of the README's table of failures: what the service does, what
-// the Status then says, and when the endpoint is asked again: no sooner than least and no
-// later than most after the failure.
+// outageRows are the rows of the table in docs/outages.md. A row says what the
+// service does, what the Status then says, and when that endpoint is asked again:
+// no sooner than least after a failure, and no later than most.
 var outageRows = []struct {
 	script      string
 	reason      Reason

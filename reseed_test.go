@@ -61,7 +61,7 @@ func TestBusyUsesOneBlockPerReseed(t *testing.T) {
 		if want := int64(1 + 24*60); st.Blocks != want || st.OSReseeds != 0 {
 			t.Errorf("%d reseeds with a block and %d without, want %d and 0", st.Blocks, st.OSReseeds, want)
 		}
-		// The README has these numbers.
+		// docs/modes.md quotes these.
 		if got := w.Issued(); got != st.Blocks+int64(st.Stock) || got > 1449 {
 			t.Errorf("the service gave %d blocks, %d are used and %d in stock", got, st.Blocks, st.Stock)
 		}

@@ -195,7 +195,7 @@ func check(t *testing.T, reader string, h *handshake, r *recorder, facts []fact,
 		}
 		if want := f.reach.holds(custom); found != want {
 			t.Errorf("with %s and cryptocustomrand=1 %t, the %s comes from %s: %t; the table says %t. "+
-				"If Go has changed that, change the table here, and what the README says of TLS",
+				"If Go has changed that, change the table here, and the one in docs/tls.md",
 				runtime.Version(), custom, f.what, reader, found, want)
 		} else {
 			t.Logf("%-33s from %s: %t", f.what, reader, found)

@@ -1,0 +1,116 @@
+package qrand
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// TestDocPrograms: each Go program of the README and of docs is part of an Example,
+// which compiles and runs.
+func TestDocPrograms(t *testing.T) {
+	files, err := filepath.Glob("example_*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples strings.Builder
+	for _, file := range files {
+		for line := range strings.Lines(readText(t, file)) {
+			examples.WriteString(strings.TrimPrefix(line, "\t"))
+		}
+	}
+	programs := map[string]int{}
+	for _, page := range pages(t) {
+		for _, program := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readText(t, page), -1) {
+			programs[page]++
+			if !strings.Contains(examples.String(), "\n"+program[1]) {
+				t.Errorf("%s: no Example has this program:\n%s", page, program[1])
+			}
+		}
+	}
+	for page, want := range map[string]int{"README.md": 1, "docs/modes.md": 2, "docs/keys.md": 2, "docs/tls.md": 1} {
+		if programs[page] < want {
+			t.Errorf("%s has %d programs, want %d or more", page, programs[page], want)
+		}
+	}
+}
+
+// TestDocLinks: each relative link of a page leads to a file or a folder that
+// exists, and to a heading that the page has.
+func TestDocLinks(t *testing.T) {
+	links := 0
+	for _, page := range pages(t) {
+		text := regexp.MustCompile("(?ms)^```.*?^```").ReplaceAllString(readText(t, page), "")
+		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)|\bsrc(?:set)?="([^"]+)"`).FindAllStringSubmatch(text, -1) {
+			link := m[1] + m[2]
+			if strings.Contains(link, "://") {
+				continue
+			}
+			links++
+			path, anchor, hasAnchor := strings.Cut(link, "#")
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %v", page, link, err)
+			} else if hasAnchor && !anchors(readText(t, target))[anchor] {
+				t.Errorf("%s links to %s: %s has no such heading", page, link, target)
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("%d links: are they found?", links)
+	}
+}
+
+// anchors are the names that GitHub gives to the headings of a page.
+func anchors(page string) map[string]bool {
+	names := map[string]bool{}
+	page = regexp.MustCompile("(?ms)^```.*?^```").ReplaceAllString(page, "")
+	for _, heading := range regexp.MustCompile(`(?m)^#+ +(.*?) *$`).FindAllStringSubmatch(page, -1) {
+		names[strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, heading[1])] = true
+	}
+	return names
+}
+
+// pages are the paths of all Markdown files.
+func pages(t *testing.T) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".md":
+			paths = append(paths, filepath.ToSlash(path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
