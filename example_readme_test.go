@@ -99,7 +99,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer src.Close()
-	if err := src.WaitSeeded(ctx); err != nil { // until a block is in the Source
+	if err := src.WaitSeeded(ctx); err != nil { // until a block is in the generator
 		log.Fatal(err)
 	}
 	key, err := keygen.ECDSA(elliptic.P256(), src) // not ecdsa.GenerateKey, which ignores src
@@ -121,7 +121,7 @@ func Example_environment() {
 		log.Fatal(err)
 	}
 	defer src.Close()
-	if err := src.WaitSeeded(ctx); err != nil { // optional: until a block is in the key
+	if err := src.WaitSeeded(ctx); err != nil { // optional: until a block is in the generator
 		log.Print(err) // Reads work all the same
 	}
 	public, _, err := ed25519.GenerateKey(src)

@@ -131,7 +131,7 @@ func standardLibrary() []group {
 			global("rand.Int(rand.Reader, ...)", func() (any, error) { return rand.Int(rand.Reader, huge) }),
 		},
 	}, {
-		label: "`rand.Reader = src`, then `ed25519.GenerateKey(nil)`, or any of the first two rows with `rand.Reader`",
+		label: "`rand.Reader = src`, then `ed25519.GenerateKey(nil)`, or any call of the first two rows with `rand.Reader`",
 		want:  ignored,
 		calls: replaced,
 	}, {
