@@ -87,7 +87,7 @@ func (r *Relay) deliver(x *exchange, o order) bool {
 	from, ok := r.stock.draw(b.raw, time.Now())
 	r.wakeRefiller()
 	if !ok {
-		wait := r.upstream.status().NextRequest.Sub(time.Now())
+		wait := time.Until(r.upstream.status().NextRequest)
 		x.refuseFor(min(wait, maxSupplyWait), refuse(http.StatusServiceUnavailable, "the supply of entropy is insufficient for now"))
 		return false
 	}

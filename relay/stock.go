@@ -43,7 +43,7 @@ func (s *stock) put(blocks []qrypt.Block) {
 	s.account.Received += n
 	if s.closed {
 		s.account.Expired += n
-		wipe(blocks)
+		qrypt.Wipe(blocks)
 		return
 	}
 	s.account.Stock += n
@@ -169,7 +169,7 @@ func (s *stock) expire(now time.Time) {
 
 // discard wipes the n oldest whole blocks.
 func (s *stock) discard(n int) {
-	wipe(s.whole[:n])
+	qrypt.Wipe(s.whole[:n])
 	s.drop(n)
 	s.account.Stock -= int64(n) * qrypt.BlockSize
 	s.account.Expired += int64(n) * qrypt.BlockSize
@@ -227,11 +227,5 @@ func (s *stock) close() {
 	s.discard(len(s.whole))
 	if s.partial.Bytes() != nil {
 		s.discardPartial()
-	}
-}
-
-func wipe(blocks []qrypt.Block) {
-	for _, b := range blocks {
-		b.Wipe()
 	}
 }
