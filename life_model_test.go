@@ -50,18 +50,18 @@ type modelShard struct {
 
 // A retrying is what is promised for the time from a failure to the next request.
 type retrying struct {
-	least, most time.Duration // where the service does not say; most more than least, or than what it says; crowded has frames
+	least, most time.Duration // where the service does not say; most more than least, or than what it says; rateLimited has frames
 	mostAsked   time.Duration // of what it says no more counts
 	skippable   bool          // by Reseed, as far as the service does not say
 	token       bool          // ends when there is a new token
 }
 
 var (
-	later    = &retrying{most: 5 * time.Minute, mostAsked: 10 * time.Minute, skippable: true}
-	crowded  = &retrying{mostAsked: 10 * time.Minute}
-	quota    = &retrying{least: 15 * time.Minute, most: 6 * time.Hour, mostAsked: 24 * time.Hour, token: true}
-	mistaken = &retrying{least: time.Hour, most: 5 * time.Minute}
-	newToken = &retrying{least: time.Hour, most: 5 * time.Minute, token: true}
+	later       = &retrying{most: 5 * time.Minute, mostAsked: 10 * time.Minute, skippable: true}
+	rateLimited = &retrying{mostAsked: 10 * time.Minute}
+	quota       = &retrying{least: 15 * time.Minute, most: 6 * time.Hour, mostAsked: 24 * time.Hour, token: true}
+	mistaken    = &retrying{least: time.Hour, most: 5 * time.Minute}
+	newToken    = &retrying{least: time.Hour, most: 5 * time.Minute, token: true}
 )
 
 const (
@@ -91,7 +91,7 @@ type fault struct {
 
 var faults = []fault{
 	{},
-	{"429", qrypt.ErrRateLimited, RateLimited, crowded, 1, false},
+	{"429", qrypt.ErrRateLimited, RateLimited, rateLimited, 1, false},
 	{"503", qrypt.ErrNoSupply, NoSupply, later, 2, false},
 	{"500", qrypt.ErrServer, ServerError, later, 1, false},
 	{"TLS", qrypt.ErrTLS, TLSFailed, later, 1, false},
@@ -664,7 +664,7 @@ func (m *model) failed(f fault, asked time.Duration) {
 	}
 	m.from, m.to = m.time+held, m.time+held+f.retry.most
 	m.asking = max(1, m.asking/f.fewer)
-	if f.retry == crowded {
+	if f.retry == rateLimited {
 		m.limited(held)
 	}
 	m.status.Failures[f.reason]++

@@ -23,10 +23,10 @@ var outageRows = []struct {
 	reason      Reason
 	least, most time.Duration
 }{
-	{"429 retry-after=5s x*", RateLimited, 5 * time.Second, crowdMost},
-	{"429 retry-after-date=7s x*", RateLimited, 7 * time.Second, crowdMost},
-	{"429 retry-after=2h x*", RateLimited, 10 * time.Minute, crowdMost}, // a bound
-	{"429 x*", RateLimited, time.Second, crowdMost},
+	{"429 retry-after=5s x*", RateLimited, 5 * time.Second, longestWait429},
+	{"429 retry-after-date=7s x*", RateLimited, 7 * time.Second, longestWait429},
+	{"429 retry-after=2h x*", RateLimited, 10 * time.Minute, longestWait429}, // a bound
+	{"429 x*", RateLimited, time.Second, longestWait429},
 	{"503 x*", NoSupply, 0, 5 * time.Minute},
 	{"503 retry-after=90s x*", NoSupply, 90 * time.Second, 90*time.Second + 5*time.Minute},
 	{"500 x*", ServerError, 0, 5 * time.Minute},
@@ -56,9 +56,9 @@ var outageRows = []struct {
 	{"repeat x*", Repeated, 0, 5 * time.Minute},
 }
 
-// crowdMost is the longest wait after a 429: from the beginning of the frame before the
+// longestWait429 is the longest wait after a 429: from the beginning of the frame before the
 // longest one to the end of that, twice, because two endpoints take turns.
-const crowdMost = 2 * (1280 + 320 + 80) * time.Second
+const longestWait429 = 2 * (1280 + 320 + 80) * time.Second
 
 // TestOutageTable tries each row with the real client. All Reads go on, reseeds come due,
 // both endpoints are asked when the row says. One line is logged for all of it, and one at

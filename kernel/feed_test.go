@@ -118,7 +118,7 @@ func TestMixFails(t *testing.T) {
 		t.Error("the block was not wiped")
 	}
 	if len(s.at) != 1 {
-		t.Errorf("%d requests: another endpoint does not mend the pool", len(s.at))
+		t.Errorf("%d requests: another endpoint does not repair the pool", len(s.at))
 	}
 }
 

@@ -30,7 +30,7 @@ func makeBlock(origin Origin) Block {
 type Origin struct {
 	Endpoint string    // base URL of the service, or another source's name for itself
 	Received time.Time // when its answer arrived, less the Age that a relay gives
-	Emulated bool      // the answer says that it is an emulator's: not quantum entropy
+	Emulated bool      // the answer says that an emulator made it: not quantum entropy
 }
 
 // NewBlock returns a Block with a copy of p, which must have 1,024 bytes. It is for

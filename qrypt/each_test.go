@@ -232,7 +232,7 @@ func TestTokenNotRefusedByCause(t *testing.T) {
 	}
 }
 
-// The 30 requests in 10 s are the token's, at all endpoints together.
+// A token has 30 requests in 10 s, at all endpoints together.
 func TestEachSharesTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		freshLimiter()

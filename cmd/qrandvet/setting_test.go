@@ -72,7 +72,7 @@ func TestSettings(t *testing.T) {
 		files  string
 		dir    string   // where the go command runs
 		env    []string // {DIR} stands for the module's directory
-		test   bool     // whether the call is the test's
+		test   bool     // whether the call is in a test
 		target string   // empty: .
 		read   bool     // whether the reader is read
 	}{

@@ -105,7 +105,7 @@ func isECDSA(h *handshake, b []byte) bool {
 	return err == nil && bytes.Equal(signature, h.signature)
 }
 
-// A replay reads as b for ever, except to the one byte that Go sometimes reads in
+// A replay reads as b again and again, except to the one byte that Go sometimes reads in
 // front so that nobody relies on what comes next.
 type replay struct{ b []byte }
 

@@ -187,7 +187,7 @@ func (c *http2Conn) awaitAnswers(n int) (answered []uint32, err error) {
 }
 
 // largeFrames sends a frame as large as Go's server takes unless it is told not
-// to, all but for its last byte.
+// to, except for its last byte.
 func largeFrames(ctx context.Context, t Target, a *attacker) error {
 	c, err := t.dialHTTP2(ctx, 1<<16)
 	if err != nil {

@@ -84,8 +84,8 @@ func TestLedgerFinds(t *testing.T) {
 	}
 }
 
-// TestNumberedEnd: who asks for one thing at a time has all that was given when
-// he is refused.
+// TestNumberedEnd: a caller who makes one request at a time has received all that was
+// given when the next one is refused.
 func TestNumberedEnd(t *testing.T) {
 	u := NewNumbered()
 	blocks, err := u.Blocks(context.Background(), 2)

@@ -75,9 +75,8 @@ func (u *Numbered) Give(n int) ([]byte, error) {
 	return u.stream[from:len(u.stream):len(u.stream)], nil
 }
 
-// End ends the stream. The channel is closed when somebody has then asked for
-// more, and so has received all that he asked for before, if he asks for one
-// thing at a time.
+// End ends the stream. The channel is closed at the next request. A caller who
+// makes one request at a time has then received all that came before.
 func (u *Numbered) End() (refused <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -37,7 +37,7 @@ var Attacks = []Attack{
 	{"rapid reset, HTTP/2", rapidReset, true, true},
 }
 
-// wrongToken is nobody's, and looks like one of the relay's.
+// wrongToken belongs to nobody, and looks like a token of the relay.
 const wrongToken = "qrelay_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // errRefused is a connection that was not accepted.

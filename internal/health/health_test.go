@@ -137,7 +137,7 @@ func TestMemory(t *testing.T) {
 			t.Fatalf("block %d: %v", n, err)
 		}
 		if err := m.Add(block(n - remembered + 1)); err != ErrRepeated {
-			t.Fatalf("block %d, the oldest but for one, again: %v", n-remembered+1, err)
+			t.Fatalf("block %d, the second oldest, again: %v", n-remembered+1, err)
 		}
 		if len(m.set) != remembered || len(m.ring) != remembered {
 			t.Fatalf("after block %d there are %d fingerprints", n, len(m.set))

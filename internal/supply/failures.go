@@ -43,7 +43,7 @@ var Table = []Row{
 		"nothing to do here: the service has no entropy to give, and is asked again", "",
 		&askLess},
 	{qrypt.ErrServer, "server_error", "service error (5xx)",
-		"nothing to do here: the fault is the service's, and it is asked again", "",
+		"nothing to do here: the service has an error of its own, and is asked again", "",
 		&backOff},
 	{qrypt.ErrTLS, "tls_failed", "TLS failed",
 		"check this host's clock, and for proxies: one that opens TLS needs its CA in " + qrypt.EnvCAFile, "",
