@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,12 +100,18 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	if f.checking {
 		f.beside++
 	}
-	if f.hang > 0 && f.stubborn {
-		time.Sleep(f.hang)
-	} else if f.hang > 0 {
+	if hang, stubborn := f.hang, f.stubborn; hang > 0 {
+		f.mu.Unlock() // a test may look at f meanwhile
+		var done <-chan struct{}
+		if !stubborn {
+			done = ctx.Done()
+		}
 		select {
-		case <-time.After(f.hang):
-		case <-ctx.Done():
+		case <-time.After(hang):
+		case <-done:
+		}
+		f.mu.Lock()
+		if !stubborn && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
@@ -131,6 +138,13 @@ func (f *fakeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	}
 	f.given = append(f.given, blocks...)
 	return blocks, nil
+}
+
+// blocks are those that it gave.
+func (f *fakeService) blocks() []qrypt.Block {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.given)
 }
 
 func (f *fakeService) TokenChanged(context.Context) bool {

@@ -224,7 +224,7 @@ func TestBadBlocks(t *testing.T) {
 				if account.Received != 4*qrypt.BlockSize || account.Stock != 2*qrypt.BlockSize {
 					t.Errorf("the account is %+v", account)
 				}
-				for _, b := range o.service.given {
+				for _, b := range o.service.blocks() {
 					if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
 						t.Fatal("a refused block was not wiped")
 					}
@@ -238,7 +238,7 @@ func TestBadBlocks(t *testing.T) {
 func TestMaxAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2, MaxAge: time.Hour})
-		old := slices.Clone(o.service.given)
+		old := o.service.blocks()
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		for _, b := range old {
@@ -268,7 +268,7 @@ func TestMaxAgeInAnOutage(t *testing.T) {
 				pieces(t, o.quantum(o.token, 1))
 				time.Sleep(10 * time.Minute)
 				synctest.Wait()
-				for _, b := range o.service.given {
+				for _, b := range o.service.blocks() {
 					if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
 						t.Fatal("an old block is still there")
 					}
@@ -326,7 +326,7 @@ func TestTooOldElsewhere(t *testing.T) {
 					t.Errorf("%d requests to the one whose blocks are old", n)
 				}
 				up, account := o.Upstream(), o.Account()
-				if !up.Up || up.Failed[qrand.TooOld] != int64(len(old.calls)) || up.RefusedBlocks != int64(len(old.given)) {
+				if !up.Up || up.Failed[qrand.TooOld] != int64(len(old.calls)) || up.RefusedBlocks != int64(len(old.blocks())) {
 					t.Errorf("upstream is %+v", up)
 				}
 				if account.Received != int64(len(fresh.all())) {
@@ -475,10 +475,10 @@ func TestCloseWipesWhatComesLate(t *testing.T) {
 		o.service.set(func() { o.service.hang, o.service.stubborn = time.Minute, true })
 		pieces(t, o.quantum(o.token, 2))
 		o.Close()
-		if len(o.service.given) != 6 {
-			t.Errorf("%d blocks were given", len(o.service.given))
+		if len(o.service.blocks()) != 6 {
+			t.Errorf("%d blocks were given", len(o.service.blocks()))
 		}
-		for _, b := range o.service.given {
+		for _, b := range o.service.blocks() {
 			if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
 				t.Fatal("a block is still there")
 			}
@@ -497,7 +497,7 @@ func TestClose(t *testing.T) {
 		if err := o.Close(); err != nil || time.Since(begin) > time.Second {
 			t.Errorf("Close took %v: %v", time.Since(begin), err)
 		}
-		for _, b := range o.service.given {
+		for _, b := range o.service.blocks() {
 			if !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
 				t.Fatal("a block is still there")
 			}
