@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,6 +136,12 @@ func findRecord(path string) (string, error) {
 		if _, err := os.Stat(candidate); err == nil {
 			return candidate, nil
 		}
+	}
+	switch _, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("there is no %s", path)
+	case strings.HasSuffix(path, recordSuffix):
+		return "", fmt.Errorf("%s is a record: name the file of its key", path)
 	}
 	return "", fmt.Errorf("there is no %s: name the record with --provenance", strings.Join(tried, " and no "))
 }

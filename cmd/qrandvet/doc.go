@@ -47,15 +47,15 @@
 //
 // # How to run it
 //
-//	go install example.com/qrand/cmd/qrandvet
-//	go vet -vettool=$(which qrandvet) ./...
+//	go vet -vettool="$(go env GOPATH)/bin/qrandvet" ./...
 //	qrandvet ./...
 //	qrandvet -fix ./...
 //
-// The exit status is 0 if there is nothing to report. Flags, of both forms:
+// The exit status is 0 if there is nothing to report. With -fix it is 0, too, where calls are
+// left that have no replacement: run it again without -fix to see them. Flags, of both forms:
 //
 //	-fix         change calls that package keygen has a function for, and nothing else
-//	             (the module must require it: go get example.com/qrand/keygen)
+//	             (the module must require it: run go mod tidy after it)
 //	-diff        with -fix, show the changes and do not make them
 //	-json        print JSON
 //	-go=1.26     assume a main module with this go line and no godebug lines

@@ -180,7 +180,7 @@ func TestMeasured(t *testing.T) {
 // TestHelp: the page is the command's documentation, and names what it must.
 func TestHelp(t *testing.T) {
 	out, _, status := command(t, ".", nil, qrandvet, "-h")
-	for _, part := range []string{"Since Go 1.26", "go vet -vettool=$(which qrandvet) ./...", "//qrandvet:ignore", "-go=1.26"} {
+	for _, part := range []string{"Since Go 1.26", "qrandvet -fix ./...", "//qrandvet:ignore", "-go=1.26"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("the help has no %q", part)
 		}
