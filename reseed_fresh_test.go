@@ -123,6 +123,7 @@ func TestFreshAndSparing(t *testing.T) {
 				}
 				time.Sleep(6 * time.Second)
 			}
+			synctest.Wait()
 			st := s.Status()
 			if st.RefusedBlocks*20 > int64(given) || int64(given) > 24*60*60/30 {
 				t.Errorf("MaxAge %v: %d blocks in a day, of which %d were thrown away", maxAge, given, st.RefusedBlocks)
@@ -234,6 +235,7 @@ func TestNearlyTooOld(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
+			synctest.Wait()
 			if asked > 35 {
 				t.Errorf("age %v: %d requests in half an hour", age, asked)
 			}

@@ -192,6 +192,7 @@ func TestReseedsShareARequest(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		synctest.Wait()
 		if requests != 2 {
 			t.Errorf("%d requests for three Reseeds at once, and the one before", requests)
 		}
@@ -341,6 +342,7 @@ func TestSmallSupply(t *testing.T) {
 			return []qrypt.Block{newTestBlock(uint64(len(asked)))}, nil
 		})}, 1, longWaits)
 		waitSeeded(t, s)
+		synctest.Wait()
 		if want := []int{64, 32, 16, 8}; !slices.Equal(asked, want) {
 			t.Errorf("asked for %v blocks, want %v", asked, want)
 		}
@@ -406,6 +408,7 @@ func TestOutOfStep(t *testing.T) {
 		for _, s := range all {
 			s.Close()
 		}
+		synctest.Wait()
 		for at, requests := range inSecond {
 			if requests > n/10+5 {
 				t.Errorf("%d of %d Sources ask in the second after %v", requests, n, at)
@@ -549,6 +552,7 @@ func TestReseedMeansAfterTheCall(t *testing.T) {
 			if err := s.Reseed(t.Context()); err != nil {
 				t.Errorf("after a first request that ended with %v: %v", first, err)
 			}
+			synctest.Wait()
 			if len(begun) != 2 || !begun[1].After(called) {
 				t.Errorf("after a first request that ended with %v: %d requests", first, len(begun))
 			}
