@@ -23,7 +23,7 @@ type reseeder struct {
 	memory *health.Memory
 	supply *supply.Supply
 	stock  []qrypt.Block // oldest first
-	asks   []ask         // Reseeds that wait for a request of their own
+	asks   []*ask        // Reseeds that wait for a request of their own
 
 	lastReseed time.Time
 	idle       bool // a reseed is due but nothing was read: the next byte will wake us
@@ -31,11 +31,14 @@ type reseeder struct {
 	unanswered int  // reseeds since the service last answered
 }
 
-// An ask is a call of Reseed.
+// An ask is a call of Reseed. It has no channel of its own: one that is made in a bubble of
+// testing/synctest may not be used by a reseeder outside.
 type ask struct {
 	ctx   context.Context
-	begun int        // requests that began before it: a later one answers it
-	reply chan error // has room for the one error that it gets
+	begun int // requests that began before it: a later one answers it
+
+	done bool  // under the Source's lock, as err is
+	err  error // the reply
 }
 
 func newReseeder(s *Source, now time.Time) *reseeder {
@@ -141,17 +144,17 @@ func (r *reseeder) collectAsks(now time.Time) {
 		a.begun = r.supply.Begun()
 		r.await(a, now)
 	}
-	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool { return a.ctx.Err() != nil })
+	r.asks = slices.DeleteFunc(r.asks, func(a *ask) bool { return a.ctx.Err() != nil })
 }
 
 // await lets a call of Reseed wait for the next request, or replies why there is none now.
-func (r *reseeder) await(a ask, now time.Time) {
+func (r *reseeder) await(a *ask, now time.Time) {
 	switch {
 	case a.ctx.Err() != nil: // nobody waits: nothing is spent
 	case r.supply.SkipWaits(now):
 		r.asks = append(r.asks, a)
 	default:
-		a.reply <- r.held(now)
+		r.s.reply(a, r.held(now))
 	}
 }
 
@@ -167,13 +170,22 @@ func (r *reseeder) held(now time.Time) error {
 
 // answer replies to the calls of Reseed that came before the request of that number.
 func (r *reseeder) answer(number int, err error) {
-	r.asks = slices.DeleteFunc(r.asks, func(a ask) bool {
+	r.asks = slices.DeleteFunc(r.asks, func(a *ask) bool {
 		if number <= a.begun {
 			return false
 		}
-		a.reply <- err
+		r.s.reply(a, err)
 		return true
 	})
+}
+
+// reply ends a call of Reseed.
+func (s *Source) reply(a *ask, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.done, a.err = true, err
+	close(s.replied)
+	s.replied = make(chan struct{})
 }
 
 // Handle handles what a request, or a look at the token, brought.
@@ -206,7 +218,7 @@ func (r *reseeder) received(o supply.Outcome, now time.Time) {
 	})
 	r.s.setFailure(nil, false)
 	blocks := o.Blocks
-	asked := slices.ContainsFunc(r.asks, func(a ask) bool { return a.begun < o.Number && a.ctx.Err() == nil })
+	asked := slices.ContainsFunc(r.asks, func(a *ask) bool { return a.begun < o.Number && a.ctx.Err() == nil })
 	full := len(r.stock)+len(blocks) > r.room()
 	if last := len(blocks) - 1; r.wanting || recovered || asked || full {
 		r.stock = append(r.stock, blocks[:last]...)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -584,6 +586,53 @@ func TestThirtyIn10s(t *testing.T) {
 		}
 		if len(times) < 200 {
 			t.Errorf("%d requests for 200 calls", len(times))
+		}
+	})
+}
+
+// TestSourceFromOutsideABubble: code under test in a bubble of testing/synctest may use a
+// Source that was made outside of it, as one in a package variable is.
+func TestSourceFromOutsideABubble(t *testing.T) {
+	for _, policy := range []Policy{Augment, RequireInitial, RequireFresh} {
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}, Policy: policy}, 2)
+		waitSeeded(t, s)
+		synctest.Test(t, func(t *testing.T) {
+			if err := s.Reseed(t.Context()); err != nil {
+				t.Errorf("%v: Reseed: %v", policy, err)
+			}
+			if err := s.WaitSeeded(t.Context()); err != nil {
+				t.Errorf("%v: WaitSeeded: %v", policy, err)
+			}
+			if _, err := s.Read(make([]byte, 100)); err != nil {
+				t.Errorf("%v: Read: %v", policy, err)
+			}
+			if st := s.Status(); st.State != Seeded || st.Blocks < 2 {
+				t.Errorf("%v: %v", policy, st)
+			}
+			if err := s.Close(); err != nil {
+				t.Errorf("%v: Close: %v", policy, err)
+			}
+		})
+	}
+}
+
+// TestNameOfTheGoroutine: docs/modes.md names the goroutine that checks for leaks find.
+func TestNameOfTheGoroutine(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
+		waitSeeded(t, s)
+		name := regexp.MustCompile(`goleak.IgnoreAnyFunction\("(.*?)"\)`).FindStringSubmatch(readText(t, "docs/modes.md"))[1]
+		alive := func() bool {
+			synctest.Wait()
+			stacks := make([]byte, 1<<20)
+			return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), name+"(")
+		}
+		if !alive() {
+			t.Errorf("no goroutine has %s on its stack", name)
+		}
+		s.Close()
+		if alive() {
+			t.Errorf("after Close a goroutine has %s on its stack", name)
 		}
 	})
 }

@@ -63,7 +63,8 @@ type Source struct {
 
 	mu       sync.Mutex
 	status   Status        // without what the shards count
-	asks     []ask         // calls of Reseed that the reseeder has not seen yet
+	asks     []*ask        // calls of Reseed that the reseeder has not seen yet
+	replied  chan struct{} // closed, and made anew, whenever the reseeder replies to a call of Reseed
 	lastErr  error         // of the last request; nil if it succeeded
 	hopeless chan struct{} // closed, and made anew, whenever no endpoint takes the token
 	untold   bool          // that is so, and no call of WaitSeeded has returned it yet
@@ -250,6 +251,7 @@ func newSource(cfg Config, shards int, parts parts) (*Source, error) {
 		done:     make(chan struct{}),
 		began:    now,
 		hopeless: make(chan struct{}),
+		replied:  make(chan struct{}),
 		status:   Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
 	}
 	for i := range s.shards {
@@ -309,8 +311,9 @@ func (s *Source) signal() {
 // WaitSeeded waits until a block of quantum entropy is in the key. In an outage that may
 // take any time: give ctx a deadline. WaitSeeded returns early if only a person can help:
 // if every endpoint has refused the token, or if there was still no token in a second
-// look, 15 to 45 s after the first. (The next call waits for the next look.) Its error
-// wraps the failure of the last request, and ctx's error if that is why it returns.
+// look, 15 to 45 s after the first, or if the Policy refuses the blocks of every endpoint
+// as emulated. (The next call waits for the next look.) Its error wraps the failure of the
+// last request, and ctx's error if that is why it returns.
 func (s *Source) WaitSeeded(ctx context.Context) error {
 	if s.shards == nil {
 		return errNotMade
@@ -378,18 +381,25 @@ func (s *Source) Reseed(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
 	}
-	a := ask{ctx: ctx, reply: make(chan error, 1)}
+	a := &ask{ctx: ctx}
 	s.mu.Lock()
 	s.asks = append(s.asks, a)
 	s.mu.Unlock()
 	s.signal()
-	select {
-	case err := <-a.reply:
-		return err
-	case <-s.done:
-		return ErrClosed
-	case <-ctx.Done():
-		return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
+	for {
+		s.mu.Lock()
+		done, err, next := a.done, a.err, s.replied
+		s.mu.Unlock()
+		if done {
+			return err
+		}
+		select {
+		case <-next:
+		case <-s.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("qrand: not reseeded: %w", context.Cause(ctx))
+		}
 	}
 }
 
