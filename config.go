@@ -219,7 +219,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Blocks == nil {
 		client, err := qrypt.FromEnv()
 		if err != nil {
-			return cfg, fmt.Errorf("qrand: Config.Blocks is nil, and the environment does not say where blocks come from: %w", err)
+			return cfg, fmt.Errorf("qrand: the environment does not say where blocks come from, and Config.Blocks is nil: %w", err)
 		}
 		cfg.Blocks = client
 	}

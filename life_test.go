@@ -394,7 +394,7 @@ func (l *life) compareSeeded(t *rapid.T) {
 	case m.closed:
 		want = []error{ErrClosed}
 	case m.status.Blocks > 0:
-	case m.failing != nil && m.failing.retry == newToken: // it may give up for that
+	case m.failing != nil && (m.failing.retry == newToken || errors.Is(m.failing.err, ErrEmulated)): // it may give up for that
 		cancel()
 		if err := l.s.WaitSeeded(ctx); !errors.Is(err, m.failing.err) {
 			t.Fatalf("WaitSeeded returned %v, want %v", err, m.failing.err)

@@ -333,6 +333,10 @@ func TestEmulatedIsRefused(t *testing.T) {
 				}
 				wantState(t, s, Degraded, Emulated)
 				wantRefused(t, s, ErrNotSeeded)
+				begin := time.Now()
+				if err := s.WaitSeeded(t.Context()); !errors.Is(err, ErrEmulated) || time.Since(begin) > 10*time.Second {
+					t.Errorf("%v: after %v WaitSeeded returned %v", policy, time.Since(begin), err)
+				}
 				if err := s.Reseed(t.Context()); !errors.Is(err, ErrEmulated) {
 					t.Errorf("%v: Reseed returned %v", policy, err)
 				}
@@ -341,5 +345,29 @@ func TestEmulatedIsRefused(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestEmulatedIsHopeless: it makes no sense to wait for other blocks than emulated ones,
+// unless there is another endpoint that may give them.
+func TestEmulatedIsHopeless(t *testing.T) {
+	emulated := blockFunc(func(context.Context, int) ([]qrypt.Block, error) {
+		b, err := qrypt.NewBlock(newTestBlock(1).Bytes(), qrypt.Origin{Received: time.Now(), Emulated: true})
+		return []qrypt.Block{b}, err
+	})
+	for _, test := range []struct {
+		other    error
+		hopeless bool
+	}{{qrypt.ErrUnauthorized, true}, {qrypt.ErrNoSupply, false}, {qrypt.ErrNetwork, false}, {qrypt.ErrBadRequest, false}} {
+		bubble(t, func(t *testing.T) {
+			other := &fakeBlocks{err: &qrypt.Error{Class: test.other}}
+			s := newTestSource(t, Config{Policy: RequireInitial, Blocks: Prefer(emulated, other)}, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			err := s.WaitSeeded(ctx)
+			if !errors.Is(err, ErrEmulated) || (ctx.Err() == nil) != test.hopeless {
+				t.Errorf("beside %v: WaitSeeded returned %v", test.other, err)
+			}
+		})
 	}
 }

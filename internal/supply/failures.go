@@ -14,7 +14,7 @@ import (
 var (
 	ErrBlockCount = errors.New("the BlockSource returned no block, more blocks than asked for, or an empty one")
 	ErrTooOld     = errors.New("the blocks that come are older than MaxAge already: a relay has kept them for too long")
-	ErrEmulated   = errors.New("the blocks are emulated, not quantum entropy: is this the right endpoint?")
+	ErrEmulated   = errors.New("the blocks are emulated, not quantum entropy: is this the right endpoint? (A rehearsal accepts them: Config.AllowEmulated, --rehearsal)")
 	ErrHangs      = fmt.Errorf("the BlockSource has not answered for %v: does its token function hang?", HangLimit)
 )
 

@@ -75,7 +75,7 @@ type Outcome struct {
 	Held     bool      // after a failure: nothing is tried without a wait
 	Degraded bool      // no endpoint gives blocks
 	NoToken  bool      // because all of them refuse the token, or there is none
-	Hopeless bool      // and another one was looked for in vain, or it was refused
+	Hopeless bool      // only a person can help: see awaitsPerson
 	Next     time.Time // when the next request may be made
 
 	Warn      bool  // this failure is worth a line
@@ -299,7 +299,7 @@ func (s *Supply) Handle(a Answer, now time.Time) Outcome {
 	e := a.from
 	if a.asked == 0 {
 		e.checked(a.newToken, &s.jitter, now)
-		noToken, hopeless := s.awaitsToken()
+		noToken, hopeless := s.awaitsPerson()
 		return Outcome{Held: s.held(now, false), NoToken: noToken, Hopeless: hopeless}
 	}
 	reported := e.state == hanging
@@ -365,22 +365,25 @@ func (s *Supply) failed(e *endpoint, err error, now time.Time) Outcome {
 		Number: e.number, Err: err, Reason: row.Reason, Sent: row.Reason != NoToken,
 		Degraded: s.Failing(), Held: s.held(now, true), Next: next,
 	}
-	o.NoToken, o.Hopeless = s.awaitsToken()
+	o.NoToken, o.Hopeless = s.awaitsPerson()
 	if o.Degraded {
 		o.Warn, o.Again = s.log.failed(row.Reason, now)
 	}
 	return o
 }
 
-// awaitsToken reports whether no block will come without another token, and whether
-// that is certain: a token function that failed once may succeed by itself.
-func (s *Supply) awaitsToken() (all, certain bool) {
-	all, certain = true, true
+// awaitsPerson reports whether no endpoint accepts the token, or there is none, and
+// whether it is hopeless to wait until a person acts. That is so if each endpoint has
+// refused the token or gives emulated blocks. But a token function that failed once may
+// succeed by itself.
+func (s *Supply) awaitsPerson() (noToken, hopeless bool) {
+	noToken, hopeless = true, true
 	for _, e := range s.endpoints {
-		all = all && e.retry == &awaitToken
-		certain = certain && (e.compared || errors.Is(e.err, qrypt.ErrUnauthorized))
+		token := e.retry == &awaitToken
+		noToken = noToken && token
+		hopeless = hopeless && (token && (e.compared || errors.Is(e.err, qrypt.ErrUnauthorized)) || errors.Is(e.err, ErrEmulated))
 	}
-	return all, all && certain
+	return noToken, hopeless
 }
 
 // held reports whether nothing is tried without a wait. After a failure, endpoints that
