@@ -2,6 +2,7 @@ package ignoredreader
 
 import (
 	"go/ast"
+	"go/token"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -39,14 +40,13 @@ func exemptions(pass *analysis.Pass, file *ast.File) (lines map[int]bool, bare [
 			if err != nil {
 				return nil, nil, err
 			}
-			line := pass.Fset.PositionFor(comment.Pos(), false).Line
+			line := lineOf(pass.Fset, comment.Pos())
 			lines[line] = true
 			if alone {
 				lines[line+1] = true
 			}
 			if decl := declared[group]; decl != nil {
-				last := pass.Fset.PositionFor(decl.End(), false).Line
-				for ; line <= last; line++ {
+				for ; line <= lineOf(pass.Fset, decl.End()); line++ {
 					lines[line] = true
 				}
 			}
@@ -62,9 +62,12 @@ func isAlone(pass *analysis.Pass, comment *ast.Comment) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	start, end := file.Offset(file.LineStart(file.Line(comment.Pos()))), file.Offset(comment.Pos())
+	start, end := file.Offset(file.LineStart(lineOf(pass.Fset, comment.Pos()))), file.Offset(comment.Pos())
 	if end > len(content) {
 		return false, nil // the file has changed since it was parsed
 	}
 	return strings.TrimSpace(string(content[start:end])) == "", nil
 }
+
+// lineOf returns the line of pos in its file, not the one that a //line comment gives it.
+func lineOf(fset *token.FileSet, pos token.Pos) int { return fset.PositionFor(pos, false).Line }

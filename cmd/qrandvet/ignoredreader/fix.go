@@ -121,11 +121,11 @@ func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit
 		last, end = imports, imports.End()
 	}
 	tf := c.pass.Fset.File(end)
-	switch line := tf.Line(end); {
+	switch line := lineOf(c.pass.Fset, end); {
 	case last != nil && last.Rparen.IsValid():
 		edit.Pos = last.Rparen
 		edit.NewText = fmt.Appendf(nil, "\n\t%s\n", spec)
-		if n := len(last.Specs); n > 0 && tf.Line(last.Specs[n-1].End()) < line && isForeign(last.Specs[n-1]) {
+		if n := len(last.Specs); n > 0 && lineOf(c.pass.Fset, last.Specs[n-1].End()) < line && isForeign(last.Specs[n-1]) {
 			edit.NewText = edit.NewText[1:] // in the same group
 		}
 	case line < tf.LineCount():

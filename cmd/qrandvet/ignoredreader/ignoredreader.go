@@ -68,7 +68,7 @@ func run(pass *analysis.Pass) (any, error) {
 			})
 		}
 		for _, f := range findings {
-			if exempt[pass.Fset.PositionFor(f.Pos, false).Line] {
+			if exempt[lineOf(pass.Fset, f.Pos)] {
 				continue
 			}
 			if f.fix != nil {
