@@ -13,8 +13,7 @@
 // Calls of these functions with a reader that can be another than crypto/rand.Reader and
 // nil:
 //
-//   - ecdsa.GenerateKey, ecdh.Curve.GenerateKey, rsa.GenerateKey: call
-//     keygen.ECDSA, ECDH, RSA of example.com/qrand/keygen instead; -fix does.
+//   - ecdsa.GenerateKey, ecdh.Curve.GenerateKey, rsa.GenerateKey
 //   - rsa.GenerateMultiPrimeKey, rand.Prime, rsa.EncryptPKCS1v15
 //   - ecdsa.Sign, ecdsa.SignASN1, the method Sign of *ecdsa.PrivateKey, dsa.Sign
 //   - crypto.SignMessage, x509.CreateCertificate, CreateCertificateRequest,
@@ -28,6 +27,14 @@
 // rsa.EncryptOAEP, rand.Int), those whose result never depended on it (PKCS #1 v1.5 and
 // Ed25519 signatures), calls through crypto.Signer or a function value, and functions of
 // other modules.
+//
+// # What -fix changes
+//
+// It calls keygen.ECDSA, ECDH or RSA of example.com/qrand/keygen, which read the reader. It
+// does so only if they certainly take the curve (a call such as elliptic.P256(), or a local
+// variable that holds nothing else) or the size (a constant of 2048 to 8192, a multiple of
+// 16). It leaves readers that can be nil or that end, such as a bytes.Reader, and generated
+// files. A reader that turns out to be broken, such as one of zeros alone, is an error then.
 //
 // # When
 //
@@ -52,10 +59,10 @@
 //	qrandvet -fix ./...
 //
 // The exit status is 0 if there is nothing to report. With -fix it is 0, too, where calls are
-// left that have no replacement: run it again without -fix to see them. Flags, of both forms:
+// left that it does not change: run it again without -fix to see them. Flags, of both forms:
 //
-//	-fix         change calls that package keygen has a function for, and nothing else
-//	             (the module must require it: run go mod tidy after it)
+//	-fix         make these changes (the module must require keygen: run go mod tidy after
+//	             it, and go mod vendor if there is a vendor directory)
 //	-diff        with -fix, show the changes and do not make them
 //	-json        print JSON
 //	-go=1.26     assume a main module with this go line and no godebug lines

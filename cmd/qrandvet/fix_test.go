@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,9 +63,10 @@ func TestKey(t *testing.T) {
 }
 `
 
-// TestFix: after -fix a program compiles, its keys are made from the reader, and
-// there is nothing left to report; by go vet as well as stand-alone.
-func TestFix(t *testing.T) {
+// scratch unpacks a module that requires this one, with the same requirements, so that
+// nothing has to be looked up.
+func scratch(t *testing.T, archive string) (dir string) {
+	t.Helper()
 	goMod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
 		t.Fatal(err)
@@ -72,23 +75,33 @@ func TestFix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The requirements of this module are the scratch module's too, so that
-	// nothing has to be looked up.
 	_, requirements, _ := strings.Cut(string(goMod), "\n")
 	goMod = []byte("module scratch\n" + requirements +
 		"\nrequire example.com/qrand v0.0.0\n\nreplace example.com/qrand => " + filepath.ToSlash(root) + "\n")
-	for name, fix := range map[string][]string{
+	dir = unpack(t, archive)
+	for file, content := range map[string][]byte{"go.mod": goMod, "go.sum": goSum} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// fixes are the commands that fix, by name.
+func fixes() map[string][]string {
+	return map[string][]string{
 		"alone": {qrandvet, "-fix", "./..."},
 		"vet":   {"go", "vet", "-vettool=" + qrandvet, "-fix", "./..."},
-	} {
+	}
+}
+
+// TestFix: after -fix a program compiles, its keys are made from the reader, and
+// there is nothing left to report; by go vet as well as stand-alone.
+func TestFix(t *testing.T) {
+	for name, fix := range fixes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := unpack(t, fixable)
-			for file, content := range map[string][]byte{"go.mod": goMod, "go.sum": goSum} {
-				if err := os.WriteFile(filepath.Join(dir, file), content, 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
+			dir := scratch(t, fixable)
 			must := func(want string, args ...string) {
 				t.Helper()
 				out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod"}, args[0], args[1:]...)
@@ -109,6 +122,183 @@ func TestFix(t *testing.T) {
 			}
 			if out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod"}, "go", "test", "."); status != 0 {
 				t.Errorf("go test: %s%s", out, errs)
+			}
+		})
+	}
+}
+
+// working is a program that passes its tests, and that a fix could break.
+const working = `
+-- curves.go --
+package a
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"io"
+)
+
+var curve = elliptic.P256()
+
+func Set(r io.Reader) (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(curve, r) }
+
+func Params(r io.Reader) (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256().Params(), r) }
+
+func On(c elliptic.Curve, r io.Reader) (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(c, r) }
+
+func RSA(bits int, r io.Reader) (*rsa.PrivateKey, error) { return rsa.GenerateKey(r, bits) }
+
+func Maybe(src io.Reader, use bool) (*rsa.PrivateKey, error) {
+	var r io.Reader
+	if use {
+		r = src
+	}
+	return rsa.GenerateKey(r, 2048)
+}
+-- curves_test.go --
+package a
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"crypto/elliptic"
+	"crypto/rand"
+	"testing"
+)
+
+type counter struct{ n int }
+
+func (c *counter) Read(p []byte) (int, error) {
+	c.n += len(p)
+	return rand.Reader.Read(p)
+}
+
+// brainpool is a curve of RFC 5639 in form only: a copy of P-256 under another name.
+func brainpool() elliptic.Curve {
+	params := *elliptic.P256().Params()
+	params.Name = "brainpoolP256r1"
+	return &params
+}
+
+func TestKeys(t *testing.T) {
+	src := new(counter)
+	saved := curve
+	curve = brainpool()
+	defer func() { curve = saved }()
+	if _, err := Set(src); err != nil {
+		t.Error(err)
+	}
+	if _, err := Params(src); err != nil {
+		t.Error(err)
+	}
+	if _, err := On(brainpool(), src); err != nil {
+		t.Error(err)
+	}
+	if _, err := RSA(1096, src); err != nil {
+		t.Error(err)
+	}
+	if _, err := Maybe(src, false); err != nil {
+		t.Error(err)
+	}
+	if _, err := ecdh.P256().GenerateKey(bytes.NewReader(nil)); err != nil {
+		t.Error(err)
+	}
+}
+-- names.go --
+package a
+
+import (
+	"crypto/ecdh"
+	"io"
+)
+
+func Named(r io.Reader) (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(r) }
+-- names_windows.go --
+package a
+
+const qrandkeygen = "what the fix would call package keygen"
+-- names_test.go --
+package a
+
+func keygen() {}
+-- onetest/a.go --
+package onetest
+
+import "crypto/ecdh"; import "io"; var limit = 3
+
+func One(r io.Reader) (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(r) }
+-- comment/a.go --
+package comment
+
+import "crypto/ecdh"
+import "io" /* a comment that
+ends here */
+
+func One(r io.Reader) (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(r) }
+-- tested/a.go --
+package tested
+
+import (
+	"crypto/ecdh"
+	"io"
+)
+
+func One(r io.Reader) (*ecdh.PrivateKey, error) { return ecdh.X25519().GenerateKey(r) }
+-- tested/a_test.go --
+package tested
+
+type keygen struct{}
+`
+
+// TestFixKeepsWorking: what worked before -fix works after it, in the tests and on other
+// systems.
+func TestFixKeepsWorking(t *testing.T) {
+	for name, fix := range fixes() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := scratch(t, working)
+			works := func(when string) {
+				t.Helper()
+				for _, system := range []string{runtime.GOOS, "windows"} {
+					args := []string{"vet", "./..."}
+					if out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod", "GOOS=" + system}, "go", args...); status != 0 {
+						t.Errorf("%s, %s: %s%s", when, system, out, errs)
+					}
+				}
+				if out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod"}, "go", "test", "./..."); status != 0 {
+					t.Errorf("%s: %s%s", when, out, errs)
+				}
+			}
+			works("before")
+			if out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod"}, fix[0], fix[1:]...); status != 0 {
+				t.Errorf("%s: %s%s", fix, out, errs)
+			}
+			works("after")
+			fixed, err := os.ReadFile(filepath.Join(dir, "tested", "a.go"))
+			if err != nil || !strings.Contains(string(fixed), "qrandkeygen.ECDH(ecdh.X25519(), r)") {
+				t.Errorf("not fixed: %v\n%s", err, fixed)
+			}
+		})
+	}
+}
+
+// TestFixMakesNoCycle: no package that package keygen imports is made to import it.
+func TestFixMakesNoCycle(t *testing.T) {
+	out, errs, status := command(t, root, nil, "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./keygen")
+	if status != 0 {
+		t.Fatal(errs)
+	}
+	const file = "package keygen\n\nimport (\n\t\"crypto/ecdh\"\n\t\"io\"\n)\n\nfunc f(r io.Reader) { ecdh.P256().GenerateKey(r) }\n"
+	modules := strings.Fields(out)
+	slices.Sort(modules)
+	for _, module := range append(slices.Compact(modules), "std", "m") {
+		t.Run(module, func(t *testing.T) {
+			t.Parallel()
+			dir := unpack(t, "-- go.mod --\nmodule "+module+"\ngo 1.26\n-- keygen/a.go --\n"+file)
+			out, errs, status := command(t, dir, nil, qrandvet, "-fix", "-diff", "./keygen")
+			if fixed := strings.Contains(out, "keygen.ECDH"); fixed != (module == "m") || status != 0 {
+				t.Errorf("status %d, %s%s", status, out, errs)
 			}
 		})
 	}

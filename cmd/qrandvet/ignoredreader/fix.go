@@ -3,9 +3,9 @@ package ignoredreader
 import (
 	"fmt"
 	"go/ast"
-	"go/constant"
+	"go/parser"
 	"go/token"
-	"go/types"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -18,9 +18,11 @@ const keygenPath = "example.com/qrand/keygen"
 // fix returns the edits that call package keygen instead. It returns nil where the result
 // would not be the same, or would not compile.
 func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.Expr) []analysis.SuggestedFix {
-	_, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
-	if !ok || f.keygen == "RSA" && !acceptsBits(c.pass.TypesInfo, from) {
-		return nil // not a selector: from a dot import
+	if _, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr); !ok {
+		return nil // from a dot import
+	}
+	if ast.IsGenerated(file) || c.isImportedByKeygen() {
+		return nil // cgo's files are generated, too
 	}
 	name, edits := c.importKeygen(file, call.Pos())
 	if name == "" {
@@ -29,9 +31,6 @@ func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.E
 	name += "." + f.keygen
 	switch {
 	case f.from == none: // curve.GenerateKey(r) becomes name(curve, r)
-		if from == nil || !isNamed(c.pass.TypesInfo.TypeOf(from), "crypto/ecdh.Curve") {
-			return nil // a method expression, or a type that keygen does not know
-		}
 		edits = append(edits,
 			analysis.TextEdit{Pos: call.Pos(), End: from.Pos(), NewText: []byte(name + "(")},
 			analysis.TextEdit{Pos: from.End(), End: call.Lparen + 1, NewText: []byte(", ")})
@@ -51,20 +50,21 @@ func (c *checker) fix(file *ast.File, call *ast.CallExpr, f function, from ast.E
 	return []analysis.SuggestedFix{{Message: "Call keygen." + f.keygen, TextEdits: edits}}
 }
 
-// acceptsBits reports whether keygen.RSA makes keys of this size. A size that is known only
-// when the program runs is accepted: keygen.RSA checks it then.
-func acceptsBits(info *types.Info, bits ast.Expr) bool {
-	value := info.Types[bits].Value
-	if value == nil {
+// isImportedByKeygen reports whether the package may be among those that package keygen
+// imports, so that it cannot import keygen.
+func (c *checker) isImportedByKeygen() bool {
+	path, _, _ := strings.Cut(c.pass.Pkg.Path(), " ") // of p [p.test]
+	if path == keygenPath {
 		return true
 	}
-	n, ok := constant.Int64Val(value)
-	return ok && n >= 2048 && n <= 8192 && n%16 == 0
-}
-
-// isNamed reports whether a type has this name, with its whole import path.
-func isNamed(t types.Type, name string) bool {
-	return t != nil && types.TypeString(types.Unalias(t), nil) == name
+	if c.pass.Module == nil {
+		return false
+	}
+	switch c.pass.Module.Path {
+	case "std", "filippo.io/bigmod", "filippo.io/keygen", "github.com/cloudflare/circl", "golang.org/x/crypto", "golang.org/x/sys":
+		return true
+	}
+	return false
 }
 
 // source returns the text of an expression.
@@ -94,7 +94,7 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 		}
 	}
 	for _, name := range []string{"keygen", "qrandkeygen"} {
-		if _, used := scope.LookupParent(name, pos); used != nil {
+		if _, used := scope.LookupParent(name, pos); used != nil || c.declared(file)[name] {
 			continue
 		}
 		spec := strconv.Quote(keygenPath)
@@ -108,21 +108,64 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 	return "", nil
 }
 
+// declared returns the names that the package declares in files that are not of the pass:
+// in its tests, or for other systems.
+func (c *checker) declared(file *ast.File) map[string]bool {
+	if c.names == nil {
+		c.names = map[string]bool{}
+		files, _ := filepath.Glob(filepath.Join(filepath.Dir(nameOf(c.pass.Fset, file)), "*.go"))
+		for _, name := range files {
+			f, _ := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			if f == nil || f.Name.Name != c.pass.Pkg.Name() {
+				continue
+			}
+			for _, decl := range f.Decls {
+				for _, name := range declaredBy(decl) {
+					c.names[name.Name] = true
+				}
+			}
+		}
+	}
+	return c.names
+}
+
+// declaredBy returns the names of a declaration at top level, but not those of methods.
+func declaredBy(decl ast.Decl) (names []*ast.Ident) {
+	switch decl := decl.(type) {
+	case *ast.FuncDecl:
+		if decl.Recv == nil {
+			names = append(names, decl.Name)
+		}
+	case *ast.GenDecl:
+		for _, spec := range decl.Specs {
+			switch spec := spec.(type) {
+			case *ast.TypeSpec:
+				names = append(names, spec.Name)
+			case *ast.ValueSpec:
+				names = append(names, spec.Names...)
+			}
+		}
+	}
+	return names
+}
+
 // addImport adds an import to the last import declaration if that has parentheses, and
 // after it otherwise. All fixes of a file make the same edit, which is applied once.
 func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit, ok bool) {
-	var last *ast.GenDecl
-	end := file.Name.End()
+	var last *ast.GenDecl // there is one, of the function that is called
 	for _, decl := range file.Decls {
 		imports, ok := decl.(*ast.GenDecl)
 		if !ok || imports.Tok != token.IMPORT {
+			if lineOf(c.pass.Fset, decl.Pos()) == lineOf(c.pass.Fset, last.End()) {
+				return edit, false
+			}
 			break
 		}
-		last, end = imports, imports.End()
+		last = imports
 	}
-	tf := c.pass.Fset.File(end)
-	switch line := lineOf(c.pass.Fset, end); {
-	case last != nil && last.Rparen.IsValid():
+	tf := c.pass.Fset.File(last.Pos())
+	switch line := lineOf(c.pass.Fset, last.End()); {
+	case last.Rparen.IsValid():
 		edit.Pos = last.Rparen
 		edit.NewText = fmt.Appendf(nil, "\n\t%s\n", spec)
 		if n := len(last.Specs); n > 0 && lineOf(c.pass.Fset, last.Specs[n-1].End()) < line && isForeign(last.Specs[n-1]) {
@@ -131,8 +174,15 @@ func (c *checker) addImport(file *ast.File, spec string) (edit analysis.TextEdit
 	case line < tf.LineCount():
 		edit.Pos = tf.LineStart(line + 1)
 		edit.NewText = fmt.Appendf(nil, "import %s\n", spec)
+		for _, group := range file.Comments {
+			for _, comment := range group.List {
+				if comment.Pos() < edit.Pos && edit.Pos < comment.End() {
+					return edit, false // it would be in the comment
+				}
+			}
+		}
 	default:
-		return edit, false // all of the file is on this line
+		return edit, false
 	}
 	edit.End = edit.Pos
 	return edit, true

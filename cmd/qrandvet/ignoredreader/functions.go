@@ -12,16 +12,28 @@ type function struct {
 
 	advice string // what to do instead
 
-	// Or, where package keygen makes the same key, its function there. That has one
-	// parameter before the reader: from says which argument goes there, or none for the
-	// receiver, and param names it.
+	// Or, where package keygen certainly makes the same key, its function there. That has
+	// one parameter before the reader: from says which argument goes there, or none for the
+	// receiver.
 	keygen string
 	from   int
-	param  string
 }
 
-// What to do about a signature.
+// curves are the functions whose results the functions of package keygen take.
+var curves = map[string]string{
+	"crypto/elliptic.P224": "ECDSA",
+	"crypto/elliptic.P256": "ECDSA",
+	"crypto/elliptic.P384": "ECDSA",
+	"crypto/elliptic.P521": "ECDSA",
+	"crypto/ecdh.P256":     "ECDH",
+	"crypto/ecdh.P384":     "ECDH",
+	"crypto/ecdh.P521":     "ECDH",
+	"crypto/ecdh.X25519":   "ECDH",
+}
+
+// What to do instead.
 const (
+	setDebug      = "to have it read, set godebug cryptocustomrand=1 in the go.mod of the main module"
 	sayRandReader = "the generator of crypto/rand is used in any case, so pass rand.Reader"
 	signWithNil   = sayRandReader + ", or nil to the key's Sign method for a signature without randomness (RFC 6979)"
 )
@@ -38,13 +50,12 @@ const (
 //   - the methods of crypto.Signer, and all else that depends on a type which is known
 //     only when the program runs.
 var functions = map[string]function{
-	"crypto/ecdsa.GenerateKey":        {reader: 1, signer: none, into: "the key", keygen: "ECDSA", from: 0, param: "curve"},
-	"(crypto/ecdh.Curve).GenerateKey": {reader: 0, signer: none, into: "the key", keygen: "ECDH", from: none, param: "curve"},
-	"crypto/rsa.GenerateKey":          {reader: 0, signer: none, into: "the key", keygen: "RSA", from: 1, param: "bits"},
-	"crypto/rsa.GenerateMultiPrimeKey": {reader: 0, signer: none, into: "the key",
-		advice: "for a key of two primes use keygen.RSA"},
+	"crypto/ecdsa.GenerateKey":         {reader: 1, signer: none, into: "the key", advice: setDebug, keygen: "ECDSA", from: 0},
+	"(crypto/ecdh.Curve).GenerateKey":  {reader: 0, signer: none, into: "the key", advice: setDebug, keygen: "ECDH", from: none},
+	"crypto/rsa.GenerateKey":           {reader: 0, signer: none, into: "the key", advice: setDebug, keygen: "RSA", from: 1},
+	"crypto/rsa.GenerateMultiPrimeKey": {reader: 0, signer: none, into: "the key", advice: setDebug},
 	"crypto/rand.Prime": {reader: 0, signer: none, into: "the prime",
-		advice: "for an RSA key use keygen.RSA, for another prime draw candidates with rand.Int, which reads its reader"},
+		advice: "draw candidates with rand.Int, which reads its reader"},
 	"crypto/rsa.EncryptPKCS1v15": {reader: 0, signer: none, into: "the padding",
 		advice: "use rsa.EncryptOAEP, which reads its reader"},
 

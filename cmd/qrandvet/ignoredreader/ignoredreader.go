@@ -8,6 +8,7 @@ package ignoredreader
 
 import (
 	"go/ast"
+	"go/constant"
 	"go/types"
 	"strings"
 
@@ -41,10 +42,11 @@ type finding struct {
 type checker struct {
 	pass   *analysis.Pass
 	values *values
+	names  map[string]bool // what declared returns
 }
 
 func run(pass *analysis.Pass) (any, error) {
-	c := &checker{pass, newValues(pass)}
+	c := &checker{pass: pass, values: newValues(pass)}
 	for _, file := range pass.Files {
 		findings := c.findings(file)
 		exempt, bare, err := exemptions(pass, file)
@@ -139,8 +141,10 @@ func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 		if f.from != none {
 			from = args[f.from]
 		}
-		advice = "use keygen." + f.keygen + "(" + inBrief(from, f.param) + ", " + reader + ")"
-		found.fix = func() []analysis.SuggestedFix { return c.fix(file, call, f, from) }
+		if c.isTaken(f.keygen, from) && !c.mayFail(args[f.reader]) {
+			advice = "use keygen." + f.keygen + "(" + inBrief(from, "...") + ", " + reader + ")"
+			found.fix = func() []analysis.SuggestedFix { return c.fix(file, call, f, from) }
+		}
 	}
 	found.Message = strings.ReplaceAll(fn.FullName(), "crypto/", "") + " ignores its reader since Go 1.26" + f.except +
 		": no byte of " + reader + " goes into " + f.into + "; " + advice
@@ -181,7 +185,7 @@ func isConfigRand(obj types.Object) bool {
 // isRandReader reports whether every value that e can have is crypto/rand.Reader or nil.
 func (c *checker) isRandReader(e ast.Expr) bool {
 	for leaf := range c.values.of(e) {
-		if c.pass.TypesInfo.Types[leaf].IsNil() {
+		if c.values.isNil(leaf) {
 			continue
 		}
 		if v := variable(c.pass.TypesInfo, leaf); v == nil || v.Pkg() == nil || v.Pkg().Path() != "crypto/rand" || v.Name() != "Reader" {
@@ -195,12 +199,79 @@ func (c *checker) isRandReader(e ast.Expr) bool {
 func (c *checker) isECDSA(e ast.Expr) bool {
 	found := false
 	for leaf := range c.values.of(e) {
+		if leaf == unset {
+			continue
+		}
 		if !isNamed(c.pass.TypesInfo.TypeOf(leaf), "*crypto/ecdsa.PrivateKey") {
 			return false
 		}
 		found = true
 	}
 	return found
+}
+
+// isTaken reports whether the function of package keygen certainly makes a key of e: of a
+// curve that each value of e is, or of a constant size. (A nil curve makes a key nowhere.)
+func (c *checker) isTaken(function string, e ast.Expr) (taken bool) {
+	if e == nil { // a method expression has no receiver
+		return false
+	}
+	if function == "RSA" {
+		value := c.pass.TypesInfo.Types[e].Value
+		if value == nil {
+			return false
+		}
+		n, ok := constant.Int64Val(value)
+		return ok && n >= 2048 && n <= 8192 && n%16 == 0
+	}
+	for leaf := range c.values.ofLocal(e) {
+		if c.values.isNil(leaf) {
+			continue
+		}
+		if curves[c.callee(leaf)] != function {
+			return false
+		}
+		taken = true
+	}
+	return taken
+}
+
+// mayFail reports whether a reader is known that can be nil, or that ends or fails. Without
+// it the key was made all the same.
+func (c *checker) mayFail(reader ast.Expr) bool {
+	for leaf := range c.values.of(reader) {
+		if c.values.isNil(leaf) {
+			return true
+		}
+		switch typ := c.pass.TypesInfo.TypeOf(leaf); {
+		case isNamed(typ, "*bytes.Buffer"), isNamed(typ, "*bytes.Reader"), isNamed(typ, "*strings.Reader"),
+			isNamed(typ, "*io.LimitedReader"), isNamed(typ, "*io.SectionReader"):
+			return true
+		}
+		switch c.callee(leaf) {
+		case "io.LimitReader", "testing/iotest.ErrReader", "testing/iotest.TimeoutReader":
+			return true
+		}
+	}
+	return false
+}
+
+// callee returns the name of the function that e calls, or nothing.
+func (c *checker) callee(e ast.Expr) string {
+	call, ok := e.(*ast.CallExpr)
+	if !ok {
+		return ""
+	}
+	fn := typeutil.StaticCallee(c.pass.TypesInfo, call)
+	if fn == nil {
+		return ""
+	}
+	return fn.FullName()
+}
+
+// isNamed reports whether a type has this name, with its whole import path.
+func isNamed(t types.Type, name string) bool {
+	return t != nil && types.TypeString(types.Unalias(t), nil) == name
 }
 
 // inBrief returns the text of e, if that is short enough for a message.

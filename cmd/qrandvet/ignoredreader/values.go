@@ -30,7 +30,8 @@ func newValues(pass *analysis.Pass) *values {
 				for i, name := range n.Names {
 					v.declare(name)
 					switch len(n.Values) {
-					case 0: // nil, until it is assigned to
+					case 0:
+						v.assign(name, unset)
 					case len(n.Names):
 						v.assign(name, n.Values[i])
 					default:
@@ -71,9 +72,10 @@ func (v *values) declare(e ast.Expr) {
 	if !ok {
 		return
 	}
-	global := x.Pkg() != nil && x.Parent() == x.Pkg().Scope()
-	v.followed[x] = types.IsInterface(x.Type()) && !(global && x.Exported())
+	v.followed[x] = types.IsInterface(x.Type()) && !(isGlobal(x) && x.Exported())
 }
+
+func isGlobal(x *types.Var) bool { return x.Pkg() != nil && x.Parent() == x.Pkg().Scope() }
 
 // assign records a value that e can have, or with nil that it can have any value.
 func (v *values) assign(e, value ast.Expr) {
@@ -103,22 +105,33 @@ func variable(info *types.Info, e ast.Expr) *types.Var {
 	return x
 }
 
+// unset stands for the nil with which a variable begins.
+var unset ast.Expr = &ast.BadExpr{}
+
+func (v *values) isNil(e ast.Expr) bool { return e == unset || v.info.Types[e].IsNil() }
+
 // of yields what e can be: e itself or, if it is a variable that is followed, all that is
-// assigned to it. It does not yield the nil with which a variable begins.
+// assigned to it.
 func (v *values) of(e ast.Expr) iter.Seq[ast.Expr] {
-	return func(yield func(ast.Expr) bool) { v.each(e, map[*types.Var]bool{}, yield) }
+	return func(yield func(ast.Expr) bool) { v.each(e, true, map[*types.Var]bool{}, yield) }
 }
 
-func (v *values) each(e ast.Expr, seen map[*types.Var]bool, yield func(ast.Expr) bool) bool {
+// ofLocal does the same for variables of functions only. To a variable of the package a
+// test may assign, of which the pass for the package without its tests knows nothing.
+func (v *values) ofLocal(e ast.Expr) iter.Seq[ast.Expr] {
+	return func(yield func(ast.Expr) bool) { v.each(e, false, map[*types.Var]bool{}, yield) }
+}
+
+func (v *values) each(e ast.Expr, global bool, seen map[*types.Var]bool, yield func(ast.Expr) bool) bool {
 	e = ast.Unparen(e)
 	if call, ok := e.(*ast.CallExpr); ok && len(call.Args) == 1 {
 		// A conversion from one interface to another keeps the value.
 		if to := v.info.Types[call.Fun]; to.IsType() && types.IsInterface(to.Type) {
-			return v.each(call.Args[0], seen, yield)
+			return v.each(call.Args[0], global, seen, yield)
 		}
 	}
 	x := variable(v.info, e)
-	if !v.followed[x] || v.unknown[x] {
+	if !v.followed[x] || v.unknown[x] || !global && isGlobal(x) {
 		return yield(e)
 	}
 	if seen[x] {
@@ -126,7 +139,7 @@ func (v *values) each(e ast.Expr, seen map[*types.Var]bool, yield func(ast.Expr)
 	}
 	seen[x] = true
 	for _, value := range v.assigned[x] {
-		if !v.each(value, seen, yield) {
+		if !v.each(value, global, seen, yield) {
 			return false
 		}
 	}

@@ -9,7 +9,9 @@ import (
 	"io" // is last
 )
 
-func group(src io.Reader, bits int) {
+const bits = 1024
+
+func group(src io.Reader) {
 	ecdsa.GenerateKey(elliptic.P256(), src)     // want `ecdsa.GenerateKey`
 	_, _ = (ecdsa.GenerateKey)(elliptic.P384(), // want `ecdsa.GenerateKey`
 		src)
@@ -20,9 +22,9 @@ func group(src io.Reader, bits int) {
 							GenerateKey(
 			src,
 		)
-	go rsa.GenerateKey(src, 3072)                             // want `rsa.GenerateKey`
-	rsa.GenerateKey(io.LimitReader(src, 10), bits+ /* a */ 1) // want `rsa.GenerateKey`
-	if _, err := rsa.GenerateKey(                             // want `rsa.GenerateKey`
+	go rsa.GenerateKey(src, 3072)                                 // want `rsa.GenerateKey`
+	rsa.GenerateKey(io.MultiReader(src, src), bits+ /* a */ bits) // want `rsa.GenerateKey`
+	if _, err := rsa.GenerateKey(                                 // want `rsa.GenerateKey`
 		src,
 		4096,
 	); err != nil {

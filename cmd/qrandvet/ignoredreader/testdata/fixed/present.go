@@ -1,7 +1,6 @@
 package fixed
 
 import (
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"io"
@@ -9,15 +8,7 @@ import (
 	made "example.com/qrand/keygen"
 )
 
-var (
-	curve            = ecdh.P256()
-	source io.Reader = file{}
-	_, _             = made.ECDSA(nil, nil)
-)
-
-type file struct{}
-
-func (file) Read([]byte) (int, error) { return 0, nil }
+var _, _ = made.ECDSA(nil, nil)
 
 func present(src io.Reader) (key *ecdsa.PrivateKey, err error) {
 	key, err = ecdsa.GenerateKey(elliptic.P224(), src) // want `ecdsa.GenerateKey`

@@ -22,11 +22,11 @@ func keys(src io.Reader, curve ecdh.Curve) {
 	ecdsa.GenerateKey(elliptic.P256(), src)     // want `^ecdsa.GenerateKey ignores its reader since Go 1.26: no byte of src goes into the key; use keygen.ECDSA\(elliptic.P256\(\), src\)$`
 	ecdh.P256().GenerateKey(src)                // want `^\(ecdh.Curve\).GenerateKey ignores its reader since Go 1.26: no byte of src goes into the key; use keygen.ECDH\(ecdh.P256\(\), src\)$`
 	ecdh.X25519().GenerateKey(src)              // want `use keygen.ECDH\(ecdh.X25519\(\), src\)`
-	curve.GenerateKey(src)                      // want `use keygen.ECDH\(curve, src\)`
+	curve.GenerateKey(src)                      // want `no byte of src goes into the key; to have it read, set godebug cryptocustomrand=1 in the go.mod of the main module$`
 	ecdh.Curve.GenerateKey(curve, src)          // want `no byte of src goes into the key`
 	rsa.GenerateKey(src, 2048)                  // want `^rsa.GenerateKey ignores its reader since Go 1.26: no byte of src goes into the key; use keygen.RSA\(2048, src\)$`
-	rsa.GenerateMultiPrimeKey(src, 2, 2048)     // want `^rsa.GenerateMultiPrimeKey .* into the key; for a key of two primes use keygen.RSA$`
-	rand.Prime(src, 1024)                       // want `^rand.Prime ignores .* into the prime; for an RSA key use keygen.RSA, for another prime draw candidates with rand.Int`
+	rsa.GenerateMultiPrimeKey(src, 2, 2048)     // want `^rsa.GenerateMultiPrimeKey .* into the key; to have it read, set godebug`
+	rand.Prime(src, 1024)                       // want `^rand.Prime ignores .* into the prime; draw candidates with rand.Int`
 	(ecdsa.GenerateKey)(elliptic.P256(), (src)) // want `no byte of \(src\)`
 }
 
