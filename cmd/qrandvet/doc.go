@@ -50,7 +50,8 @@
 // For a package that is not main, go.work or its own go.mod counts as that of the program.
 // So nothing is reported for a library with an old go line, though its readers are ignored
 // in every program with a newer one: check libraries with -go=1.26. The environment
-// variable GODEBUG of a running program is not known here.
+// variable GODEBUG of a running program is not known here, and neither is a -modfile on the
+// command line of go vet: set it in GOFLAGS. Build qrandvet with no older Go than go vet's.
 //
 // # How to run it
 //

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	goversion "go/version"
 	"io"
 	"log"
 	"os"
+	"runtime"
+	"strings"
 
 	"golang.org/x/tools/go/analysis/singlechecker"
 
@@ -27,10 +30,21 @@ func main() {
 		fmt.Print(page())
 		return
 	case "-V=full":
+		// GOVERSION is set by go vet, which asks this before it checks anything.
+		if program, vet := lang(runtime.Version()), lang(os.Getenv("GOVERSION")); program != "" && goversion.Compare(program, vet) < 0 {
+			log.Fatalf("built with %s, this program cannot check packages for %s, the version of go vet: build it again with that version", program, vet)
+		}
 		fmt.Println(version())
 		return
 	}
 	singlechecker.Main(ignoredreader.Analyzer)
+}
+
+// lang returns go1.N of a version of Go that is known as 1.N, and nothing of others, such as a
+// development version.
+func lang(version string) string {
+	version, _, _ = strings.Cut(version, " ") // before experiments
+	return goversion.Lang(version)
 }
 
 //go:embed doc.go

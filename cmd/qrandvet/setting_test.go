@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -110,6 +111,14 @@ func TestSettings(t *testing.T) {
 		{name: "another go.work", files: "-- w/go.work --\ngo 1.26\nuse ../m\ngodebug default=go1.25\n" + within("m", go126+program), dir: "m", env: []string{"GOWORK={DIR}/w/go.work"}, read: true},
 		{name: "go:debug over go.work", files: "-- go.work --\ngo 1.26\nuse ./m\ngodebug cryptocustomrand=1\n" + within("m", go126+program+debug("cryptocustomrand=0")), dir: "m"},
 
+		{name: "-modfile", files: go126 + program + alt(go126+"godebug cryptocustomrand=1\n"), env: []string{"GOFLAGS=-modfile=alt.mod"}, read: true},
+		{name: "-modfile with its whole path", files: go126 + program + alt(go125), env: []string{"GOFLAGS=-mod=mod --modfile={DIR}/alt.mod"}, read: true},
+		{name: "-modfile in quotes", files: go125 + program + strings.Replace(alt(go126), "alt.mod", "a l t.mod", 1), env: []string{"GOFLAGS=-mod=mod '-modfile=a l t.mod' -v"}},
+		{name: "-modfile over the main module's lines", files: go126 + "godebug cryptocustomrand=1\n" + program + alt(go126), env: []string{"GOFLAGS=-modfile=alt.mod"}},
+		{name: "-modfile above the package", files: go126 + within("sub", program) + alt(go125), env: []string{"GOFLAGS=-modfile=alt.mod"}, target: "./sub", read: true},
+		{name: "-modfile by go env -w", files: go126 + program + alt(go125) + "-- env --\nGOFLAGS=-modfile=alt.mod\n", env: []string{"GOFLAGS=", "GOENV={DIR}/env"}, read: true},
+		{name: "GOWORK by go env -w", files: "-- go.work --\ngo 1.26\nuse ./m\n" + within("m", go125+program) + "-- env --\nGOWORK=off\n", dir: "m", env: []string{"GOENV={DIR}/env"}, read: true},
+
 		{name: "test", files: go126 + tests("lib"), test: true},
 		{name: "test, go 1.25", files: go125 + tests("lib"), test: true, read: true},
 		{name: "go:debug in a test", files: go126 + tests("lib") + debugTest("lib", "cryptocustomrand=1"), test: true, read: true},
@@ -160,6 +169,9 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// alt names a module's go.mod alt.mod.
+func alt(module string) string { return strings.Replace(module, "go.mod", "alt.mod", 1) }
+
 // within moves an archive's files into a directory.
 func within(dir, archive string) string {
 	return strings.ReplaceAll("\n"+archive, "\n-- ", "\n-- "+dir+"/")
@@ -198,6 +210,27 @@ func TestLibrary(t *testing.T) {
 	}
 	if _, out, status := command(t, unpack(t, go126+library), nil, qrandvet, "-go=new", "."); status == 0 || !strings.Contains(out, "such as 1.26") {
 		t.Errorf("an odd version: status %d, %s", status, out)
+	}
+}
+
+// TestOlderThanGoVet: a program that was built by an older Go than that of go vet says so
+// once, where go vet asks for its version, and not with an exit status for each package.
+func TestOlderThanGoVet(t *testing.T) {
+	for goVersion, fails := range map[string]bool{
+		"go1.999.1":               true,
+		"go1.999rc1 X:experiment": true,
+		runtime.Version():         false,
+		"go1.21":                  false,
+		"devel go1.999-abcdef":    false,
+		"":                        false,
+	} {
+		out, errs, status := command(t, ".", []string{"GOVERSION=" + goVersion}, qrandvet, "-V=full")
+		if fails && (status != 1 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "go1.999, the version of go vet: build it again") || out != "") {
+			t.Errorf("%q: status %d, %q %q", goVersion, status, out, errs)
+		}
+		if !fails && (status != 0 || errs != "" || !strings.HasPrefix(out, "qrandvet version")) {
+			t.Errorf("%q: status %d, %q %q", goVersion, status, out, errs)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"go/version"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -70,18 +71,31 @@ func Settings(dir string) string {
 	return fmt.Sprintf("%q %q %v", s.goVersion, s.godebug, err)
 }
 
+// environment returns what the go command goes by in a directory: its own environment, and
+// what go env -w has written. Without a go command it is the environment alone.
+func environment(dir string) (flags, mode, work string) {
+	cmd := exec.Command("go", "env", "GOFLAGS", "GO111MODULE", "GOWORK")
+	cmd.Dir = dir
+	if out, err := cmd.Output(); err == nil {
+		if lines := strings.Split(string(out), "\n"); len(lines) >= 3 {
+			return lines[0], lines[1], strings.TrimSpace(lines[2])
+		}
+	}
+	if work = os.Getenv("GOWORK"); work == "" {
+		work = above(dir, "go.work")
+	}
+	return os.Getenv("GOFLAGS"), os.Getenv("GO111MODULE"), work
+}
+
 // moduleSetting reads go.work if one is in force, and go.mod otherwise, as the go command
 // does. With a go.work, no godebug line of a go.mod counts.
 func moduleSetting(dir string) (setting, error) {
 	if assumed != "" {
 		return newSetting(assumed, nil), nil
 	}
-	if os.Getenv("GO111MODULE") == "off" {
+	flags, mode, work := environment(dir)
+	if mode == "off" {
 		return newSetting("1.20", nil), nil
-	}
-	work := os.Getenv("GOWORK")
-	if work == "" {
-		work = above(dir, "go.work")
 	}
 	if work != "" && work != "off" {
 		data, err := os.ReadFile(work)
@@ -98,6 +112,16 @@ func moduleSetting(dir string) (setting, error) {
 	if mod == "" {
 		return newSetting("", nil), nil // as for go run x.go
 	}
+	if other := modFile(flags); other != "" {
+		// The go command was started where the file is, which may be above dir.
+		if !filepath.IsAbs(other) {
+			other = above(dir, other)
+		}
+		if other == "" {
+			return setting{}, fmt.Errorf("GOFLAGS has -modfile=%s, which is not in %s or above: write its whole path", modFile(flags), dir)
+		}
+		mod = other
+	}
 	data, err := os.ReadFile(mod)
 	if err != nil {
 		return setting{}, err
@@ -107,6 +131,23 @@ func moduleSetting(dir string) (setting, error) {
 		return setting{}, err
 	}
 	return newSetting(goLine(file.Go, "1.16"), file.Godebug), nil
+}
+
+// modFile returns the value of -modfile in GOFLAGS, where spaces are between the flags, and a
+// flag with spaces is in quotes of one of the two kinds.
+func modFile(flags string) (file string) {
+	for flags = strings.TrimSpace(flags); flags != ""; flags = strings.TrimSpace(flags) {
+		var flag string
+		if quote := flags[:1]; quote == "'" || quote == `"` {
+			flag, flags, _ = strings.Cut(flags[1:], quote)
+		} else {
+			flag, flags, _ = strings.Cut(flags, " ")
+		}
+		if value, ok := strings.CutPrefix("-"+strings.TrimLeft(flag, "-"), "-modfile="); ok {
+			file = value
+		}
+	}
+	return file
 }
 
 func newSetting(goVersion string, godebug []*modfile.Godebug) setting {
