@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hpke"
 	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/rsa"
@@ -135,13 +136,22 @@ func standardLibrary() []group {
 		want:  ignored,
 		calls: replaced,
 	}, {
-		label: "`mlkem.GenerateKey768`",
+		label: "`Sign` of `crypto/mldsa` (Go 1.27), `x509.CreateCertificate` (ML-DSA)",
+		want:  [2]answer{none, none},
+		calls: signMLDSA,
+	}, {
+		label: "`mlkem.GenerateKey768`; `crypto/hpke`: keys, `NewSender`; `mldsa.GenerateKey` (Go 1.27)",
 		lead:  "takes no reader: ",
 		want:  [2]answer{none, none},
-		calls: []call{
+		calls: append([]call{
 			global("mlkem.GenerateKey768()", func() (any, error) { return mlkem.GenerateKey768() }),
 			global("mlkem.GenerateKey1024()", func() (any, error) { return mlkem.GenerateKey1024() }),
-		},
+			global("hpke.DHKEM(ecdh.P256()).GenerateKey()", func() (any, error) { return hpkeKey(hpke.DHKEM(ecdh.P256())) }),
+			global("hpke.MLKEM768X25519().GenerateKey()", func() (any, error) { return hpkeKey(hpke.MLKEM768X25519()) }),
+			global("hpke.MLKEM1024().GenerateKey()", func() (any, error) { return hpkeKey(hpke.MLKEM1024()) }),
+			global("hpke.NewSender(...) to a P-256 key", func() (any, error) { return encapsulated(hpke.DHKEM(ecdh.P256())) }),
+			global("hpke.NewSender(...) to an ML-KEM key", func() (any, error) { return encapsulated(hpke.MLKEM768()) }),
+		}, generateMLDSA...),
 	}, {
 		want: [2]answer{nothing, nothing},
 		calls: []call{
@@ -149,6 +159,27 @@ func standardLibrary() []group {
 			{"rsa.SignPKCS1v15(r, ...)", func(r io.Reader) (any, error) { return rsa.SignPKCS1v15(r, k.rsa, crypto.SHA256, digest) }},
 		},
 	}}
+}
+
+// The calls of crypto/mldsa, which is new in Go 1.27.
+var signMLDSA, generateMLDSA []call
+
+func hpkeKey(kem hpke.KEM) ([]byte, error) {
+	key, err := kem.GenerateKey()
+	if err != nil {
+		return nil, err
+	}
+	return key.Bytes()
+}
+
+// encapsulated returns the key that hpke.NewSender encapsulates.
+func encapsulated(kem hpke.KEM) ([]byte, error) {
+	key, err := kem.GenerateKey()
+	if err != nil {
+		return nil, err
+	}
+	enc, _, err := hpke.NewSender(key.PublicKey(), hpke.HKDFSHA256(), hpke.AES256GCM(), nil)
+	return enc, err
 }
 
 // What the calls sign, encrypt and draw.

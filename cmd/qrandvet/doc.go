@@ -15,13 +15,13 @@
 //
 //   - ecdsa.GenerateKey, ecdh.Curve.GenerateKey, rsa.GenerateKey
 //   - rsa.GenerateMultiPrimeKey, rand.Prime, rsa.EncryptPKCS1v15
-//   - ecdsa.Sign, ecdsa.SignASN1, the method Sign of *ecdsa.PrivateKey, dsa.Sign
+//   - ecdsa.Sign, ecdsa.SignASN1, dsa.Sign, the methods Sign of *ecdsa.PrivateKey and
+//     (since Go 1.27) *mldsa.PrivateKey
 //   - crypto.SignMessage, x509.CreateCertificate, CreateCertificateRequest,
 //     CreateRevocationList and Certificate.CreateCRL, if the signer's static type
-//     is *ecdsa.PrivateKey
+//     is *ecdsa.PrivateKey or *mldsa.PrivateKey
 //
-// And tls.Config.Rand, which no longer reaches most key exchanges and which Go
-// 1.27 deprecates. The list is the same for Go 1.26 and 1.27.
+// And tls.Config.Rand, which reaches few keys now, and which Go 1.27 deprecates.
 //
 // Not reported: functions that read their reader (ed25519.GenerateKey, rsa.SignPSS,
 // rsa.EncryptOAEP, rand.Int), those whose result never depended on it (PKCS #1 v1.5 and
@@ -39,7 +39,8 @@
 // # When
 //
 // The main module decides, as for any GODEBUG setting. Readers are read if its go line is
-// 1.25 or lower, or if it is built with cryptocustomrand=1. Then nothing is reported.
+// 1.25 or lower, or if it is built with cryptocustomrand=1. Then only signatures of ML-DSA
+// are reported, which read their reader under no setting.
 //
 // qrandvet looks at //go:debug lines first: those of package main are for that package,
 // those of _test.go files for the tests. Then come the godebug lines of go.work if a

@@ -6,9 +6,10 @@ const none = -1
 // A function ignores the reader that it is passed.
 type function struct {
 	reader int    // which argument is the reader
-	signer int    // which argument must be an ECDSA key for the reader to be ignored; none: it always is
+	signer int    // which argument must be a key of signers for the reader to be ignored; none: it always is
 	into   string // what is made without the reader
 	except string // for what the reader is read all the same
+	never  bool   // it is not read under any setting
 
 	advice string // what to do instead
 
@@ -31,6 +32,16 @@ var curves = map[string]string{
 	"crypto/ecdh.X25519":   "ECDH",
 }
 
+// signers are the keys whose signatures ignore the reader: their names, and whether they do so
+// under every setting.
+var signers = map[string]struct {
+	name  string
+	never bool
+}{
+	"*crypto/ecdsa.PrivateKey": {"an ECDSA key", false},
+	"*crypto/mldsa.PrivateKey": {"an ML-DSA key", true},
+}
+
 // What to do instead.
 const (
 	setDebug      = "to have it read, set godebug cryptocustomrand=1 in the go.mod of the main module"
@@ -38,15 +49,16 @@ const (
 	signWithNil   = sayRandReader + ", or nil to the key's Sign method for a signature without randomness (RFC 6979)"
 )
 
-// functions are all that call crypto/internal/rand.CustomReader in Go 1.26 and 1.27, and
-// those that call these. Not among them:
+// functions are all that call crypto/internal/rand.CustomReader in Go 1.26 and 1.27, the
+// method Sign of *mldsa.PrivateKey (Go 1.27), which takes 32 bytes of Go's own generator,
+// and those that call these. Not among them:
 //
 //   - ed25519.GenerateKey, elliptic.GenerateKey, dsa.GenerateKey and
 //     GenerateParameters, rsa.SignPSS, rsa.EncryptOAEP, rand.Int and
 //     x509.EncryptPEMBlock, which read the reader;
-//   - rsa.SignPKCS1v15, rsa.DecryptPKCS1v15, rsa.DecryptOAEP and the Sign methods of
-//     Ed25519 and ML-DSA keys, which ignore it under every setting, because their results
-//     need no randomness;
+//   - rsa.SignPKCS1v15, rsa.DecryptPKCS1v15, rsa.DecryptOAEP and the Sign method of
+//     Ed25519 keys, which ignore it under every setting, because their results need no
+//     randomness;
 //   - the methods of crypto.Signer, and all else that depends on a type which is known
 //     only when the program runs.
 var functions = map[string]function{
@@ -64,13 +76,16 @@ var functions = map[string]function{
 	"(*crypto/ecdsa.PrivateKey).Sign": {reader: 0, signer: none, into: "the signature", advice: signWithNil},
 	"crypto/dsa.Sign":                 {reader: 0, signer: none, into: "the signature", advice: sayRandReader},
 
+	"(*crypto/mldsa.PrivateKey).Sign": {reader: 0, signer: none, into: "the signature", never: true,
+		advice: sayRandReader + ", or call SignDeterministic for a signature without randomness"},
+
 	// These sign with any kind of key.
-	"crypto.SignMessage": {reader: 1, signer: 0, into: "the signature of an ECDSA key", advice: signWithNil},
-	"crypto/x509.CreateCertificate": {reader: 0, signer: 4, into: "the signature of an ECDSA key",
+	"crypto.SignMessage": {reader: 1, signer: 0, into: "the signature of ", advice: sayRandReader},
+	"crypto/x509.CreateCertificate": {reader: 0, signer: 4, into: "the signature of ",
 		except: ", except for a missing serial number", advice: sayRandReader},
-	"crypto/x509.CreateCertificateRequest": {reader: 0, signer: 2, into: "the signature of an ECDSA key", advice: sayRandReader},
-	"crypto/x509.CreateRevocationList":     {reader: 0, signer: 3, into: "the signature of an ECDSA key", advice: sayRandReader},
-	"(*crypto/x509.Certificate).CreateCRL": {reader: 0, signer: 1, into: "the signature of an ECDSA key", advice: sayRandReader},
+	"crypto/x509.CreateCertificateRequest": {reader: 0, signer: 2, into: "the signature of ", advice: sayRandReader},
+	"crypto/x509.CreateRevocationList":     {reader: 0, signer: 3, into: "the signature of ", advice: sayRandReader},
+	"(*crypto/x509.Certificate).CreateCRL": {reader: 0, signer: 1, into: "the signature of ", advice: sayRandReader},
 }
 
 // tlsMessage says where crypto/tls still reads Config.Rand. With cryptocustomrand=1 it is

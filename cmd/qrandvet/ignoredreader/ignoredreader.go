@@ -10,6 +10,7 @@ import (
 	"go/ast"
 	"go/constant"
 	"go/types"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -26,6 +27,7 @@ Where the main module's go line is 1.26 or later, and no godebug line says
 cryptocustomrand=1, ecdsa.GenerateKey, ecdh.Curve.GenerateKey, rsa.GenerateKey,
 rand.Prime, ECDSA signatures and some more have a reader and do not read it.
 A key then contains nothing of the reader that was passed for it.
+ML-DSA signatures of crypto/mldsa ignore it under every setting.
 The suggested fixes call example.com/qrand/keygen, which reads the reader.
 
 A comment //qrandvet:ignore REASON at the end of the line, or alone on the line
@@ -36,7 +38,8 @@ before, suppresses a report.`,
 // A finding is a diagnostic that a comment or a setting may still suppress.
 type finding struct {
 	analysis.Diagnostic
-	fix func() []analysis.SuggestedFix // nil: there is none
+	fix   func() []analysis.SuggestedFix // nil: there is none
+	never bool                           // no setting lets the reader be read
 }
 
 type checker struct {
@@ -61,7 +64,10 @@ func run(pass *analysis.Pass) (any, error) {
 			return nil, err
 		}
 		if !s.ignoresReaders() {
-			continue
+			findings = slices.DeleteFunc(findings, func(f finding) bool { return !f.never })
+			if len(findings) == 0 {
+				continue
+			}
 		}
 		for _, comment := range bare {
 			pass.Report(analysis.Diagnostic{
@@ -130,10 +136,17 @@ func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 	if len(args) <= max(f.reader, f.signer) { // f(g()), where g returns them all
 		return finding{}, false
 	}
-	if c.isRandReader(args[f.reader]) || f.signer != none && !c.isECDSA(args[f.signer]) {
+	if c.isRandReader(args[f.reader]) {
 		return finding{}, false
 	}
-	found := finding{Diagnostic: analysis.Diagnostic{Pos: call.Pos(), End: call.End()}}
+	if f.signer != none {
+		signer, ok := signers[c.typeOf(args[f.signer])]
+		if !ok {
+			return finding{}, false
+		}
+		f.into, f.never = f.into+signer.name, signer.never
+	}
+	found := finding{Diagnostic: analysis.Diagnostic{Pos: call.Pos(), End: call.End()}, never: f.never}
 	reader := inBrief(args[f.reader], "the reader")
 	advice := f.advice
 	if f.keygen != "" {
@@ -146,7 +159,11 @@ func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 			found.fix = func() []analysis.SuggestedFix { return c.fix(file, call, f, from) }
 		}
 	}
-	found.Message = strings.ReplaceAll(fn.FullName(), "crypto/", "") + " ignores its reader since Go 1.26" + f.except +
+	when := " since Go 1.26"
+	if f.never {
+		when = " under every setting"
+	}
+	found.Message = strings.ReplaceAll(fn.FullName(), "crypto/", "") + " ignores its reader" + when + f.except +
 		": no byte of " + reader + " goes into " + f.into + "; " + advice
 	return found, true
 }
@@ -195,19 +212,19 @@ func (c *checker) isRandReader(e ast.Expr) bool {
 	return true
 }
 
-// isECDSA reports whether e is certainly an *ecdsa.PrivateKey.
-func (c *checker) isECDSA(e ast.Expr) bool {
-	found := false
+// typeOf returns the type of e, or nothing if e can have values of several types.
+func (c *checker) typeOf(e ast.Expr) (name string) {
 	for leaf := range c.values.of(e) {
 		if leaf == unset {
 			continue
 		}
-		if !isNamed(c.pass.TypesInfo.TypeOf(leaf), "*crypto/ecdsa.PrivateKey") {
-			return false
+		t := typeName(c.pass.TypesInfo.TypeOf(leaf))
+		if name != "" && t != name {
+			return ""
 		}
-		found = true
+		name = t
 	}
-	return found
+	return name
 }
 
 // isTaken reports whether the function of package keygen certainly makes a key of e: of a
@@ -243,9 +260,8 @@ func (c *checker) mayFail(reader ast.Expr) bool {
 		if c.values.isNil(leaf) {
 			return true
 		}
-		switch typ := c.pass.TypesInfo.TypeOf(leaf); {
-		case isNamed(typ, "*bytes.Buffer"), isNamed(typ, "*bytes.Reader"), isNamed(typ, "*strings.Reader"),
-			isNamed(typ, "*io.LimitedReader"), isNamed(typ, "*io.SectionReader"):
+		switch typeName(c.pass.TypesInfo.TypeOf(leaf)) {
+		case "*bytes.Buffer", "*bytes.Reader", "*strings.Reader", "*io.LimitedReader", "*io.SectionReader":
 			return true
 		}
 		switch c.callee(leaf) {
@@ -269,9 +285,12 @@ func (c *checker) callee(e ast.Expr) string {
 	return fn.FullName()
 }
 
-// isNamed reports whether a type has this name, with its whole import path.
-func isNamed(t types.Type, name string) bool {
-	return t != nil && types.TypeString(types.Unalias(t), nil) == name
+// typeName returns the name of a type, with its whole import path.
+func typeName(t types.Type) string {
+	if t == nil {
+		return ""
+	}
+	return types.TypeString(types.Unalias(t), nil)
 }
 
 // inBrief returns the text of e, if that is short enough for a message.

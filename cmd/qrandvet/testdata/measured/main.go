@@ -1,5 +1,5 @@
 // Command measured calls functions with a reader that counts, and prints for each
-// the line, the number of bytes taken, and whether there is any use for them in
+// the place, the number of bytes taken, and whether there is any use for them in
 // what it computes.
 package main
 
@@ -19,6 +19,7 @@ import (
 	"io"
 	"log"
 	"math/big"
+	"path/filepath"
 	"runtime"
 	"time"
 )
@@ -36,13 +37,17 @@ func random(call func(r io.Reader) error) { measure("random", call) }
 func deterministic(call func(r io.Reader) error) { measure("deterministic", call) }
 
 func measure(kind string, call func(r io.Reader) error) {
-	_, _, line, _ := runtime.Caller(2)
+	_, file, line, _ := runtime.Caller(2)
+	place := fmt.Sprintf("%s:%d", filepath.Base(file), line)
 	c := new(counter)
 	if err := call(c); err != nil {
-		log.Fatalf("line %d: %v", line, err)
+		log.Fatalf("%s: %v", place, err)
 	}
-	fmt.Println(line, c.n, kind)
+	fmt.Println(place, c.n, kind)
 }
+
+// more are calls that not every version of Go has.
+var more = func() {}
 
 func main() {
 	ec := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -95,6 +100,14 @@ func main() {
 	random(func(r io.Reader) error { _, err := rsa.SignPSS(r, rs, crypto.SHA256, d, nil); return err })
 	random(func(r io.Reader) error { _, err := rs.Sign(r, d, &rsa.PSSOptions{Hash: crypto.SHA256}); return err })
 	random(func(r io.Reader) error { _, err := rsa.EncryptOAEP(sha256.New(), r, &rs.PublicKey, d, nil); return err })
+	random(func(r io.Reader) error {
+		_, err := rsa.EncryptOAEPWithOptions(r, &rs.PublicKey, d, &rsa.OAEPOptions{Hash: crypto.SHA256})
+		return err
+	})
+	random(func(r io.Reader) error {
+		_, err := rs.Decrypt(r, padded, &rsa.PKCS1v15DecryptOptions{SessionKeyLen: 32})
+		return err
+	})
 	random(func(r io.Reader) error { _, err := x509.CreateCertificate(r, &pss, c, rs.Public(), rs); return err })
 	random(func(r io.Reader) error { _, err := x509.EncryptPEMBlock(r, "", d, d, x509.PEMCipherAES256); return err })
 
@@ -102,11 +115,14 @@ func main() {
 	deterministic(func(r io.Reader) error { _, err := rs.Sign(r, d, crypto.SHA256); return err })
 	deterministic(func(r io.Reader) error { _, err := rsa.DecryptPKCS1v15(r, rs, padded); return err })
 	deterministic(func(r io.Reader) error { return rsa.DecryptPKCS1v15SessionKey(r, rs, padded, make([]byte, 32)) })
+	deterministic(func(r io.Reader) error { _, err := rs.Decrypt(r, padded, nil); return err })
 	deterministic(func(r io.Reader) error { _, err := rsa.DecryptOAEP(sha256.New(), r, rs, sealed, nil); return err })
 	deterministic(func(r io.Reader) error { _, err := ed.Sign(r, d, crypto.Hash(0)); return err })
 	deterministic(func(r io.Reader) error { _, err := crypto.SignMessage(ed, r, d, crypto.Hash(0)); return err })
 	deterministic(func(r io.Reader) error { _, err := x509.CreateCertificate(r, c, c, ed.Public(), ed); return err })
 	deterministic(func(r io.Reader) error { _, err := x509.CreateCertificate(r, c, c, rs.Public(), rs); return err })
+
+	more()
 }
 
 func must[T any](v T, err error) T {
