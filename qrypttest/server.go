@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -104,7 +105,7 @@ func (s *Server) add(region, address string) error {
 	}
 	t := &site{region: region, address: listener.Addr().String()}
 	_, port, _ := net.SplitHostPort(t.address)
-	t.url = "https://" + net.JoinHostPort(host, port)
+	t.url = "https://" + net.JoinHostPort(strings.Replace(host, "%", "%25", 1), port) // RFC 6874 section 2
 	if t.tls, err = s.tlsConfig(region, host); err != nil {
 		listener.Close()
 		return fmt.Errorf("qrypttest: certificate: %w", err)
@@ -116,6 +117,9 @@ func (s *Server) add(region, address string) error {
 
 func (s *Server) tlsConfig(region, host string) (*tls.Config, error) {
 	names := []string{"localhost", "127.0.0.1", "::1", region + ".localhost", host}
+	if address, _, zoned := strings.Cut(host, "%"); zoned {
+		names = append(names, address) // crypto/tls compares the host with its IPv6 zone, curl without
+	}
 	now := time.Now()
 	valid, err := s.authority.leaf(names, now.Add(-validBefore), now.Add(validAfter))
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -349,6 +350,29 @@ func TestListen(t *testing.T) {
 
 	everywhere := newServer(t, qrypttest.Config{Listen: []string{":0"}})
 	get(t, everywhere.Client(), everywhere.URL, everywhere.Token(), 1).blocks(t, 1024, 1)
+}
+
+// TestListenZone: an address with an IPv6 zone becomes a URL that clients accept.
+func TestListenZone(t *testing.T) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(interfaces, func(i net.Interface) bool { return i.Flags&net.FlagLoopback != 0 })
+	if i < 0 {
+		t.Skip("there is no loopback interface to name as a zone")
+	}
+	address := net.JoinHostPort("::1%"+interfaces[i].Name, "0")
+	probe, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Skipf("this host has no IPv6 loopback with a zone: %v", err)
+	}
+	probe.Close()
+	s := newServer(t, qrypttest.Config{Listen: []string{address}})
+	if !strings.HasPrefix(s.URL, "https://[::1%25"+interfaces[i].Name+"]:") {
+		t.Errorf("the URL is %s", s.URL)
+	}
+	get(t, s.Client(), s.URL, s.Token(), 1).blocks(t, 1024, 1)
 }
 
 // The emulator makes no more of an answer than its client reads.

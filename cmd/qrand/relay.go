@@ -278,10 +278,11 @@ func (o *relayOptions) introduce(c *console, at *net.TCPAddr, token string) erro
 	if o.plain {
 		scheme = "http"
 	}
-	host := at.IP.String()
+	host := at.AddrPort().Addr().Unmap().String()
 	if at.IP.IsUnspecified() {
 		host = "localhost"
 	}
+	host = strings.Replace(host, "%", "%25", 1) // an IPv6 zone in a URL: RFC 6874 section 2
 	url := fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(at.Port)))
 	var b strings.Builder
 	fmt.Fprintf(&b, "The relay serves %s, its page is at %s/\n", url, url)
@@ -342,9 +343,13 @@ func devCertificate(host string) (ca []byte, leaf tls.Certificate, err error) {
 		DNSNames:    []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
-	if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
+	address, zone, _ := strings.Cut(host, "%")
+	ip := net.ParseIP(address)
+	if ip != nil && !ip.IsUnspecified() {
 		template.IPAddresses = append(template.IPAddresses, ip)
-	} else if ip == nil && host != "" && host != "localhost" {
+	}
+	// crypto/tls compares an IPv6 address with a zone as if it were a name.
+	if (ip == nil || zone != "") && host != "" && host != "localhost" {
 		template.DNSNames = append(template.DNSNames, host)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), caKey)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
 	"net"
 	"os"
 	"os/exec"
@@ -59,5 +60,42 @@ func TestRelayPlainRefused(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(folder, "*.usage*")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
+// TestRelayZone: the URL of a relay on an IPv6 address with a zone has the zone, as RFC
+// 6874 writes it. The certificate of --dev is for the address without it, which curl
+// checks, and with it, which Go checks.
+func TestRelayZone(t *testing.T) {
+	for listen, want := range map[string]string{
+		"fe80::1%eth0": "https://[fe80::1%25eth0]:8443",
+		"fd00::2":      "https://[fd00::2]:8443",
+		"127.0.0.2":    "https://127.0.0.2:8443",
+	} {
+		at, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(listen, "8443"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, out, _ := screen(false, nil)
+		if err := (&relayOptions{}).introduce(c, at, ""); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(out.String(), "The relay serves "+want+", its page is at "+want+"/\n") {
+			t.Errorf("on %s it prints %q", listen, out)
+		}
+		_, leaf, err := devCertificate(listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(leaf.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, _, _ := strings.Cut(listen, "%")
+		for _, host := range []string{address, listen} {
+			if err := cert.VerifyHostname(host); err != nil {
+				t.Errorf("the certificate for %s: %v", listen, err)
+			}
+		}
 	}
 }
