@@ -157,7 +157,7 @@ func Example_caKey() {
 	ca := &x509.Certificate{
 		SerialNumber:          new(big.Int).SetBytes(serial),
 		Subject:               pkix.Name{CommonName: "Root CA"},
-		NotBefore:             time.Now(),
+		NotBefore:             time.Now().Add(-time.Hour), // valid where the clock is behind, too
 		NotAfter:              time.Now().AddDate(10, 0, 0),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,

@@ -61,6 +61,10 @@ func (o *certificateOptions) suffix() string {
 // maxDays is a little over a century.
 const maxDays = 40_000
 
+// maxClockSkew is how far the clock of another host may be behind this one's: there, too,
+// a new certificate must be valid.
+const maxClockSkew = time.Hour
+
 // check finds what is wrong with the options.
 func (o *certificateOptions) check(a algorithm) error {
 	switch {
@@ -113,8 +117,9 @@ func (o *certificateOptions) make(key any, r io.Reader) ([]byte, error) {
 		}
 		return keyfile.Request(key, request, r)
 	}
-	t.NotBefore = time.Now().UTC().Truncate(time.Second)
-	t.NotAfter = t.NotBefore.AddDate(0, 0, o.days)
+	now := time.Now().UTC().Truncate(time.Second)
+	t.NotBefore = now.Add(-maxClockSkew)
+	t.NotAfter = now.AddDate(0, 0, o.days)
 	if o.ca {
 		t.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	} else {
