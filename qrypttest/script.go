@@ -151,7 +151,7 @@ func (q *queue) pending() int {
 	return n
 }
 
-// addUp adds b >= 0 without wrapping around: scripts may say x9223372036854775807.
+// addUp adds b >= 0 without wrapping around: scripts may say xN with the largest int.
 func addUp(a, b int) int {
 	if a > math.MaxInt-b {
 		return math.MaxInt

@@ -1,6 +1,7 @@
 package qrypttest_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -212,7 +213,7 @@ func TestQueues(t *testing.T) {
 	pending(0)
 	ask(0, 200)
 	ask(1, 200)
-	s.ScriptRegion("a", mustScript(t, "500 x9223372036854775807; 500 x9")...)
+	s.ScriptRegion("a", mustScript(t, fmt.Sprintf("500 x%d; 500 x9", math.MaxInt))...)
 	s.ScriptRegion("b", mustScript(t, "500 x9")...)
 	pending(math.MaxInt)
 	s.ClearScript()

@@ -78,22 +78,24 @@ func readOpenAPI(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 		return o, o.malformed("the body is incomplete, or has more than %d bytes", maxBody)
 	}
 	text = bytes.TrimSpace(text)
+	size, pieces := int64(o.size), int64(o.pieces) // of 64 bits, or a large number would be no integer on some systems
 	asked := struct {
-		Size  *int `json:"block_size"`
-		Count *int `json:"block_count"`
-	}{&o.size, &o.pieces}
+		Size  *int64 `json:"block_size"`
+		Count *int64 `json:"block_count"`
+	}{&size, &pieces}
 	if err := json.Unmarshal(text, &asked); err != nil || text[0] != '{' { // null is no error
 		return o, o.malformed("the body must be a JSON object with the integers block_size and block_count")
 	}
 	if asked.Size == nil || asked.Count == nil { // null
 		return o, o.malformed("block_size and block_count must be integers")
 	}
-	if o.pieces < 1 || o.pieces > maxPieces {
+	if pieces < 1 || pieces > maxPieces {
 		return o, o.malformed("block_count must be from 1 to %d", maxPieces)
 	}
-	if o.size < 1 || o.size > maxBytes/o.pieces {
+	if size < 1 || size > maxBytes/pieces {
 		return o, o.malformed("block_size must be at least 1, and all blocks together at most %d bytes", maxBytes)
 	}
+	o.size, o.pieces = int(size), int(pieces)
 	return o, nil
 }
 
