@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
 
@@ -78,6 +79,10 @@ func newMetrics(r *Relay) *metrics {
 	return m
 }
 
+// usualStatuses are shown of each client that has asked, with zero at first: Prometheus'
+// rate() and increase() do not see the step of a counter that begins with one.
+var usualStatuses = []int{http.StatusOK, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
+
 // A collector is a prometheus.Collector of what the relay counts.
 type collector struct{ r *Relay }
 
@@ -124,6 +129,9 @@ func (col collector) Collect(c chan<- prometheus.Metric) {
 	}
 	answers, bytes := col.r.counts.list()
 	for client, statuses := range answers {
+		for _, status := range usualStatuses {
+			statuses[status] += 0
+		}
 		for status, n := range statuses {
 			send(descRequests, counter, float64(n), client, strconv.Itoa(status))
 		}
@@ -146,8 +154,15 @@ func (col collector) Collect(c chan<- prometheus.Metric) {
 		send(descLast, gauge, float64(up.LastAnswer.UnixMilli())/1000)
 	}
 	send(descUpstream, counter, float64(up.Answered), "ok")
+	failed := map[string]int64{}
+	for _, row := range supply.Table {
+		failed[row.Reason] = 0
+	}
 	for reason, n := range up.Failed {
-		send(descUpstream, counter, float64(n), string(reason))
+		failed[string(reason)] = n
+	}
+	for reason, n := range failed {
+		send(descUpstream, counter, float64(n), reason)
 	}
 	for _, cl := range col.r.cfg.Clients.Status() {
 		if cl.Quota.Bytes > 0 {

@@ -180,6 +180,8 @@ func TestMetrics(t *testing.T) {
 			{0, "upstream_emulated", nil},
 			{2, "upstream_requests_total", []string{"result", "ok"}},
 			{1, "upstream_requests_total", []string{"result", "no_supply"}},
+			{0, "upstream_requests_total", []string{"result", "timed_out"}}, // or its first one would not be seen
+			{0, "requests_total", []string{"client", "small", "status", "503"}},
 			{2, "requests_total", []string{"client", "app", "status", "200"}},
 			{1, "requests_total", []string{"client", "small", "status", "200"}},
 			{1, "requests_total", []string{"client", "small", "status", "403"}},

@@ -90,7 +90,9 @@ func rows(page, id string) map[string]int64 {
 	_, table, _ := strings.Cut(page, ` id="`+id+`"`)
 	table, _, _ = strings.Cut(table, "</table>")
 	for _, m := range row.FindAllStringSubmatch(table, -1) {
-		found[m[1]], _ = strconv.ParseInt(number(m[2]), 10, 64)
+		if n, _ := strconv.ParseInt(number(m[2]), 10, 64); n != 0 { // the metrics have zeros that the page does not show
+			found[m[1]] = n
+		}
 	}
 	return found
 }
@@ -109,8 +111,9 @@ func sum(metrics, name, label string) map[string]int64 {
 		if l := value.FindStringSubmatch(m[2]); label != "" && l != nil {
 			key = l[1]
 		}
-		n, _ := strconv.ParseFloat(m[3], 64)
-		found[key] += int64(n)
+		if n, _ := strconv.ParseFloat(m[3], 64); n != 0 {
+			found[key] += int64(n)
+		}
 	}
 	return found
 }
