@@ -72,8 +72,8 @@
 //
 // # Suppression
 //
-// Where a reader is ignored on purpose, say why: at the end of the line, alone on the line
-// before, or for a whole function or variable in its comment:
+// Where a reader is ignored on purpose, say why: at the end of the first or last line of the
+// call, alone on the line before, or for a whole function or variable in its comment:
 //
 //	key, err := ecdsa.GenerateKey(curve, src) //qrandvet:ignore shows that src is not read
 //

@@ -30,8 +30,8 @@ A key then contains nothing of the reader that was passed for it.
 ML-DSA signatures of crypto/mldsa ignore it under every setting.
 The suggested fixes call example.com/qrand/keygen, which reads the reader.
 
-A comment //qrandvet:ignore REASON at the end of the line, or alone on the line
-before, suppresses a report.`,
+A comment //qrandvet:ignore REASON at the end of the call's first or last line, or
+alone on the line before, suppresses a report.`,
 	Run: run,
 }
 
@@ -76,7 +76,7 @@ func run(pass *analysis.Pass) (any, error) {
 			})
 		}
 		for _, f := range findings {
-			if exempt[lineOf(pass.Fset, f.Pos)] {
+			if exempt[lineOf(pass.Fset, f.Pos)] || exempt[lineOf(pass.Fset, f.End)] {
 				continue
 			}
 			if f.fix != nil {

@@ -24,6 +24,14 @@ func calls(src io.Reader, curve ecdh.Curve) {
 	curve.GenerateKey(
 		src,
 	)
+	curve.GenerateKey( // want `no byte of src`
+		src,
+	)
+
+	curve.GenerateKey(
+		src,
+	) //qrandvet:ignore its last line
+	curve.GenerateKey(src) // want `no byte of src`
 
 	curve.GenerateKey(src) /* want `no byte of src` `needs a reason, and does nothing without one` */ //qrandvet:ignore
 	curve.GenerateKey(src) /* want `no byte of src` `needs a reason` */                               //qrandvet:ignore // nothing
