@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -130,9 +131,11 @@ const (
 	maxAge  = 1e10 // seconds: centuries
 )
 
+// The patterns are compiled when the first record is checked: a program that imports this
+// package and makes none should not pay for them.
 var (
-	digestPattern      = regexp.MustCompile("^[0-9a-f]{64}$")
-	fingerprintPattern = regexp.MustCompile("^[0-9a-f]{8}:[0-9a-f]{32}$")
+	digestPattern      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[0-9a-f]{64}$") })
+	fingerprintPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[0-9a-f]{8}:[0-9a-f]{32}$") })
 )
 
 func (r Record) validate() error {
@@ -143,12 +146,12 @@ func (r Record) validate() error {
 		}
 	}
 	for _, f := range r.Fingerprints {
-		if !fingerprintPattern.MatchString(f) {
+		if !fingerprintPattern().MatchString(f) {
 			return fmt.Errorf("%.100q is not a fingerprint", f)
 		}
 	}
 	switch {
-	case !digestPattern.MatchString(r.PublicKey):
+	case !digestPattern().MatchString(r.PublicKey):
 		return errors.New("public_key_sha256 is not a SHA-256 in hex")
 	case r.Algorithm == "":
 		return errors.New("it names no algorithm")
@@ -168,7 +171,7 @@ func (r Record) validate() error {
 		return fmt.Errorf("no block is %g seconds old", r.AgeSeconds)
 	case r.Certificate != nil && r.Certificate.Kind != "certificate" && r.Certificate.Kind != "request":
 		return fmt.Errorf("unknown kind of certificate %q", r.Certificate.Kind)
-	case r.Certificate != nil && (!digestPattern.MatchString(r.Certificate.SHA256) || r.Certificate.Bytes < 0):
+	case r.Certificate != nil && (!digestPattern().MatchString(r.Certificate.SHA256) || r.Certificate.Bytes < 0):
 		return errors.New("its certificate has a malformed SHA-256 or a negative number of bytes")
 	case (r.Blocks > 0) == r.LastReceived.IsZero(), (r.Blocks > 0) == r.LastBlock.IsZero(), (r.Blocks > 0) != (len(r.Fingerprints) > 0), int64(len(r.Fingerprints)) > r.Blocks:
 		return fmt.Errorf("what it says of the last block does not fit the number of blocks, %d", r.Blocks)

@@ -246,3 +246,28 @@ func screen(terminal bool, env map[string]string) (c *console, out, err *bytes.B
 	}
 	return &console{out: out, err: err, outTTY: terminal, errTTY: terminal, getenv: getenv}, out, err
 }
+
+// TestInit: a program that imports a package of this project pays little for that before
+// main. Only the relay's page is parsed then, and what the command itself needs.
+func TestInit(t *testing.T) {
+	path, err := exec.LookPath("qrand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, "--version")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	var trace bytes.Buffer
+	cmd.Stderr = &trace
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	inits := regexp.MustCompile(`(?m)^init (example\.com/qrand\S*) @.* clock, (\d+) bytes`).FindAllStringSubmatch(trace.String(), -1)
+	if len(inits) < 5 {
+		t.Errorf("%d packages: are they found?\n%s", len(inits), &trace)
+	}
+	for _, init := range inits {
+		if bytes, _ := strconv.Atoi(init[2]); bytes > 8<<10 && !strings.HasSuffix(init[1], "/relay/internal/page") && !strings.HasSuffix(init[1], "/cmd/qrand") {
+			t.Errorf("%s allocates %d bytes when a program begins", init[1], bytes)
+		}
+	}
+}

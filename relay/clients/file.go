@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 )
@@ -116,17 +117,17 @@ func parse(path string, data []byte) ([]entry, error) {
 
 // label is an entry's name in an error, or its number if it has none.
 func (f *fileClient) label(i int) string {
-	if namePattern.MatchString(f.Name) {
+	if namePattern().MatchString(f.Name) {
 		return fmt.Sprintf("%q", f.Name)
 	}
 	return fmt.Sprintf("number %d", i+1)
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`) })
 
 func (f *fileClient) entry() (e entry, err error) {
 	e.Client = Client{Name: f.Name, Certificate: f.Certificate, Rate: defaultRate, Operator: f.Operator}
-	if !namePattern.MatchString(f.Name) {
+	if !namePattern().MatchString(f.Name) {
 		return e, errors.New(`"name" must be 1 to 64 letters, digits and ._- and begin with a letter or digit`)
 	}
 	switch hash, hexErr := hex.DecodeString(f.TokenSHA256); {
