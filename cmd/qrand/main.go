@@ -122,9 +122,13 @@ func execute(ctx context.Context, args []string, c *console) int {
 	slog.SetDefault(slog.New(logHandler{w: c.err}))
 	root := newRoot(c)
 	root.SetArgs(args)
-	root.SetOut(c.out)
+	help := &failingWriter{Writer: c.out}
+	root.SetOut(help)
 	root.SetErr(c.err)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = help.err
+	}
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -140,6 +144,21 @@ func execute(ctx context.Context, args []string, c *console) int {
 		c.complain(err)
 	}
 	return exitFailure
+}
+
+// A failingWriter keeps the first error of a Writer, for cobra, which does not look at it
+// when it prints help.
+type failingWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *failingWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 // A usageError is a command line that cannot be run. Its text is one line that

@@ -271,3 +271,18 @@ func TestInit(t *testing.T) {
 		}
 	}
 }
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestHelpFails: where help cannot be written, the command fails, as any other does.
+func TestHelpFails(t *testing.T) {
+	for _, args := range [][]string{{}, {"help"}, {"help", "read"}, {"keygen", "--help"}, {"--version"}, {"keygen", "--list"}, {"completion", "bash"}} {
+		c, _, errs := screen(false, nil)
+		c.out = fullDisk{}
+		if status := execute(t.Context(), args, c); status != exitFailure || !strings.Contains(errs.String(), syscall.ENOSPC.Error()) {
+			t.Errorf("%q: status %d, %q", args, status, errs)
+		}
+	}
+}
