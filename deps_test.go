@@ -1,9 +1,13 @@
 package qrand
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/zip"
 )
 
 // TestDependencies: auditors of a random number generator read all that it imports, so the
@@ -39,5 +43,26 @@ func TestDependencies(t *testing.T) {
 	}
 	if got := strings.TrimSpace(string(out)); got != "example.com/qrand/qrypttest" {
 		t.Errorf("the emulator imports %s: it must not share what it checks", got)
+	}
+}
+
+// TestModule: go install of the commands at a version works, and so does go get of the
+// library. A replace line would keep the first from working, a file whose name no module
+// may have both. The go line names a released version, and nothing asks for a toolchain.
+func TestModule(t *testing.T) {
+	data, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := modfile.Parse("go.mod", data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(mod.Replace)+len(mod.Exclude) > 0 || mod.Toolchain != nil || strings.Count(mod.Go.Version, ".") != 2 {
+		t.Errorf("go.mod has %d replace and %d exclude lines, toolchain %v, go %s", len(mod.Replace), len(mod.Exclude), mod.Toolchain, mod.Go.Version)
+	}
+	files, err := zip.CheckDir(".")
+	if err != nil || files.Err() != nil || len(files.Valid) < 100 {
+		t.Errorf("%d files make the module: %v %v", len(files.Valid), err, files.Err())
 	}
 }
