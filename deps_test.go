@@ -48,7 +48,8 @@ func TestDependencies(t *testing.T) {
 
 // TestModule: go install of the commands at a version works, and so does go get of the
 // library. A replace line would keep the first from working, a file whose name no module
-// may have both. The go line names a released version, and nothing asks for a toolchain.
+// may have both. The go line names a first release, nothing asks for a toolchain, and no
+// assembly includes a file that go mod vendor would leave out.
 func TestModule(t *testing.T) {
 	data, err := os.ReadFile("go.mod")
 	if err != nil {
@@ -58,11 +59,21 @@ func TestModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(mod.Replace)+len(mod.Exclude) > 0 || mod.Toolchain != nil || strings.Count(mod.Go.Version, ".") != 2 {
+	if len(mod.Replace)+len(mod.Exclude) > 0 || mod.Toolchain != nil || strings.Count(mod.Go.Version, ".") != 2 || !strings.HasSuffix(mod.Go.Version, ".0") {
 		t.Errorf("go.mod has %d replace and %d exclude lines, toolchain %v, go %s", len(mod.Replace), len(mod.Exclude), mod.Toolchain, mod.Go.Version)
 	}
 	files, err := zip.CheckDir(".")
 	if err != nil || files.Err() != nil || len(files.Valid) < 100 {
 		t.Errorf("%d files make the module: %v %v", len(files.Valid), err, files.Err())
+	}
+	for _, path := range files.Valid {
+		if !strings.HasSuffix(path, ".s") {
+			continue
+		}
+		for line := range strings.Lines(readText(t, path)) {
+			if strings.HasPrefix(line, "#include") && line != "#include \"textflag.h\"\n" {
+				t.Errorf("%s: %s", path, line)
+			}
+		}
 	}
 }

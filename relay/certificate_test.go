@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/clients"
 	"example.com/qrand/relay/internal/testca"
 )
 
@@ -78,6 +81,68 @@ func TestRenewal(t *testing.T) {
 		if slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, "PRIVATE") }) {
 			t.Error("a key was told")
 		}
+	})
+}
+
+// TestMountedSecret: Kubernetes renews a mounted Secret by another link, to another
+// folder, above the files. The new certificate, list of clients and token are in use then.
+func TestMountedSecret(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		at := func(name string) string { return filepath.Join(dir, name) }
+		link := func(target, name string) {
+			if err := os.Symlink(target, at(name)); err != nil {
+				t.Skipf("links cannot be made: %v", err)
+			}
+		}
+		for _, version := range []string{"..1", "..2"} {
+			if err := os.Mkdir(at(version), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			name := "version" + version[2:]
+			cert, key := pemPair(t, name)
+			put(t, at(version+"/tls.crt"), cert)
+			put(t, at(version+"/tls.key"), key)
+			put(t, at(version+"/token"), name)
+			if _, err := clients.Add(at(version+"/clients.json"), clients.Client{Name: name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		link("..1", "..data")
+		for _, name := range []string{"tls.crt", "tls.key", "token", "clients.json"} {
+			link("..data/"+name, name)
+		}
+		c, err := LoadCertificate(at("tls.crt"), at("tls.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := clients.Open(at("clients.json"), at("usage"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer list.Close()
+		go c.Watch(t.Context(), func(error) {})
+		go list.Watch(t.Context(), func(error) {})
+		token := qrypt.TokenFromFile(at("token"))
+		inUse := func(want string) {
+			t.Helper()
+			time.Sleep(2 * certificateInterval)
+			synctest.Wait()
+			pair, err := c.Get(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := token(t.Context())
+			if pair.Leaf.DNSNames[0] != want || list.Status()[0].Name != want || text != want || err != nil {
+				t.Errorf("want %s everywhere: a certificate for %s, a client %s, a token %s, %v", want, pair.Leaf.DNSNames[0], list.Status()[0].Name, text, err)
+			}
+		}
+		inUse("version1")
+		link("..2", "..data_tmp")
+		if err := os.Rename(at("..data_tmp"), at("..data")); err != nil {
+			t.Fatal(err)
+		}
+		inUse("version2")
 	})
 }
 

@@ -110,6 +110,19 @@ func sources(s server, file *os.File, curve ecdh.Curve, more ...io.Reader) {
 	func() { curve.GenerateKey(io.Reader(file)) }() // want `no byte of io.Reader\(file\)`
 }
 
+// Types that have types for parameters, aliases of them, and loops over functions.
+type (
+	box[T any]   struct{ value T }
+	alias[T any] = box[T]
+)
+
+func generic[R io.Reader, C ecdh.Curve](b alias[R], curve C, readers func(func(io.Reader) bool)) {
+	curve.GenerateKey(b.value) // want `no byte of b.value`
+	for each := range readers {
+		rsa.GenerateKey(each, 2048) // want `no byte of each`
+	}
+}
+
 func set(r *io.Reader) { *r = os.Stdin }
 
 func open() (io.Reader, error) { return os.Open("/dev/hwrng") }
