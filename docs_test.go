@@ -68,6 +68,29 @@ func TestDocLinks(t *testing.T) {
 	}
 }
 
+// TestFieldNames: each test that docs/field.md names exists.
+func TestFieldNames(t *testing.T) {
+	var tests strings.Builder
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			tests.WriteString(readText(t, path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(readText(t, "docs/field.md"), -1)
+	if len(names) < 25 {
+		t.Errorf("%d names: are they found?", len(names))
+	}
+	for _, name := range names {
+		if !strings.Contains(tests.String(), "\nfunc "+name[1]+"(") {
+			t.Errorf("docs/field.md names %s, which does not exist", name[1])
+		}
+	}
+}
+
 // anchors are the names that GitHub gives to the headings of a page.
 func anchors(page string) map[string]bool {
 	names := map[string]bool{}
