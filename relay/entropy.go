@@ -24,6 +24,7 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	}()
 	defer r.rescue(x)
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Connection", "close") // until keep
 	method, readOrder := http.MethodGet, readQuantum
 	if req.URL.Path == openPath {
 		method, readOrder = http.MethodPost, readOpenAPI
@@ -39,6 +40,7 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	x.client = client.Name
+	x.keep()
 	if client.Operator {
 		x.refuse(refuse(http.StatusUnauthorized, "this is an operator's token: it opens the operator's pages, and gets no entropy"))
 		return

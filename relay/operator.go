@@ -27,6 +27,7 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	defer r.rescue(x)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
+	h.Set("Connection", "close") // until keep
 	h.Set("X-Content-Type-Options", "nosniff")
 	var serve http.HandlerFunc
 	switch req.URL.Path {
@@ -62,6 +63,7 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 			x.refuse(refuse(http.StatusUnauthorized, "this page is for operators: send an operator's token, as Bearer or as the password of Basic"))
 			return
 		}
+		x.keep()
 	}
 	serve(x.w, req)
 }

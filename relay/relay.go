@@ -172,13 +172,9 @@ func New(cfg Config) (*Relay, error) {
 // /metrics and the status page (/). A path must be exactly that: none is cleaned, and
 // nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if len(req.TransferEncoding) > 0 {
-		// RFC 9112 section 6.3: if the request has a Content-Length, too, what follows it
-		// may not be a request. The server does not say whether this one had both.
-		w.Header().Set("Connection", "close")
-	}
 	switch path := req.URL.Path; {
 	case req.URL.RawPath != "":
+		w.Header().Set("Connection", "close")
 		refuse(http.StatusNotFound, "there is nothing at this path").send(w)
 	case path == quantumPath, path == openPath:
 		r.serveEntropy(w, req)

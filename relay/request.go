@@ -53,6 +53,19 @@ func (x *exchange) refuse(ref *refusal) {
 	ref.send(x.w)
 }
 
+// keep lets a client or an operator send another request on the connection. After all
+// others it ends, so that they make the relay hold no more than one answer. RFC 9112 section 6.3: if the
+// request has a Content-Length beside its Transfer-Encoding, what follows it may not be a
+// request. The server does not say whether this one had both.
+func (x *exchange) keep() {
+	if c, ok := x.r.Context().Value(connKey{}).(*limitedConn); ok {
+		c.known()
+	}
+	if len(x.r.TransferEncoding) == 0 {
+		x.w.Header().Del("Connection")
+	}
+}
+
 // refuseFor is refuse with a Retry-After: whole seconds, rounded up, at least one.
 func (x *exchange) refuseFor(wait time.Duration, ref *refusal) {
 	seconds := max(1, int64((wait+time.Second-1)/time.Second))

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,6 @@ type timeouts struct {
 	header   time.Duration // also of the TLS handshake before it
 	read     time.Duration // of a request with its body
 	write    time.Duration // from the end of a request's header to the end of the answer
-	stall    time.Duration // of an HTTP/2 connection whose peer takes nothing of what is written
 	idle     time.Duration
 	shutdown time.Duration
 }
@@ -33,28 +33,13 @@ var defaultTimeouts = timeouts{
 	header:   5 * time.Second,
 	read:     10 * time.Second,
 	write:    30 * time.Second,
-	stall:    15 * time.Second,
 	idle:     time.Minute,
 	shutdown: 15 * time.Second,
 }
 
-const maxHeader = 16 << 10
-
-// http2Limits bound the memory that a peer can make an HTTP/2 connection use before
-// it has shown a token. A request of the API fits in one frame, and no answer needs a
-// body to be read ahead; Go's own limits are 1 MiB for each of the three sizes.
-// Without WriteByteTimeout a connection whose peer reads nothing would never end: the
-// write timeout ends its streams, but neither that nor the idle timeout ends a write
-// that hangs.
-func http2Limits(t timeouts) *http.HTTP2Config {
-	return &http.HTTP2Config{
-		MaxConcurrentStreams:          16,       // each can be made to hold 32 KiB, and four requests that wait
-		MaxReadFrameSize:              16 << 10, // RFC 9113 section 4.2: the least that there may be
-		MaxReceiveBufferPerConnection: 64 << 10, // section 6.9.2: the initial window, which peers may
-		MaxReceiveBufferPerStream:     64 << 10, // use before they know ours, and Go's least
-		WriteByteTimeout:              t.stall,
-	}
-}
+// maxHeader is the longest header, though net/http allows 4 KiB more. A header of many
+// short fields takes twenty times its length in memory.
+const maxHeader = 2 << 10
 
 // ServerConfig says how to serve a Relay.
 type ServerConfig struct {
@@ -66,8 +51,9 @@ type ServerConfig struct {
 	TLS *tls.Config
 
 	// MaxConns is how many connections there may be at a time, and MaxConnsPerHost how
-	// many of them from one address; any more are closed at once. Behind a load
-	// balancer, set MaxConnsPerHost to MaxConns. Zero: 16384 and 1024.
+	// many of them from one address. Any more of one address are closed at once. If there
+	// are too many of all, the oldest without a good token is closed. Behind a load
+	// balancer, set MaxConnsPerHost to MaxConns. Zero: 2048 and 256.
 	MaxConns, MaxConnsPerHost int
 
 	// Logger gets errors of connections. Nil: slog.Default().
@@ -77,8 +63,8 @@ type ServerConfig struct {
 }
 
 const (
-	defaultMaxConns        = 16384
-	defaultMaxConnsPerHost = 1024
+	defaultMaxConns        = 2048
+	defaultMaxConnsPerHost = 256
 
 	otherFiles = 64 // of a process, besides its clients' connections
 )
@@ -104,7 +90,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if files, known := openFiles(); known && files < uint64(maxConns)+otherFiles {
 		logger.Warn("relay: this process may have fewer files open than connections: raise its limit (ulimit -n, LimitNOFILE) or lower MaxConns", "files", files, "connections", maxConns)
 	}
-	limited := &connLimiter{Listener: cfg.Listener, most: maxConns, mostPerHost: cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost), perHost: map[netip.Addr]int{}}
+	limited := &connLimiter{Listener: cfg.Listener, most: maxConns, mostPerHost: cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost), hosts: map[netip.Addr]*host{}}
 	t := cmp.Or(cfg.timeouts, defaultTimeouts)
 	server := &http.Server{
 		Handler:           h,
@@ -113,9 +99,13 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		WriteTimeout:      t.write,
 		IdleTimeout:       t.idle,
 		MaxHeaderBytes:    maxHeader,
-		HTTP2:             http2Limits(t),
+		Protocols:         new(http.Protocols),
 		ErrorLog:          log.New(errorLog{logger}, "", 0),
+		ConnContext:       withConn,
 	}
+	// Without HTTP/2 a connection has one request at a time, whose memory is bounded.
+	// Sources make one request on each connection, and gain nothing by HTTP/2.
+	server.Protocols.SetHTTP1(true)
 	var serve func(net.Listener) error = server.Serve
 	if cfg.TLS != nil {
 		server.TLSConfig = cfg.TLS.Clone()
@@ -142,16 +132,23 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	return nil
 }
 
-// A connLimiter is a net.Listener that closes a connection at once if it is one too
-// many, of all or of one address. It does not let it wait: a peer that holds many
-// connections must not keep others from theirs.
+// A connLimiter is a net.Listener that bounds how many connections there are. One that is
+// one too many of its address is closed at once. If there are too many of all, another one
+// makes room: the oldest on which nobody has shown a good token yet, of the address that has
+// the most of these. So attackers do not keep out a client at another address.
 type connLimiter struct {
 	net.Listener
 	most, mostPerHost int
 
-	mu      sync.Mutex
-	all     int
-	perHost map[netip.Addr]int
+	mu    sync.Mutex
+	all   int
+	hosts map[netip.Addr]*host
+}
+
+// A host is an address that has connections.
+type host struct {
+	open    int
+	unknown []*limitedConn // those on which nobody has shown a good token yet, oldest first
 }
 
 func (l *connLimiter) Accept() (net.Conn, error) {
@@ -160,9 +157,13 @@ func (l *connLimiter) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		host := hostOf(conn.RemoteAddr())
-		if l.enter(host) {
-			return &limitedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(host) })}, nil
+		c := &limitedConn{Conn: conn, limiter: l, addr: hostOf(conn.RemoteAddr())}
+		ok, gone := l.enter(c)
+		if gone != nil {
+			gone.Conn.Close()
+		}
+		if ok {
+			return c, nil
 		}
 		conn.Close()
 	}
@@ -183,44 +184,100 @@ func hostOf(addr net.Addr) netip.Addr {
 	return ip
 }
 
-func (l *connLimiter) enter(host netip.Addr) bool {
+// enter counts c if there is room, or another connection makes room: gone, to be closed.
+func (l *connLimiter) enter(c *limitedConn) (ok bool, gone *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= l.most || l.perHost[host] >= l.mostPerHost {
-		return false
+	h := l.hosts[c.addr]
+	if h != nil && h.open >= l.mostPerHost {
+		return false, nil
+	}
+	if l.all >= l.most {
+		var largest *host
+		for _, h := range l.hosts {
+			if len(h.unknown) > 0 && (largest == nil || len(h.unknown) > len(largest.unknown)) {
+				largest = h
+			}
+		}
+		if largest == nil {
+			return false, nil
+		}
+		gone = largest.unknown[0]
+		l.remove(gone)
+		h = l.hosts[c.addr]
+	}
+	if h == nil {
+		h = &host{}
+		l.hosts[c.addr] = h
 	}
 	l.all++
-	l.perHost[host]++
-	return true
+	h.open++
+	h.unknown = append(h.unknown, c)
+	c.counted = true
+	return true, gone
 }
 
-func (l *connLimiter) leave(host netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all--
-	if l.perHost[host]--; l.perHost[host] == 0 {
-		delete(l.perHost, host)
+// remove counts c no more. Its caller holds the lock.
+func (l *connLimiter) remove(c *limitedConn) {
+	if !c.counted {
+		return
 	}
+	c.counted = false
+	l.all--
+	h := l.hosts[c.addr]
+	h.forget(c)
+	if h.open--; h.open == 0 {
+		delete(l.hosts, c.addr)
+	}
+}
+
+// forget takes c out of the unknown ones.
+func (h *host) forget(c *limitedConn) {
+	h.unknown = slices.DeleteFunc(h.unknown, func(u *limitedConn) bool { return u == c })
 }
 
 type limitedConn struct {
 	net.Conn
-	leave func()
+	limiter *connLimiter
+	addr    netip.Addr
+	counted bool // under the limiter's lock
 }
 
 func (c *limitedConn) Close() error {
-	c.leave()
+	c.limiter.mu.Lock()
+	c.limiter.remove(c)
+	c.limiter.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// known says that somebody has shown a good token on c: it makes room for no other.
+func (c *limitedConn) known() {
+	c.limiter.mu.Lock()
+	defer c.limiter.mu.Unlock()
+	if c.counted {
+		c.limiter.hosts[c.addr].forget(c)
+	}
+}
+
+// connKey is where the context of a request has its limitedConn.
+type connKey struct{}
+
+// withConn is the server's ConnContext.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // An errorLog gets what http.Server writes to its log. What is wrong here is at Warn:
 // panics, Accept without files left, wrong answers. What peers do wrong is at Debug,
-// from failed handshakes to broken HTTP/2: they can do it often.
+// from failed handshakes to broken headers: they can do it often.
 type errorLog struct{ logger *slog.Logger }
 
 func (e errorLog) Write(line []byte) (int, error) {
 	level := slog.LevelDebug
-	ours := bytes.HasPrefix(line, []byte("http: ")) || bytes.HasPrefix(line, []byte("http2: panic"))
+	ours := bytes.HasPrefix(line, []byte("http: "))
 	if ours && !bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
 		level = slog.LevelWarn
 	}

@@ -177,13 +177,10 @@ func TestErrorLog(t *testing.T) {
 	var log bytes.Buffer
 	to := stdlog.New(errorLog{slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, "", 0)
 	for line, level := range map[string]string{
-		"http: Accept error: accept tcp: too many open files; retrying in 5ms":                  "WARN",
-		"http: panic serving 192.0.2.1:1: broken":                                               "WARN",
-		"http2: panic serving 192.0.2.1:1: broken":                                              "WARN",
-		"http: superfluous response.WriteHeader call from x":                                    "WARN",
-		"http: TLS handshake error from 192.0.2.1:1: EOF":                                       "DEBUG",
-		"http2: server connection error from 192.0.2.1:1: connection error: FLOW_CONTROL_ERROR": "DEBUG",
-		"timeout waiting for SETTINGS frames from 192.0.2.1:1":                                  "DEBUG",
+		"http: Accept error: accept tcp: too many open files; retrying in 5ms": "WARN",
+		"http: panic serving 192.0.2.1:1: broken":                              "WARN",
+		"http: superfluous response.WriteHeader call from x":                   "WARN",
+		"http: TLS handshake error from 192.0.2.1:1: EOF":                      "DEBUG",
 	} {
 		log.Reset()
 		to.Print(line)

@@ -85,7 +85,7 @@ func TestNoByteTwice(t *testing.T) {
 	// The rest is drained, so that the refiller asks once more, and is refused: then
 	// it has received all that the source gave.
 	refused := source.End()
-	last := b.target.Client("http/1.1")
+	last := b.target.Client()
 	defer last.CloseIdleConnections()
 	for _, size := range []int{0, 16} {
 		for range 2 * stock {
@@ -140,11 +140,7 @@ type killer struct {
 
 func newKiller(target abuse.Target, rand *rand.Rand) *killer {
 	k := &killer{target: target, rand: rand}
-	protocol := "http/1.1"
-	if rand.IntN(2) == 0 {
-		protocol = "h2"
-	}
-	k.client = target.Client(protocol)
+	k.client = target.Client()
 	transport := k.client.Transport.(*http.Transport)
 	dial := transport.DialTLSContext
 	transport.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -124,12 +124,12 @@ func (k *killable) start(t *testing.T) {
 	k.target.Addr = at[1]
 }
 
-// load starts clients, in both dialects and both versions of HTTP.
+// load starts clients, in both dialects.
 func (k *killable) load(t *testing.T, clients int) {
 	target := k.target
 	for i := range clients {
 		k.clients.Go(func() {
-			client := target.Client([]string{"http/1.1", "h2"}[i%2])
+			client := target.Client()
 			defer client.CloseIdleConnections()
 			for {
 				select {

@@ -74,7 +74,7 @@ func TestRelayUnit(t *testing.T) {
 	if stop, err := time.ParseDuration(unitSetting(unit, "TimeoutStopSec")); err != nil || stop <= relayGrace {
 		t.Errorf("it is killed after %v, %v: a relay may take %v to end", stop, err, relayGrace)
 	}
-	if files, err := strconv.Atoi(unitSetting(unit, "LimitNOFILE")); err != nil || files < 16384+64 {
+	if files, err := strconv.Atoi(unitSetting(unit, "LimitNOFILE")); err != nil || files < 2048+64 {
 		t.Errorf("it may have %d files open, %v: fewer than connections", files, err)
 	}
 	credentials := regexp.MustCompile(`(?m)^LoadCredential=(\S+?):`).FindAllStringSubmatch(unit, -1)

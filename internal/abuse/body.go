@@ -30,7 +30,7 @@ func (s *spaces) Read(p []byte) (int, error) {
 // SendBody sends a request with a body of size bytes, and returns how many of
 // them the relay let it send, and the answer's status; zero if the relay closed
 // the connection first. A chunked body does not say how long it is.
-func (t Target) SendBody(ctx context.Context, protocol, token string, size int64, chunked bool) (sent int64, status int, err error) {
+func (t Target) SendBody(ctx context.Context, token string, size int64, chunked bool) (sent int64, status int, err error) {
 	var n atomic.Int64
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+t.Addr+"/api/v1/entropy", &spaces{size, &n})
 	if err != nil {
@@ -41,7 +41,7 @@ func (t Target) SendBody(ctx context.Context, protocol, token string, size int64
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
-	client := t.Client(protocol)
+	client := t.Client()
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if ctx.Err() != nil {

@@ -26,15 +26,12 @@ var Attacks = []Attack{
 	{"idle before the handshake", idleTCP, false, false},
 	{"idle after the handshake", idleTLS, false, false},
 	{"idle after a request", idleKept, false, false},
-	{"idle, HTTP/2", idleHTTP2, false, false},
 	{"handshake byte by byte", slowHandshake, false, false},
 	{"header byte by byte", slowHeader, false, false},
 	{"body byte by byte", slowBody, false, false},
+	{"header of many short fields", shortFields, false, false},
 	{"answers not read", deafPipeline, true, false},
-	{"answers not read, HTTP/2", deafStreams, true, false},
-	{"answers granted no byte, HTTP/2", stalledStreams, false, false},
-	{"frames of 1 MiB, HTTP/2", largeFrames, false, false},
-	{"rapid reset, HTTP/2", rapidReset, true, true},
+	{"wrong tokens", wrongTokens, true, true},
 }
 
 // wrongToken belongs to nobody, and looks like a token of the relay.

@@ -55,7 +55,7 @@ func idleTCP(ctx context.Context, t Target, a *attacker) error {
 }
 
 func idleTLS(ctx context.Context, t Target, a *attacker) error {
-	c, err := t.dial(ctx, "http/1.1")
+	c, err := t.dial(ctx)
 	if err != nil {
 		return errRefused
 	}
@@ -65,7 +65,7 @@ func idleTLS(ctx context.Context, t Target, a *attacker) error {
 }
 
 func idleKept(ctx context.Context, t Target, a *attacker) error {
-	c, err := t.dial(ctx, "http/1.1")
+	c, err := t.dial(ctx)
 	if err != nil {
 		return errRefused
 	}
@@ -80,18 +80,8 @@ func idleKept(ctx context.Context, t Target, a *attacker) error {
 	return untilClosed(ctx, c)
 }
 
-func idleHTTP2(ctx context.Context, t Target, a *attacker) error {
-	c, err := t.dialHTTP2(ctx, 1<<16)
-	if err != nil {
-		return errRefused
-	}
-	defer c.Close()
-	a.inPlace()
-	return untilClosed(ctx, c)
-}
-
 func slowHandshake(ctx context.Context, t Target, a *attacker) error {
-	hello := clientHello(t.config("http/1.1"))
+	hello := clientHello(t.config())
 	c, err := t.dialTCP(ctx)
 	if err != nil {
 		return errRefused
@@ -121,7 +111,7 @@ func slowBody(ctx context.Context, t Target, a *attacker) error {
 }
 
 func slowRequest(ctx context.Context, t Target, a *attacker, begin, rest string) error {
-	c, err := t.dial(ctx, "http/1.1")
+	c, err := t.dial(ctx)
 	if err != nil {
 		return errRefused
 	}
@@ -130,9 +120,42 @@ func slowRequest(ctx context.Context, t Target, a *attacker, begin, rest string)
 	return trickle(ctx, c, a, []byte(rest))
 }
 
-// deafPipeline sends requests one after another and reads no answer.
+// shortFields sends a header of many short fields, which take much memory for their
+// length, but not its end.
+func shortFields(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dial(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	header := fmt.Appendf(nil, "GET /nothing HTTP/1.1\r\nHost: %s\r\n", t.Addr)
+	for i := range 1150 { // less than 6 KiB, of which the relay reads no more
+		header = fmt.Appendf(header, "%c%c:\r\n", 'A'+i%26, 'a'+i/26%26)
+	}
+	c.Write(header)
+	a.sent(1)
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+// wrongTokens asks again and again with a token that belongs to nobody, as fast as it is
+// let: each time on a connection of its own, because the relay ends it.
+func wrongTokens(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dial(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	a.inPlace()
+	fmt.Fprintf(c, "GET /api/v1/quantum-entropy HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", t.Addr, wrongToken)
+	a.sent(1)
+	return untilClosed(ctx, c)
+}
+
+// deafPipeline sends a client's requests one after another and reads no answer. They are
+// malformed, so that no entropy is spent.
 func deafPipeline(ctx context.Context, t Target, a *attacker) error {
-	c, err := t.dial(ctx, "http/1.1")
+	c, err := t.dial(ctx)
 	if err != nil {
 		return errRefused
 	}
@@ -140,7 +163,7 @@ func deafPipeline(ctx context.Context, t Target, a *attacker) error {
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	c.NetConn().(*net.TCPConn).SetReadBuffer(1)
 	const batch = 50
-	requests := strings.Repeat(fmt.Sprintf("GET /api/v1/quantum-entropy HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", t.Addr, wrongToken), batch)
+	requests := strings.Repeat(fmt.Sprintf("GET /api/v1/quantum-entropy?size=0 HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", t.Addr, t.Token), batch)
 	stuck := time.AfterFunc(time.Second, a.inPlace) // when neither side reads
 	defer stuck.Stop()
 	for {

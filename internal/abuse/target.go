@@ -36,13 +36,12 @@ func (t Target) dialTCP(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", t.Addr)
 }
 
-// dial connects with TLS, for the protocol "h2" or "http/1.1".
-func (t Target) dial(ctx context.Context, protocol string) (*tls.Conn, error) {
+func (t Target) dial(ctx context.Context) (*tls.Conn, error) {
 	tcp, err := t.dialTCP(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(tcp, t.config(protocol))
+	conn := tls.Client(tcp, t.config())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		tcp.Close()
 		return nil, err
@@ -50,9 +49,9 @@ func (t Target) dial(ctx context.Context, protocol string) (*tls.Conn, error) {
 	return conn, nil
 }
 
-func (t Target) config(protocol string) *tls.Config {
+func (t Target) config() *tls.Config {
 	config := t.TLS.Clone()
-	config.NextProtos = []string{protocol}
+	config.NextProtos = []string{"http/1.1"}
 	if config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(t.Addr)
 	}
@@ -61,14 +60,11 @@ func (t Target) config(protocol string) *tls.Config {
 
 // Client is an ordinary client that keeps its connections. End it with
 // CloseIdleConnections.
-func (t Target) Client(protocol string) *http.Client {
+func (t Target) Client() *http.Client {
 	transport := &http.Transport{
-		DialTLSContext:      func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx, protocol) },
+		DialTLSContext:      func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
 		MaxIdleConnsPerHost: 64,
-		Protocols:           new(http.Protocols),
 	}
-	transport.Protocols.SetHTTP1(protocol != "h2")
-	transport.Protocols.SetHTTP2(protocol == "h2")
 	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
 }
 
@@ -130,7 +126,7 @@ func (s Service) String() string {
 func (t Target) Serve(n int, pause time.Duration, stop <-chan struct{}) Service {
 	var s Service
 	var took []time.Duration
-	client := t.Client("http/1.1")
+	client := t.Client()
 	defer client.CloseIdleConnections()
 	for i := 0; i < n || !closed(stop); i++ {
 		if i%10 == 0 {
@@ -167,7 +163,7 @@ func closed(c <-chan struct{}) bool {
 // of each answer, until the relay closes the connection or want answers came.
 // Zero, at the end, is a connection that was closed before.
 func (t Target) Raw(ctx context.Context, request string, want int) (statuses []int, err error) {
-	conn, err := t.dial(ctx, "http/1.1")
+	conn, err := t.dial(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ func main() {
 	ca := flag.String("ca", "", "a `FILE` with the CA of its certificate")
 	name := flag.String("attack", "", "the attack's `NAME`; \"body\": large ones; \"none\": only the good client")
 	flag.IntVar(&t.connections, "n", 2000, "`CONNECTIONS` of the attack")
+	flag.IntVar(&t.addresses, "addresses", 1, "the number of `ADDRESSES` that they come from")
 	flag.DurationVar(&t.duration, "for", 20*time.Second, "how long the attack goes on, or until the relay has ended it")
 	flag.Parse()
 	pem, err := os.ReadFile(*ca)
@@ -47,13 +48,14 @@ type trial struct {
 	target      abuse.Target
 	pid         int
 	connections int
+	addresses   int
 	duration    time.Duration
 }
 
 // run reports whether the good client was served each time.
 func (t *trial) run(name string) bool {
 	attacker := t.target
-	t.target.From, attacker.From = "127.0.0.2", "127.0.0.1"
+	t.target.From = "127.0.0.2"
 	before, peak, watched := rss(t.pid), atomic.Int64{}, make(chan struct{})
 	stop := make(chan struct{})
 	go func() {
@@ -87,25 +89,35 @@ func (t *trial) attack(name string, attacker abuse.Target) string {
 	case "body":
 		const size = 1 << 30
 		var parts []string
-		for _, protocol := range []string{"http/1.1", "h2"} {
-			for _, token := range []string{attacker.Token, "qrelay_of_nobody"} {
-				sent, status, err := attacker.SendBody(ctx, protocol, token, size, false)
-				if err != nil {
-					return err.Error()
-				}
-				parts = append(parts, fmt.Sprintf("%s: status %d after %d KiB", protocol, status, sent>>10))
+		for _, token := range []string{attacker.Token, "qrelay_of_nobody"} {
+			sent, status, err := attacker.SendBody(ctx, token, size, false)
+			if err != nil {
+				return err.Error()
 			}
+			parts = append(parts, fmt.Sprintf("status %d after %d KiB", status, sent>>10))
 		}
 		return "of 1 GiB, " + strings.Join(parts, ", ")
 	}
 	for _, attack := range abuse.Attacks {
 		if attack.Name == name {
 			began := time.Now()
-			siege := attack.Lay(ctx, attacker, t.connections)
-			<-siege.InPlace
+			var sieges []*abuse.Siege
+			for i := range t.addresses {
+				attacker.From = fmt.Sprintf("127.0.1.%d", i+1)
+				sieges = append(sieges, attack.Lay(ctx, attacker, t.connections/t.addresses))
+			}
+			var counts abuse.Counts
+			for _, siege := range sieges {
+				<-siege.InPlace
+			}
 			placed := time.Since(began)
-			counts := siege.Wait()
-			return fmt.Sprintf("%d connections, in place after %.1f s, %v, over after %.1f s", t.connections, placed.Seconds(), counts, time.Since(began).Seconds())
+			for _, siege := range sieges {
+				c := siege.Wait()
+				counts.Refused += c.Refused
+				counts.Ended += c.Ended
+				counts.Sent += c.Sent
+			}
+			return fmt.Sprintf("%d connections from %d addresses, in place after %.1f s, %v, over after %.1f s", t.connections, t.addresses, placed.Seconds(), counts, time.Since(began).Seconds())
 		}
 	}
 	log.Fatalf("there is no attack %q", name)
