@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{r: req, began: time.Now()}
 	x.w = &statusWriter{w, x}
-	private := req.URL.Path == "/metrics" || req.URL.Path == "/"
+	private := slices.Contains([]string{"/", page.JSONPath, page.CSVPath, "/metrics"}, req.URL.Path)
 	defer func() {
 		if private {
 			r.log(x)
@@ -43,7 +44,7 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 		}
 	case "/metrics":
 		serve = r.metrics.handler.ServeHTTP
-	case "/":
+	case "/", page.JSONPath, page.CSVPath:
 		serve = r.servePage
 	case page.StylePath:
 		serve = page.ServeStyle
@@ -74,11 +75,11 @@ func say(w http.ResponseWriter, status int, text string) {
 	w.Write([]byte(text + "\n"))
 }
 
-// servePage shows an operator how the relay is doing.
+// servePage shows an operator how the relay is doing: as a page, as JSON or as CSV.
 func (r *Relay) servePage(w http.ResponseWriter, req *http.Request) {
 	now := time.Now()
 	answers, _ := r.counts.list()
-	err := page.Serve(w, req, page.Data{
+	data := page.Data{
 		Now:        now,
 		Began:      r.began,
 		Account:    page.Account(r.Account()),
@@ -91,7 +92,16 @@ func (r *Relay) servePage(w http.ResponseWriter, req *http.Request) {
 		Clients:    r.cfg.Clients.Status(),
 		ClientsErr: r.cfg.Clients.Err(),
 		Events:     r.events.List(),
-	})
+	}
+	var err error
+	switch req.URL.Path {
+	case page.JSONPath:
+		err = page.ServeJSON(w, data)
+	case page.CSVPath:
+		err = page.ServeCSV(w, data)
+	default:
+		err = page.Serve(w, req, data)
+	}
 	if err != nil {
 		r.cfg.Logger.Error("relay: the status page cannot be shown", "error", err.Error())
 		say(w, http.StatusInternalServerError, "the status page cannot be shown: the log says why")

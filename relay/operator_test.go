@@ -54,7 +54,7 @@ func TestOperator(t *testing.T) {
 			{"with two tokens", far, here, "relay.example", bearer(operator, operator), false},
 			{"with a password and a token", far, here, "relay.example", http.Header{"Authorization": {basic("anybody", operator), "Bearer wrong"}}, false},
 		} {
-			for _, path := range []string{"/", "/metrics"} {
+			for _, path := range []string{"/", "/status.json", "/clients.csv", "/metrics"} {
 				req := arrived("GET", path, test.from, test.to)
 				req.Host, req.Header = test.host, test.header
 				w := httptest.NewRecorder()
@@ -110,7 +110,7 @@ func TestOperatorCertificate(t *testing.T) {
 	for name, want := range map[string]int{"ops.example": 200, "db.example": 401, "other.example": 401} {
 		transport := server.Client().Transport.(*http.Transport).Clone()
 		transport.TLSClientConfig.Certificates = []tls.Certificate{ca.Issue(t, name)}
-		for _, path := range []string{"/", "/metrics"} {
+		for _, path := range []string{"/", "/status.json", "/clients.csv", "/metrics"} {
 			req, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+path, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -283,7 +283,7 @@ func TestPageSecrets(t *testing.T) {
 	})
 }
 
-// TestPageHeaders: the page can load nothing but its stylesheet and can send nothing.
+// TestPageHeaders: the page can load nothing but its stylesheet and can send a form only to itself.
 // It refreshes by itself unless it is held, and is for operators; the stylesheet is
 // for everybody.
 func TestPageHeaders(t *testing.T) {
@@ -291,7 +291,7 @@ func TestPageHeaders(t *testing.T) {
 		h := w.get("/").Header()
 		for name, want := range map[string]string{
 			"Content-Type":            "text/html; charset=utf-8",
-			"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 			"Referrer-Policy":         "no-referrer",
 			"X-Content-Type-Options":  "nosniff",
 			"Cache-Control":           "no-store",

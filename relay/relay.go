@@ -169,7 +169,7 @@ func New(cfg Config) (*Relay, error) {
 
 // ServeHTTP answers the API's calls (POST /api/v1/entropy, and GET
 // /api/v1/quantum-entropy), the probes (/healthz, /readyz), and to operators
-// /metrics and the status page (/). A path must be exactly that: none is cleaned, and
+// /metrics and the status page (/, and for programs /status.json and /clients.csv). A path must be exactly that: none is cleaned, and
 // nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch path := req.URL.Path; {

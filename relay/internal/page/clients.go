@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -29,18 +30,49 @@ type clientRow struct {
 	Refused  string // how often with which status
 }
 
-// clientRows are all clients by name, or only those that asked last; more is how many
-// are left out.
-func clientRows(all []clients.Status, answers map[string]map[int]int64, now time.Time) (rows []clientRow, more int) {
-	if more = len(all) - clientsShown; more > 0 {
-		slices.SortStableFunc(all, func(a, b clients.Status) int { return b.LastUsed.Compare(a.LastUsed) })
-		all = all[:clientsShown]
-		slices.SortFunc(all, func(a, b clients.Status) int { return strings.Compare(a.Name, b.Name) })
+// attention says what an operator should look at; empty: nothing.
+func (r clientRow) attention() string {
+	var all []string
+	switch r.Expiry {
+	case levelBad:
+		all = append(all, "has expired")
+	case levelWarn:
+		all = append(all, "expires soon")
 	}
+	switch r.Level {
+	case levelBad:
+		all = append(all, "has used its quota")
+	case levelWarn:
+		all = append(all, "has used "+strconv.Itoa(r.Used)+"% of its quota")
+	}
+	return strings.Join(all, ", ")
+}
+
+// clientRows are the clients whose name has filter in it: first those that need
+// attention, then by name. If there are too many, those are left out that asked longest
+// ago; hidden is how many.
+func clientRows(all []clients.Status, answers map[string]map[int]int64, filter string, now time.Time) (rows []clientRow, hidden int) {
 	for _, st := range all {
-		rows = append(rows, newClientRow(st, answers[st.Name], now))
+		if strings.Contains(strings.ToLower(st.Name), strings.ToLower(filter)) {
+			rows = append(rows, newClientRow(st, answers[st.Name], now))
+		}
 	}
-	return rows, max(0, more)
+	first := func(r clientRow) int {
+		if r.attention() != "" {
+			return 0
+		}
+		return 1
+	}
+	if hidden = max(0, len(rows)-clientsShown); hidden > 0 {
+		slices.SortStableFunc(rows, func(a, b clientRow) int {
+			return cmp.Or(cmp.Compare(first(a), first(b)), b.LastUsed.Compare(a.LastUsed))
+		})
+		rows = rows[:clientsShown]
+	}
+	slices.SortStableFunc(rows, func(a, b clientRow) int {
+		return cmp.Or(cmp.Compare(first(a), first(b)), strings.Compare(a.Name, b.Name))
+	})
+	return rows, hidden
 }
 
 func newClientRow(st clients.Status, answers map[int]int64, now time.Time) clientRow {

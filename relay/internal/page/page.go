@@ -75,15 +75,17 @@ var (
 // pageRefresh is how often the page loads itself again, in seconds.
 const pageRefresh = 5
 
-// pagePolicy lets the page have its stylesheet and its icon. It has no script, no
-// form and no frame, and what an attacker gets into it can have none either.
-const pagePolicy = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// pagePolicy lets the page have its stylesheet, its icon and a form that comes back to it.
+// It has no script and no frame, and what an attacker gets into it can have none either.
+const pagePolicy = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// Serve shows the page. With refresh=off in the query it stays as it is. If it
-// returns an error, nothing has been written.
+// Serve shows the page. With refresh=off in the query it stays as it is, and with
+// client=TEXT it shows the clients with TEXT in their names. If it returns an error,
+// nothing has been written.
 func Serve(w http.ResponseWriter, req *http.Request, d Data) error {
-	v := newView(d)
-	v.Refresh = req.URL.Query().Get("refresh") != "off"
+	query := req.URL.Query()
+	v := newView(d, query.Get("client"))
+	v.Refresh = query.Get("refresh") != "off"
 	var page bytes.Buffer
 	if err := pageTemplate.Execute(&page, v); err != nil {
 		return err
@@ -120,10 +122,19 @@ type view struct {
 	Chart      chart
 	Results    []tally // of requests to the service
 	Statuses   []tally // of answers to clients
+	Filter     string  // what the names of the clients in Rows contain
 	Rows       []clientRow
-	Hidden     int // clients that are not shown
+	Hidden     int64         // clients that are not shown
+	Attention  []clientAlert // clients that an operator should look at, whatever the filter
+	MoreAlerts int64         // such clients that are not in Attention
 	emptySince time.Time
 }
+
+// A clientAlert is why an operator should look at a client.
+type clientAlert struct{ Name, Text string }
+
+// alertsShown is how many of them the page has room for.
+const alertsShown = 10
 
 // A tally is how often something was the result.
 type tally struct {
@@ -133,7 +144,7 @@ type tally struct {
 	Count   int64
 }
 
-func newView(d Data) *view {
+func newView(d Data, filter string) *view {
 	d.Events = slices.Clone(d.Events)
 	slices.Reverse(d.Events) // the newest first
 	if at := d.Upstream.Endpoint; at != "" && !slices.Contains(d.Endpoints, at) {
@@ -141,6 +152,7 @@ func newView(d Data) *view {
 	}
 	v := &view{
 		Data:       d,
+		Filter:     filter,
 		Version:    version.Get(),
 		Style:      styleVersion,
 		Rates:      ratesOf(d.Samples),
@@ -149,7 +161,16 @@ func newView(d Data) *view {
 		Statuses:   statuses(d.Answers),
 		emptySince: emptySince(d.Samples),
 	}
-	v.Rows, v.Hidden = clientRows(d.Clients, d.Answers, d.Now)
+	rows, hidden := clientRows(d.Clients, d.Answers, filter, d.Now)
+	v.Rows, v.Hidden = rows, int64(hidden)
+	for _, st := range d.Clients {
+		if text := newClientRow(st, nil, d.Now).attention(); text == "" {
+		} else if len(v.Attention) < alertsShown {
+			v.Attention = append(v.Attention, clientAlert{st.Name, text})
+		} else {
+			v.MoreAlerts++
+		}
+	}
 	v.Headline = v.headline()
 	return v
 }

@@ -1,11 +1,14 @@
 package page
 
 import (
+	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -23,9 +26,14 @@ var now = time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
 // serve is the page as a browser gets it. It adds to d what the page needs.
 func serve(t *testing.T, d Data) string {
 	t.Helper()
+	return serveQuery(t, "", d)
+}
+
+func serveQuery(t *testing.T, query string, d Data) string {
+	t.Helper()
 	d.Now, d.Began, d.Limit, d.Samples = now, now.Add(-time.Hour), 16*qrypt.BlockSize, samplesAt(3, d.Account.Stock)
 	w := httptest.NewRecorder()
-	if err := Serve(w, httptest.NewRequest(http.MethodGet, "/", nil), d); err != nil {
+	if err := Serve(w, httptest.NewRequest(http.MethodGet, "/"+query, nil), d); err != nil {
 		t.Fatal(err)
 	}
 	return w.Body.String()
@@ -104,9 +112,100 @@ func TestClientRows(t *testing.T) {
 	for i := range clientsShown + 5 {
 		all = append(all, clients.Status{Client: clients.Client{Name: fmt.Sprintf("%04d", i)}, LastUsed: in(time.Duration(i) * time.Second)})
 	}
-	rows, more := clientRows(all, nil, now)
+	rows, more := clientRows(all, nil, "", now)
 	if len(rows) != clientsShown || more != 5 || rows[0].Name != "0005" || rows[clientsShown-1].Name != "0204" {
 		t.Errorf("%d rows from %s, %d not shown", len(rows), rows[0].Name, more)
+	}
+}
+
+// TestPageOfManyClients: the page shows no more clients than it has room for, and always
+// those that an operator should look at. A filter finds the others.
+func TestPageOfManyClients(t *testing.T) {
+	for _, n := range []int{0, 1, clientsShown, clientsShown + 1, 500, 2000} {
+		var all []clients.Status
+		for i := range n {
+			all = append(all, clients.Status{Client: clients.Client{Name: fmt.Sprintf("c%04d", i)}, LastUsed: now.Add(-time.Duration(n-i) * time.Second)})
+		}
+		if n > 0 { // the one that asked longest ago
+			all[0].Expires = now.Add(time.Hour)
+		}
+		doc := pagetest.Parse(t, serve(t, Data{Clients: all}))
+		if n == 0 {
+			doc.Want(t, "clients", "There are none")
+			doc.WantNo(t, "attention")
+			continue
+		}
+		doc.Want(t, "attention", "c0000 expires soon")
+		doc.Want(t, "clients", "c0000", fmt.Sprintf("c%04d", n-1))
+		if names := regexp.MustCompile(`\bc\d{4}\b`).FindAllString(doc["clients"], -1); len(names) != min(n, clientsShown) {
+			t.Errorf("%d clients: %d are shown", n, len(names))
+		}
+		if hidden := n - clientsShown; hidden > 0 {
+			doc.Want(t, "clients", count(int64(hidden))+" more")
+			doc = pagetest.Parse(t, serveQuery(t, "?client=C0001&refresh=off", Data{Clients: all}))
+			if doc.Want(t, "clients", "c0001"); strings.Contains(doc["clients"], "c0002") {
+				t.Error("the filter shows another client")
+			}
+			doc.Want(t, "attention", "c0000 expires soon")
+		}
+	}
+}
+
+// TestExport: JSON and CSV have what the page shows, of all clients.
+func TestExport(t *testing.T) {
+	d := Data{
+		Now: now, Began: now.Add(-time.Hour), Limit: 16 * qrypt.BlockSize, Samples: samplesAt(3, 0),
+		Account:  Account{Received: 21, Stock: 1, InFlight: 2, HandedOut: 3, Lost: 7, Expired: 8},
+		Upstream: Upstream{Up: true, LastAnswer: now, Endpoint: "https://one.example", Answered: 5, Failed: map[qrand.Reason]int64{qrand.NoSupply: 2}},
+		Answers:  map[string]map[int]int64{"web": {200: 4, 429: 3}},
+		Events:   []Event{{now, "a"}, {now, "b"}},
+	}
+	for i := range clientsShown + 1 {
+		d.Clients = append(d.Clients, clients.Status{Client: clients.Client{Name: fmt.Sprint("c", i), Rate: 30}})
+	}
+	d.Clients = append(d.Clients, clients.Status{
+		Client:      clients.Client{Name: "web", Rate: -1, Expires: now.Add(time.Hour), Quota: clients.Quota{Bytes: 100, Period: 24 * time.Hour}},
+		PeriodBytes: 95, PeriodEnds: now.Add(14 * time.Hour), TotalBytes: 1000, LastUsed: now,
+	})
+	w := httptest.NewRecorder()
+	if err := ServeJSON(w, d); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Level    string
+		Account  map[string]int64
+		Upstream struct {
+			Up       bool
+			Requests map[string]int64
+		}
+		Clients []map[string]any
+		Events  []map[string]string
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Level != "bad" || got.Account["handed_out_bytes"] != 3 || !got.Upstream.Up || got.Upstream.Requests["ok"] != 5 || got.Upstream.Requests["no_supply"] != 2 ||
+		len(got.Clients) != clientsShown+2 || got.Events[0]["text"] != "b" {
+		t.Errorf("%s", w.Body)
+	}
+	want := map[string]any{
+		"name": "web", "kind": "token", "last_used": "2026-03-03T10:00:00Z", "expires": "2026-03-03T11:00:00Z",
+		"answers": map[string]any{"200": 4., "429": 3.}, "handed_out_bytes": 1000., "rate": -1., "quota_bytes": 100., "quota_period": "24h",
+		"period_bytes": 95., "period_ends": "2026-03-04T00:00:00Z", "attention": "expires soon, has used 95% of its quota",
+	}
+	if web := got.Clients[clientsShown+1]; !reflect.DeepEqual(web, want) {
+		t.Errorf("%v, want %v", web, want)
+	}
+	w = httptest.NewRecorder()
+	if err := ServeCSV(w, d); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := csv.NewReader(w.Body).ReadAll()
+	if err != nil || len(lines) != clientsShown+3 {
+		t.Fatalf("%d lines: %v", len(lines), err)
+	}
+	if web := strings.Join(lines[clientsShown+2], ","); web != "web,token,,2026-03-03T10:00:00Z,2026-03-03T11:00:00Z,4,3,1000,-1,100,24h,95,2026-03-04T00:00:00Z,expires soon, has used 95% of its quota" {
+		t.Error(web)
 	}
 }
 
