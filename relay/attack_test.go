@@ -73,12 +73,12 @@ func TestAttacks(t *testing.T) {
 }
 
 // TestAttacksMemory: the memory that one connection can make the relay use is bounded, and
-// the default MaxConns of them take less than half of the 512 MiB that deploy/ allows. The
+// the default MaxConns of them take less than two thirds of the 512 MiB of deploy/. The
 // figure includes the attackers' own memory.
 func TestAttacksMemory(t *testing.T) {
 	for _, attack := range abuse.Attacks {
 		t.Run(attack.Name, func(t *testing.T) {
-			const attackers, most = 30, 256 << 20 / defaultMaxConns
+			const attackers, most = 30, 340 << 20 / defaultMaxConns
 			b := serveAttacked(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -11,7 +12,8 @@ import (
 )
 
 // A Certificate is a server's certificate and its key from two PEM files. They are read
-// again when they change, so that a renewal needs no restart.
+// again when they change, so that a renewal needs no restart. One that is not valid now
+// does not replace one that is.
 type Certificate struct {
 	certFile, keyFile string
 	sum               [sha256.Size]byte // of both, as in use
@@ -30,6 +32,28 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 // Get is for tls.Config.GetCertificate.
 func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
+}
+
+// Expires returns when the certificate in use expires.
+func (c *Certificate) Expires() time.Time { return c.current.Load().Leaf.NotAfter }
+
+// Check returns an error if the certificate in use is not valid now.
+func (c *Certificate) Check() error {
+	if err := validity(c.current.Load().Leaf, time.Now()); err != nil {
+		return fmt.Errorf("relay: %s %w", c.certFile, err)
+	}
+	return nil
+}
+
+// validity says why a certificate is not valid.
+func validity(cert *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(cert.NotAfter):
+		return fmt.Errorf("expired at %s", cert.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(cert.NotBefore):
+		return fmt.Errorf("is not valid before %s: is the clock right?", cert.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // certificateInterval is how often Watch looks at the files.
@@ -77,6 +101,12 @@ func (c *Certificate) reload() (changed bool, err error) {
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return false, fmt.Errorf("relay: %s and %s: %w", c.certFile, c.keyFile, err)
+	}
+	now := time.Now()
+	if old := c.current.Load(); old != nil && validity(old.Leaf, now) == nil {
+		if err := validity(pair.Leaf, now); err != nil {
+			return false, fmt.Errorf("relay: %s %w", c.certFile, err)
+		}
 	}
 	c.sum = sum
 	c.current.Store(&pair)

@@ -146,6 +146,61 @@ func TestMountedSecret(t *testing.T) {
 	})
 }
 
+// loadedCertificate is one that is valid now.
+func loadedCertificate(t *testing.T) *Certificate {
+	t.Helper()
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	cert, key := pemPair(t, "one.example")
+	put(t, certFile, cert)
+	put(t, keyFile, key)
+	c, err := LoadCertificate(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestExpiredRenewal: a certificate that is not valid now does not replace one that is. Any
+// one replaces one that is not valid any more.
+func TestExpiredRenewal(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := loadedCertificate(t)
+		first := c.Expires()
+		replace := func(name string) error {
+			t.Helper()
+			cert, key := pemPair(t, name)
+			put(t, c.certFile, cert)
+			put(t, c.keyFile, key)
+			_, err := c.reload()
+			return err
+		}
+		now := time.Now()
+		old, oldKey := pemPair(t, "old.example")
+		time.Sleep(50 * time.Minute)
+		if err := replace("two.example"); err != nil || !c.Expires().After(first) {
+			t.Fatalf("a renewal: %v", err)
+		}
+		second := c.Expires()
+		time.Sleep(20 * time.Minute) // the old one has expired, the second one has not
+		put(t, c.certFile, old)
+		put(t, c.keyFile, oldKey)
+		if _, err := c.reload(); err == nil || !strings.Contains(err.Error(), "expired") || c.Expires() != second {
+			t.Errorf("an expired one: %v; in use is one until %v", err, c.Expires())
+		}
+		if err := c.Check(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if err := c.Check(); err == nil {
+			t.Error("it is in use though it has expired, and Check does not say so")
+		}
+		if _, err := c.reload(); err != nil || c.Expires() != now.Add(time.Hour).Truncate(time.Second).UTC() {
+			t.Errorf("in place of one that has expired, too: %v; in use is one until %v", err, c.Expires())
+		}
+	})
+}
+
 func TestLoadCertificate(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := LoadCertificate(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err == nil || !strings.HasPrefix(err.Error(), "relay: ") {

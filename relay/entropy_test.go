@@ -151,21 +151,51 @@ func TestNoSupply(t *testing.T) {
 			}
 		}
 		pieces(t, o.quantum(small, 4)) // its quota is untouched, and so is the stock
-		if !strings.Contains(o.log.String(), "status=503") || o.Ready() {
-			t.Error("not logged, or ready without stock")
+		if !strings.Contains(o.log.String(), "status=503") || o.stock.ready(time.Now()) {
+			t.Error("not logged, or there is a block left")
 		}
 		service.set(func() { service.limit = 1 })
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
-		if !o.Ready() {
+		if o.ask("", "GET", "/readyz?stock=1").Code != 200 {
 			t.Errorf("not ready with %d bytes", o.Account().Stock)
 		}
 		pieces(t, o.keys(o.token, 24, 1))
-		if o.Ready() {
-			t.Error("ready without a whole block")
+		if o.ask("", "GET", "/readyz?stock=1").Code != 503 {
+			t.Error("ready without a whole block, for somebody who wants to know")
 		}
-		if o.ask("", "GET", "/readyz").Code != 503 || o.ask("", "GET", "/healthz").Code != 200 {
+		if o.ask("", "GET", "/readyz").Code != 200 || o.ask("", "GET", "/healthz").Code != 200 {
 			t.Error("the probes are wrong")
+		}
+	})
+}
+
+// TestReady: a relay is ready from its first block until it is about to end, with stock or
+// without.
+func TestReady(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		service := newFakeService(t)
+		service.err = &qrypt.Error{Class: qrypt.ErrNoSupply}
+		o := newTestRelay(t, Config{Stock: 2, BatchBlocks: 1, Blocks: service})
+		ready := func() int { return o.ask("", "GET", "/readyz").Code }
+		time.Sleep(time.Minute)
+		if o.Ready() || ready() != 503 {
+			t.Error("ready before the first block")
+		}
+		service.set(func() { service.err = nil })
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		service.set(func() { service.err = &qrypt.Error{Class: qrypt.ErrNoSupply} })
+		for o.quantum(o.token, 1).Code == 200 {
+		}
+		if !o.Ready() || ready() != 200 {
+			t.Error("not ready while the stock is empty: a balancer would send clients nowhere")
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+		if o.Ready() || ready() != 503 {
+			t.Error("ready after Close")
 		}
 	})
 }

@@ -3,14 +3,17 @@ package relay
 import (
 	"maps"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"example.com/qrand/internal/supply"
+	"example.com/qrand/internal/version"
 	"example.com/qrand/qrypt"
 )
 
@@ -106,12 +109,20 @@ var (
 	descLast        = desc("upstream_last_answer_timestamp_seconds", "When the service last gave good blocks.")
 	descUpstream    = desc("upstream_requests_total", "Requests to the service, by result.", "result")
 	descQuota       = desc("client_quota_bytes", "A client's quota for each period.", "client")
+	descOldest      = desc("stock_oldest_age_seconds", "The age of the oldest block in stock, if there is one.")
+	descExpires     = desc("client_expires_timestamp_seconds", "When a client's token or certificate is refused, if ever.", "client")
+	descListError   = desc("client_list_error", "1 if the list of clients has an error, so that the one before it is in force.")
+	descCertificate = desc("certificate_expires_timestamp_seconds", "When the relay's certificate expires.")
+	descConns       = desc("connections", "Connections of clients, by state: idle ones are between two requests.", "state")
+	descConnsGone   = desc("connections_refused_total", "Connections that were closed because there were too many: new ones of one address (limit), and unknown ones that made room (room).", "why")
+	descBuild       = desc("build_info", "1; the labels say which program this is.", "version", "go")
 	descPeriod      = desc("client_period_bytes", "What a client with a quota has used of it in this period.", "client")
 )
 
 func (collector) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRequests, descClientBytes, descStock, descStockLimit, descReceived, descHanded, descLost, descExpired,
-		descInFlight, descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod} {
+		descInFlight, descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod,
+		descOldest, descExpires, descListError, descCertificate, descConns, descConnsGone, descBuild} {
 		c <- d
 	}
 }
@@ -164,7 +175,25 @@ func (col collector) Collect(c chan<- prometheus.Metric) {
 	for reason, n := range failed {
 		send(descUpstream, counter, float64(n), reason)
 	}
+	if age, any := col.r.stock.oldest(time.Now()); any {
+		send(descOldest, gauge, age.Seconds())
+	}
+	send(descListError, gauge, truth(col.r.cfg.Clients.Err() != nil))
+	if cert := col.r.cfg.Certificate; cert != nil {
+		send(descCertificate, gauge, float64(cert.Expires().Unix()))
+	}
+	if conns := col.r.conns.Load(); conns != nil {
+		open, idle, refused, evicted := conns.count()
+		send(descConns, gauge, float64(open-idle), "active")
+		send(descConns, gauge, float64(idle), "idle")
+		send(descConnsGone, counter, float64(refused), "limit")
+		send(descConnsGone, counter, float64(evicted), "room")
+	}
+	send(descBuild, gauge, 1, version.Get(), runtime.Version())
 	for _, cl := range col.r.cfg.Clients.Status() {
+		if !cl.Expires.IsZero() {
+			send(descExpires, gauge, float64(cl.Expires.Unix()), cl.Name)
+		}
 		if cl.Quota.Bytes > 0 {
 			send(descQuota, gauge, float64(cl.Quota.Bytes), cl.Name)
 			send(descPeriod, gauge, float64(cl.PeriodBytes), cl.Name)

@@ -71,6 +71,9 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	pageRun(t, nil, func(w *pageRelay) {
+		w.conns.Store(&connLimiter{})
+		w.cfg.Certificate = loadedCertificate(t)
+		addClient(t, w.path, clients.Client{Name: "leaves", Expires: time.Now().Add(time.Hour)})
 		w.fail(pageRateLimited())
 		for range 9 {
 			w.draw(1024)

@@ -35,13 +35,7 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 	case "/healthz":
 		serve = func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
 	case "/readyz":
-		serve = func(w http.ResponseWriter, _ *http.Request) { // a load balancer asks whether a request would get entropy
-			if !r.Ready() {
-				say(w, http.StatusServiceUnavailable, "no entropy in stock")
-				return
-			}
-			say(w, http.StatusOK, "ok")
-		}
+		serve = r.serveReady
 	case "/metrics":
 		serve = r.metrics.handler.ServeHTTP
 	case "/", page.JSONPath, page.CSVPath:
@@ -67,6 +61,21 @@ func (r *Relay) serveOperator(w http.ResponseWriter, req *http.Request) {
 		x.keep()
 	}
 	serve(x.w, req)
+}
+
+// serveReady answers whether the relay is Ready; with stock=1 in the query, also whether a
+// block is in stock now.
+func (r *Relay) serveReady(w http.ResponseWriter, req *http.Request) {
+	switch {
+	case r.draining.Load():
+		say(w, http.StatusServiceUnavailable, "about to end")
+	case !r.Ready():
+		say(w, http.StatusServiceUnavailable, "no entropy has come yet")
+	case req.URL.Query().Get("stock") == "1" && !r.stock.ready(time.Now()):
+		say(w, http.StatusServiceUnavailable, "no entropy in stock")
+	default:
+		say(w, http.StatusOK, "ok")
+	}
 }
 
 func say(w http.ResponseWriter, status int, text string) {

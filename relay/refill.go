@@ -33,6 +33,11 @@ func newRefiller(r *Relay, key []byte) *refiller {
 // for one block even without room, to see its end. Blocks that are too old are wiped
 // here, whatever the service does.
 func (f *refiller) Want(now time.Time) (n int, again time.Time) {
+	if f.r.retry.Swap(false) {
+		f.supply.Retry(now)
+		f.r.cfg.Logger.Info("relay: an operator wants the service to be asked again now")
+		f.r.events.Add(now, "an operator wants the service to be asked again now")
+	}
 	if f.r.stock.missing(f.r.cfg.Stock, now) >= f.r.cfg.BatchBlocks {
 		n = f.r.cfg.BatchBlocks
 	}

@@ -273,8 +273,8 @@ func TestMaxAgeInAnOutage(t *testing.T) {
 						t.Fatal("an old block is still there")
 					}
 				}
-				if o.Account().Stock != 0 || o.Ready() {
-					t.Errorf("ready: %v, the account is %+v", o.Ready(), o.Account())
+				if o.Account().Stock != 0 {
+					t.Errorf("the account is %+v", o.Account())
 				}
 			})
 		})
@@ -506,4 +506,31 @@ func TestClose(t *testing.T) {
 			t.Errorf("a closed relay answers %d", w.Code)
 		}
 	})
+}
+
+// TestRetry: when somebody has put the account right and says so, the service is asked at
+// once, and what is in stock stays.
+func TestRetry(t *testing.T) {
+	for _, class := range []error{qrypt.ErrQuota, qrypt.ErrUnauthorized, qrypt.ErrBadRequest, qrypt.ErrRateLimited} {
+		bubble(t, func(t *testing.T) {
+			o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			o.service.set(func() { o.service.err = &qrypt.Error{Class: class, RetryAfter: 5 * time.Minute} })
+			pieces(t, o.quantum(o.token, 3))
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if up := o.Upstream(); up.Up || up.NextRequest.Before(time.Now().Add(time.Minute)) {
+				t.Fatalf("%v: %+v", class, up)
+			}
+			o.service.set(func() { o.service.err = nil })
+			stock := o.Account().Stock
+			o.Retry()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if up := o.Upstream(); !up.Up || o.Account().Stock <= stock || o.Account().Expired != 0 {
+				t.Errorf("%v: %+v, %+v", class, up, o.Account())
+			}
+		})
+	}
 }

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/qrand"
@@ -63,8 +64,9 @@ type Config struct {
 	// follow each other within minutes get few lines. Nil: slog.Default().
 	Logger *slog.Logger
 
-	// AccessLog gets an Info for each request for entropy or an operator's page, but
-	// only for a few in a second of those whose client is not known. Nil: none.
+	// AccessLog gets an Info for each request for entropy or an operator's page. Of those
+	// that are refused it gets only a few in a second for each client, and for all who are
+	// not known. Nil: none.
 	AccessLog *slog.Logger
 
 	// OperatorTokenAlways asks for an operator's token or certificate from this host,
@@ -72,6 +74,10 @@ type Config struct {
 	// saying so, as nginx does with nothing but proxy_pass. False: a request from this
 	// host by its own name needs none.
 	OperatorTokenAlways bool
+
+	// Certificate is the one that the relay is served with. /metrics has its expiry, and
+	// the page warns before it. Nil: not known.
+	Certificate *Certificate
 }
 
 const (
@@ -127,7 +133,10 @@ type Relay struct {
 	history   page.History
 	counts    counts
 	metrics   *metrics
-	unknown   unknownClients // in the access log
+	refusals  refusalLog
+	conns     atomic.Pointer[connLimiter] // of Serve
+	draining  atomic.Bool
+	retry     atomic.Bool // somebody called Retry
 	began     time.Time
 	wake      chan struct{}
 	cancel    context.CancelFunc
@@ -169,8 +178,8 @@ func New(cfg Config) (*Relay, error) {
 
 // ServeHTTP answers the API's calls (POST /api/v1/entropy, and GET
 // /api/v1/quantum-entropy), the probes (/healthz, /readyz), and to operators
-// /metrics and the status page (/, and for programs /status.json and /clients.csv). A path must be exactly that: none is cleaned, and
-// nothing is redirected.
+// /metrics and the status page (/, and for programs /status.json and /clients.csv). A
+// path must be exactly that: none is cleaned, and nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch path := req.URL.Path; {
 	case req.URL.RawPath != "":
@@ -183,8 +192,10 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// Ready reports whether there is a whole block to hand out.
-func (r *Relay) Ready() bool { return r.stock.ready(time.Now()) }
+// Ready reports whether the relay can answer clients: it once had a block, and is not about
+// to end. It stays ready while the stock is empty. Clients then get 503 with a Retry-After,
+// which is better for them than a connection that a load balancer refuses.
+func (r *Relay) Ready() bool { return r.Account().Received > 0 && !r.draining.Load() }
 
 // Account says where every byte went.
 func (r *Relay) Account() Account { return r.stock.balance() }
@@ -195,11 +206,19 @@ func (r *Relay) Upstream() Upstream { return r.upstream.status() }
 // Close ends requests to the service, wipes the stock, saves what clients have
 // used and closes their list. Requests still under way get 503; end the server first.
 func (r *Relay) Close() error {
+	r.draining.Store(true)
 	r.cancel()
 	r.stock.close()
 	r.cfg.Clients.Save() // and again below: a BlockSource may keep us waiting until then
 	r.done.Wait()
 	return errors.Join(r.cfg.Clients.Save(), r.cfg.Clients.Close())
+}
+
+// Retry asks the service again at once, whatever it has answered: after a person has put
+// the token or the account right. It is asked for what is missing in the stock.
+func (r *Relay) Retry() {
+	r.retry.Store(true)
+	r.wakeRefiller()
 }
 
 func (r *Relay) wakeRefiller() {

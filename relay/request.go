@@ -134,8 +134,8 @@ func (r *Relay) log(x *exchange) {
 	if x.refused != "" {
 		attrs = append(attrs, slog.String("refused", x.refused))
 	}
-	if x.client == "" {
-		unlogged, ok := r.unknown.admit(time.Now())
+	if x.refused != "" {
+		unlogged, ok := r.refusals.admit(x.client, time.Now())
 		if !ok {
 			return
 		}
@@ -146,27 +146,38 @@ func (r *Relay) log(x *exchange) {
 	log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
 }
 
-// unknownClients keeps those who are no clients from filling the disk: of their
-// requests in a second only the first few get a line in the access log.
-type unknownClients struct {
-	mu       sync.Mutex
+// A refusalLog keeps refusals from filling the disk: for each client, and for all who are
+// not known, only the first few in a second get a line in the access log.
+type refusalLog struct {
+	mu      sync.Mutex
+	clients map[string]*refusalCount
+}
+
+// A refusalCount is that of a client.
+type refusalCount struct {
 	limiter  *rate.Limiter
 	unlogged int
 }
 
-const unknownLogged = 10 // in a second
+const refusalsLogged = 10 // in a second
 
-// admit reports whether a request gets a line, and how many got none before it.
-func (u *unknownClients) admit(now time.Time) (unlogged int, ok bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.limiter == nil {
-		u.limiter = rate.NewLimiter(unknownLogged, unknownLogged)
+// admit reports whether a refusal gets a line, and how many of that client got none before
+// it.
+func (l *refusalLog) admit(client string, now time.Time) (unlogged int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.clients[client]
+	if c == nil {
+		c = &refusalCount{limiter: rate.NewLimiter(refusalsLogged, refusalsLogged)}
+		if l.clients == nil {
+			l.clients = map[string]*refusalCount{}
+		}
+		l.clients[client] = c
 	}
-	if !u.limiter.AllowN(now, 1) {
-		u.unlogged++
+	if !c.limiter.AllowN(now, 1) {
+		c.unlogged++
 		return 0, false
 	}
-	unlogged, u.unlogged = u.unlogged, 0
+	unlogged, c.unlogged = c.unlogged, 0
 	return unlogged, true
 }

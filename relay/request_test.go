@@ -142,7 +142,7 @@ func TestAccessLog(t *testing.T) {
 		for range 1000 {
 			o.ask("wrong", "GET", quantumPath)
 		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*refusalsLogged {
 			t.Errorf("%d lines for 1000 wrong tokens", n)
 		}
 		time.Sleep(time.Second)
@@ -151,7 +151,7 @@ func TestAccessLog(t *testing.T) {
 			o.ask("", "DELETE", quantumPath)
 			o.ask("", "POST", "/metrics")
 		}
-		if n := strings.Count(o.log.String(), "msg=request"); n > 2*unknownLogged {
+		if n := strings.Count(o.log.String(), "msg=request"); n > 2*refusalsLogged {
 			t.Errorf("%d lines for 200 requests of unknown clients", n)
 		}
 		time.Sleep(time.Second)
@@ -159,6 +159,16 @@ func TestAccessLog(t *testing.T) {
 		o.ask("wrong", "GET", quantumPath)
 		if !strings.Contains(o.log.String(), "unlogged=1") {
 			t.Errorf("what is not logged is not counted:\n%s", o.log)
+		}
+		time.Sleep(time.Second)
+		o.log.Reset()
+		other := o.client(clients.Client{Name: "other", Rate: -1})
+		for range 1000 { // a client of whom each request is refused does not hide another's
+			o.ask(o.token, "GET", quantumPath+"?size=0")
+		}
+		o.ask(other, "GET", quantumPath+"?size=0")
+		if n := strings.Count(o.log.String(), "client=app"); n > 2*refusalsLogged || !strings.Contains(o.log.String(), "client=other") {
+			t.Errorf("%d lines for 1000 refusals of a client:\n%s", n, o.log)
 		}
 	})
 }

@@ -90,7 +90,11 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if files, known := openFiles(); known && files < uint64(maxConns)+otherFiles {
 		logger.Warn("relay: this process may have fewer files open than connections: raise its limit (ulimit -n, LimitNOFILE) or lower MaxConns", "files", files, "connections", maxConns)
 	}
-	limited := &connLimiter{Listener: cfg.Listener, most: maxConns, mostPerHost: cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost), hosts: map[netip.Addr]*host{}}
+	conns := &connLimiter{Listener: cfg.Listener, most: maxConns, mostPerHost: cmp.Or(cfg.MaxConnsPerHost, defaultMaxConnsPerHost), hosts: map[netip.Addr]*host{}}
+	relay, _ := h.(*Relay)
+	if relay != nil {
+		relay.conns.Store(conns)
+	}
 	t := cmp.Or(cfg.timeouts, defaultTimeouts)
 	server := &http.Server{
 		Handler:           h,
@@ -102,6 +106,7 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		Protocols:         new(http.Protocols),
 		ErrorLog:          log.New(errorLog{logger}, "", 0),
 		ConnContext:       withConn,
+		ConnState:         conns.noteState,
 	}
 	// Without HTTP/2 a connection has one request at a time, whose memory is bounded.
 	// Sources make one request on each connection, and gain nothing by HTTP/2.
@@ -116,12 +121,15 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- serve(limited) }()
+	go func() { ended <- serve(conns) }()
 	select {
 	case err := <-ended:
 		server.Close() // or connections that were accepted would go on
 		return fmt.Errorf("relay: %w", err)
 	case <-ctx.Done():
+	}
+	if relay != nil {
+		relay.draining.Store(true)
 	}
 	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.shutdown)
 	defer cancel()
@@ -140,9 +148,28 @@ type connLimiter struct {
 	net.Listener
 	most, mostPerHost int
 
-	mu    sync.Mutex
-	all   int
-	hosts map[netip.Addr]*host
+	mu      sync.Mutex
+	all     int
+	idle    int   // of all, those between two requests
+	refused int64 // connections that were closed at once
+	evicted int64 // and those that made room for another
+	hosts   map[netip.Addr]*host
+}
+
+// count returns how many connections there are, and were.
+func (l *connLimiter) count() (open, idle int, refused, evicted int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all, l.idle, l.refused, l.evicted
+}
+
+// noteState is the server's ConnState.
+func (l *connLimiter) noteState(conn net.Conn, state http.ConnState) {
+	if c, ok := limited(conn); ok {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		c.setIdle(state == http.StateIdle)
+	}
 }
 
 // A host is an address that has connections.
@@ -190,6 +217,7 @@ func (l *connLimiter) enter(c *limitedConn) (ok bool, gone *limitedConn) {
 	defer l.mu.Unlock()
 	h := l.hosts[c.addr]
 	if h != nil && h.open >= l.mostPerHost {
+		l.refused++
 		return false, nil
 	}
 	if l.all >= l.most {
@@ -200,8 +228,10 @@ func (l *connLimiter) enter(c *limitedConn) (ok bool, gone *limitedConn) {
 			}
 		}
 		if largest == nil {
+			l.refused++
 			return false, nil
 		}
+		l.evicted++
 		gone = largest.unknown[0]
 		l.remove(gone)
 		h = l.hosts[c.addr]
@@ -222,6 +252,7 @@ func (l *connLimiter) remove(c *limitedConn) {
 	if !c.counted {
 		return
 	}
+	c.setIdle(false)
 	c.counted = false
 	l.all--
 	h := l.hosts[c.addr]
@@ -240,7 +271,21 @@ type limitedConn struct {
 	net.Conn
 	limiter *connLimiter
 	addr    netip.Addr
-	counted bool // under the limiter's lock
+	counted bool // under the limiter's lock, as idle is
+	idle    bool
+}
+
+// setIdle counts c among the idle ones, or not. Its caller holds the lock.
+func (c *limitedConn) setIdle(idle bool) {
+	if !c.counted || c.idle == idle {
+		return
+	}
+	c.idle = idle
+	if idle {
+		c.limiter.idle++
+	} else {
+		c.limiter.idle--
+	}
 }
 
 func (c *limitedConn) Close() error {
@@ -263,11 +308,20 @@ func (c *limitedConn) known() {
 type connKey struct{}
 
 // withConn is the server's ConnContext.
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := limited(conn); ok {
+		return context.WithValue(ctx, connKey{}, c)
 	}
-	return context.WithValue(ctx, connKey{}, c)
+	return ctx
+}
+
+// limited returns what is below the TLS of a server's connection.
+func limited(conn net.Conn) (*limitedConn, bool) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	c, ok := conn.(*limitedConn)
+	return c, ok
 }
 
 // An errorLog gets what http.Server writes to its log. What is wrong here is at Warn:

@@ -65,6 +65,9 @@ applies changes of it while it runs. At / there is a page with the state, at
 /metrics there are metrics for Prometheus: from this host, or with the token of
 an operator.
 
+After the service refused the token or the quota, the relay asks again when
+there is another token, and else rarely. SIGUSR1 makes it ask now.
+
 --dev makes a certificate for this run and, if there is no file of clients, a
 token. It prints what to paste in another shell.`,
 		Example: `  qrand relay --dev
@@ -176,11 +179,11 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		return err
 	}
 	defer list.Close()
-	config, err := o.tls(ctx, logger, &watchers)
+	config, certificate, err := o.tls(ctx, logger, &watchers)
 	if err != nil {
 		return err
 	}
-	cfg := relay.Config{Blocks: blocks, Clients: list, Stock: o.stock, BatchBlocks: o.batch, MaxAge: o.maxAge, Logger: logger, OperatorTokenAlways: o.operatorToken}
+	cfg := relay.Config{Blocks: blocks, Clients: list, Certificate: certificate, Stock: o.stock, BatchBlocks: o.batch, MaxAge: o.maxAge, Logger: logger, OperatorTokenAlways: o.operatorToken}
 	if !o.quiet {
 		cfg.AccessLog = logger
 	}
@@ -188,6 +191,7 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	watchers.Go(func() { onRetrySignal(ctx, r.Retry) })
 	if err := o.introduce(c, at, token); err != nil {
 		return errors.Join(err, r.Close())
 	}
@@ -229,20 +233,20 @@ func (o *relayOptions) devClients(path string) (used, token string, remove func(
 	return used, token, remove, err
 }
 
-// tls returns nil for plain HTTP.
-func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *sync.WaitGroup) (*tls.Config, error) {
+// tls returns nil for plain HTTP. The certificate is that of --cert.
+func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *sync.WaitGroup) (*tls.Config, *relay.Certificate, error) {
 	if o.plain {
-		return nil, nil
+		return nil, nil, nil
 	}
 	config := &tls.Config{}
 	if o.clientCA != "" {
 		data, err := os.ReadFile(o.clientCA)
 		if err != nil {
-			return nil, fmt.Errorf("--client-ca: %w", err)
+			return nil, nil, fmt.Errorf("--client-ca: %w", err)
 		}
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", o.clientCA)
+			return nil, nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", o.clientCA)
 		}
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
@@ -250,14 +254,17 @@ func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *s
 		host, _, _ := net.SplitHostPort(o.listen)
 		ca, leaf, err := devCertificate(host)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		config.Certificates = []tls.Certificate{leaf}
-		return config, writeFile(o.caFile, ca, 0o644)
+		return config, nil, writeFile(o.caFile, ca, 0o644)
 	}
 	certificate, err := relay.LoadCertificate(o.certFile, o.keyFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if err := certificate.Check(); err != nil {
+		logger.Warn("relay: clients will refuse the certificate", "error", err.Error())
 	}
 	config.GetCertificate = certificate.Get
 	watchers.Go(func() {
@@ -266,10 +273,10 @@ func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *s
 				logger.Error("relay: the new certificate is not used, the old one is", "error", err.Error())
 				return
 			}
-			logger.Info("relay: there is a new certificate")
+			logger.Info("relay: there is a new certificate", "expires", certificate.Expires().UTC())
 		})
 	})
-	return config, nil
+	return config, certificate, nil
 }
 
 // introduce says where the relay is, and with --dev what to paste in another shell.

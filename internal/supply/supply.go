@@ -245,6 +245,16 @@ func (s *Supply) SkipWaits(now time.Time) bool {
 	return tried
 }
 
+// Retry ends the waits of all endpoints that failed, whatever they asked for, because a
+// person says that the cause is gone.
+func (s *Supply) Retry(now time.Time) {
+	for _, e := range s.endpoints {
+		if e.state == idle && e.failing() {
+			e.notBefore, e.returnAt, e.heldUntil, e.retryNow = now, now, time.Time{}, true
+		}
+	}
+}
+
 // choose returns the endpoint to ask now: the first in order that answers, or one
 // before it that may answer again. Where none answers, it is the one that has not been
 // asked for longest. It returns nil if none is due.

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "context"
+
+// onRetrySignal does nothing: this system has no signal for it.
+func onRetrySignal(context.Context, func()) {}
