@@ -24,7 +24,7 @@ const (
 // it needs, for white space and escapes.
 func maxAnswer(n int) int { return 4<<10 + n*2<<10 }
 
-var errOversized = errors.New("the answer is longer than that many blocks can be")
+var errOversized = errors.New("the answer is longer than any to this request")
 
 // checkHeader says what is wrong with the header of a success, if anything. A field that
 // comes more than once must be right each time: we do not guess which one is meant.

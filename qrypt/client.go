@@ -32,6 +32,7 @@ import (
 type Client struct {
 	endpoints []string
 	dialect   Dialect
+	auth      Auth
 	token     TokenFunc
 	http      http.Client
 	timeout   time.Duration
@@ -55,10 +56,13 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Token == nil && cfg.Dialect != DialectOpenAPI {
 		return nil, fmt.Errorf("qrypt: %w: set Config.Token, to TokenFromEnv, TokenFromFile or a function of your own", ErrNoToken)
 	}
+	if cfg.Auth != AuthBearer && cfg.Auth != AuthAPIKey {
+		return nil, fmt.Errorf("qrypt: unknown Auth %d: use AuthBearer or AuthAPIKey", int(cfg.Auth))
+	}
 	if cfg.Timeout < 0 {
 		return nil, errors.New("qrypt: Timeout is negative: zero means 30 s")
 	}
-	c := &Client{dialect: cfg.Dialect, token: cfg.Token, timeout: cfg.Timeout}
+	c := &Client{dialect: cfg.Dialect, token: cfg.Token, auth: cfg.Auth, timeout: cfg.Timeout}
 	for i, raw := range cfg.Endpoints {
 		endpoint, err := parseEndpoint(raw)
 		if err != nil {
@@ -109,7 +113,7 @@ func (c *Client) Each() []*Client {
 	}
 	each := make([]*Client, len(c.endpoints))
 	for i, endpoint := range c.endpoints {
-		each[i] = &Client{endpoints: []string{endpoint}, dialect: c.dialect, token: c.token, http: c.http, timeout: c.timeout}
+		each[i] = &Client{endpoints: []string{endpoint}, dialect: c.dialect, token: c.token, auth: c.auth, http: c.http, timeout: c.timeout}
 	}
 	return each
 }
@@ -150,29 +154,39 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	if n < 1 || n > MaxBlocks {
 		return nil, fmt.Errorf("qrypt: %d blocks asked for: a request carries 1 to %d", n, MaxBlocks)
 	}
+	var blocks []Block
+	err := c.request(ctx, func(ctx context.Context, endpoint, token string) (err error) {
+		blocks, err = c.fetch(ctx, endpoint, token, n)
+		return err
+	})
+	return blocks, err
+}
+
+// request gets the token and a place among the requests of its window, and calls do.
+func (c *Client) request(ctx context.Context, do func(ctx context.Context, endpoint, token string) error) error {
 	endpoint := c.endpoints[0]
 	token, err := c.getToken(ctx)
 	if err != nil && ctx.Err() != nil { // the caller gave up: there may be a token all the same
-		return nil, fmt.Errorf("qrypt: getting the token: %w", context.Cause(ctx))
+		return fmt.Errorf("qrypt: getting the token: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		c.refuse(tokenID{}) // so that any token that appears counts as changed
-		return nil, &Error{Endpoint: endpoint, Class: ErrNoToken, cause: err}
+		return &Error{Endpoint: endpoint, Class: ErrNoToken, cause: err}
 	}
 	id := identify(token)
 	if token == "" { // each device that needs none has a limit of its own
 		id = identify(endpoint)
 	}
 	if err := limiter.acquire(ctx, id); err != nil {
-		return nil, fmt.Errorf("qrypt: waiting for a place among %d requests in %v: %w", limitRequests, limitWindow, err)
+		return fmt.Errorf("qrypt: waiting for a place among %d requests in %v: %w", limitRequests, limitWindow, err)
 	}
 	defer limiter.release(id)
-	blocks, err := c.fetch(ctx, endpoint, token, n)
+	err = do(ctx, endpoint, token)
 	// Not errors.As: the cause of ctx may be another request's *Error.
 	if e, ok := err.(*Error); ok && (e.Class == ErrUnauthorized || e.Class == ErrQuota) {
 		c.refuse(id)
 	}
-	return blocks, err
+	return err
 }
 
 // refuse remembers a token that is not worth sending again.
@@ -182,57 +196,74 @@ func (c *Client) refuse(id tokenID) {
 	c.refused = id
 }
 
-// fetch makes the request.
+// fetch makes the request for blocks.
 func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Block, error) {
+	body := make([]byte, maxAnswer(n)+1)
+	defer clear(body)
+	size, origin, err := c.exchange(ctx, endpoint, token, body, func(ctx context.Context) (*http.Request, error) {
+		return newRequest(ctx, c.dialect, endpoint, n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := parseAnswer(body[:size], c.dialect, n, origin)
+	if err != nil {
+		return nil, malformed(endpoint, err.Error())
+	}
+	return blocks, nil
+}
+
+// exchange makes a request, and reads the body of a success into body, which must be longer
+// than that may be.
+func (c *Client) exchange(ctx context.Context, endpoint, token string, body []byte, newRequest func(context.Context) (*http.Request, error)) (size int, origin Origin, err error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := newRequest(limited, c.dialect, endpoint, n)
+	req, err := newRequest(limited)
 	if err != nil {
-		return nil, &Error{Endpoint: endpoint, Class: ErrNetwork, Detail: "the request could not be made"}
+		return 0, origin, &Error{Endpoint: endpoint, Class: ErrNetwork, Detail: "the request could not be made"}
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "identity") // also keeps a caller's transport from unzipping bombs
 	req.Header.Set("Cache-Control", "no-store")
 	req.Header.Set("User-Agent", "qrand")
-	if token != "" {
+	switch {
+	case token == "":
+	case c.auth == AuthAPIKey:
+		req.Header.Set("X-API-KEY", token)
+	default:
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	asked := time.Now()
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, transportError(ctx, endpoint, err)
+		return 0, origin, transportError(ctx, endpoint, err)
 	}
 	defer res.Body.Close()
 	received := time.Now()
 	if res.StatusCode != http.StatusOK {
-		return nil, statusError(endpoint, res, received)
+		return 0, origin, statusError(endpoint, res, received)
 	}
-	origin := Origin{Endpoint: endpoint, Received: received, Emulated: len(res.Header.Values(EmulatedHeader)) > 0}
+	origin = Origin{Endpoint: endpoint, Received: received, Emulated: len(res.Header.Values(EmulatedHeader)) > 0}
 	if kept := age(res.Header); kept > 0 {
 		origin.Received = asked.Add(-kept) // it may have been that old then: RFC 9111 section 4.2.3
 	}
-	malformed := func(detail string) error {
-		return &Error{Endpoint: endpoint, StatusCode: res.StatusCode, Class: ErrMalformed, Detail: detail}
-	}
 	if detail := checkHeader(res.Header); detail != "" {
-		return nil, malformed(detail)
+		return 0, origin, malformed(endpoint, detail)
 	}
-	body := make([]byte, maxAnswer(n)+1)
-	defer clear(body)
-	size, err := readAll(res.Body, body)
+	size, err = readAll(res.Body, body)
 	switch {
 	case errors.Is(err, errOversized):
-		return nil, malformed(err.Error())
+		return 0, origin, malformed(endpoint, err.Error())
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, malformed("the answer was cut short")
+		return 0, origin, malformed(endpoint, "the answer was cut short")
 	case err != nil:
-		return nil, transportError(ctx, endpoint, err)
+		return 0, origin, transportError(ctx, endpoint, err)
 	}
-	blocks, err := parseAnswer(body[:size], c.dialect, n, origin)
-	if err != nil {
-		return nil, malformed(err.Error())
-	}
-	return blocks, nil
+	return size, origin, nil
+}
+
+func malformed(endpoint, detail string) error {
+	return &Error{Endpoint: endpoint, StatusCode: http.StatusOK, Class: ErrMalformed, Detail: detail}
 }
 
 // newRequest returns the request for n blocks in a dialect.

@@ -45,6 +45,9 @@ type Config struct {
 	// DialectOpenAPI, where devices on a private network need none.
 	Token TokenFunc
 
+	// Auth is how the token is sent. Zero: AuthBearer.
+	Auth Auth
+
 	// HTTPClient carries the requests. For proxies, private CAs or client certificates,
 	// change what [NewHTTPClient] returns. It is copied. The copy follows no redirects
 	// and has no cookies. If its Transport is nil or an *http.Transport, it speaks
@@ -91,6 +94,35 @@ func ParseDialect(name string) (Dialect, error) {
 	return 0, fmt.Errorf("qrypt: unknown dialect: use %s or %s", dialects[0], dialects[1])
 }
 
+// An Auth is a way to send the token.
+type Auth int
+
+const (
+	AuthBearer Auth = iota // Authorization: Bearer, as RFC 6750 has it
+	AuthAPIKey             // X-API-KEY, which the QRNG Open API has besides
+)
+
+var auths = [...]string{"bearer", "x-api-key"}
+
+// String returns the name in QRYPT_AUTH.
+func (a Auth) String() string {
+	if a < 0 || int(a) >= len(auths) {
+		return fmt.Sprintf("Auth(%d)", int(a))
+	}
+	return auths[a]
+}
+
+// ParseAuth reads the names that String returns. Its error does not repeat the name, which
+// is a token if the wrong variable was set.
+func ParseAuth(name string) (Auth, error) {
+	for i, known := range auths {
+		if name == known {
+			return Auth(i), nil
+		}
+	}
+	return 0, fmt.Errorf("qrypt: unknown way to send the token: use %s or %s", auths[0], auths[1])
+}
+
 // parseEndpoint checks a base URL and returns it without a trailing slash. Its errors do
 // not repeat the URL, which is a token if the wrong variable was set.
 func parseEndpoint(raw string) (string, error) {
@@ -117,6 +149,7 @@ const (
 	EnvTokenFile = "QRYPT_TOKEN_FILE" // or a file that has it, which is read again for each request
 	EnvEndpoints = "QRYPT_ENDPOINTS"  // base URLs, comma-separated; empty: Qrypt's own
 	EnvDialect   = "QRYPT_DIALECT"    // quantum-entropy (the default) or open-api
+	EnvAuth      = "QRYPT_AUTH"       // bearer (the default) or x-api-key: how the token is sent
 	EnvCAFile    = "QRYPT_CA_FILE"    // PEM; if set, only these CAs are trusted
 )
 
@@ -144,6 +177,13 @@ func ConfigFromEnv() (Config, error) {
 			return Config{}, fmt.Errorf("%w (in %s)", err, EnvDialect)
 		}
 		cfg.Dialect = dialect
+	}
+	if name := os.Getenv(EnvAuth); name != "" {
+		auth, err := ParseAuth(name)
+		if err != nil {
+			return Config{}, fmt.Errorf("%w (in %s)", err, EnvAuth)
+		}
+		cfg.Auth = auth
 	}
 	value, file := os.Getenv(EnvToken), os.Getenv(EnvTokenFile)
 	switch {

@@ -38,6 +38,8 @@ func TestRequestAsSent(t *testing.T) {
 		{"open-api without token", func(c *Config) { c.Dialect, c.Token = DialectOpenAPI, nil }, "POST", "/api/v1/entropy",
 			http.Header{"Content-Type": {"application/json"}, "Content-Length": {"35"}},
 			`{"block_size":1024,"block_count":3}`},
+		{"x-api-key", func(c *Config) { c.Auth = AuthAPIKey }, "GET", "/api/v1/quantum-entropy?size=3",
+			http.Header{"X-Api-Key": {token}}, ""},
 		{"base path", func(c *Config) { c.Endpoints[0] += "/proxy/qrypt/" }, "GET", "/proxy/qrypt/api/v1/quantum-entropy?size=3",
 			http.Header{"Authorization": {"Bearer " + token}}, ""},
 	} {

@@ -7,9 +7,9 @@
 // testing/synctest bubble. [Emulator.Script] says what goes wrong and when;
 // [ParseScript] reads such a script from text.
 //
-// It speaks the service's own call, GET /api/v1/quantum-entropy, and that of
-// the QRNG Open API, POST /api/v1/entropy, with the documented token check,
-// rate limit and quota.
+// It speaks the service's own call, GET /api/v1/quantum-entropy, and those of
+// the QRNG Open API, POST /api/v1/entropy, GET /api/v1/capabilities and
+// /api/v1/healthtest, with the documented token check, rate limit and quota.
 //
 // It is not a source of entropy for anything. Its blocks come from the operating
 // system's generator, or follow from [Config.Seed]. So that no answer can be mistaken

@@ -52,6 +52,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.sendRefusal(*ref)
 		return
 	}
+	if text := deviceAnswers[r.URL.Path]; text != "" {
+		x.send(http.StatusOK, typeJSON, []byte(text))
+		return
+	}
 	x.sendBlocks(f.Kind)
 }
 
@@ -202,11 +206,18 @@ func (e *Emulator) pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// The two calls of the service.
+// The two calls of the service that give blocks.
 const (
 	quantumPath = "/api/v1/quantum-entropy"
 	openPath    = "/api/v1/entropy"
 )
+
+// deviceAnswers are those to the calls of the QRNG Open API that give none. Of the faults
+// they meet those that need no blocks.
+var deviceAnswers = map[string]string{
+	"/api/v1/capabilities": `{"entropy":{"min_block_size":1,"max_block_size":524288,"min_block_count":1,"max_block_count":512,"entropy_types":["emulated"]}}`,
+	"/api/v1/healthtest":   `{"test_result":[{"test_type":"none","test_result":"this device is emulated","time_stamp":"2000-01-01T00:00:00Z"}]}`,
+}
 
 const (
 	blockSize = 1024      // in bytes, of the service's own call, and the unit of a quota
@@ -246,6 +257,8 @@ func readOrder(w http.ResponseWriter, r *http.Request) order {
 		want, read = http.MethodGet, readQuantum
 	case openPath:
 		want, read = http.MethodPost, readOpen
+	case "/api/v1/capabilities", "/api/v1/healthtest":
+		want, read = http.MethodGet, func(http.ResponseWriter, *http.Request) order { return order{} }
 	default:
 		o := badOrder(http.StatusNotFound, "there is nothing at this path")
 		o.refusal.unknownCall = true
@@ -258,7 +271,7 @@ func readOrder(w http.ResponseWriter, r *http.Request) order {
 		return o
 	}
 	o := read(w, r)
-	o.openAPI = r.URL.Path == openPath
+	o.openAPI = r.URL.Path != quantumPath
 	return o
 }
 

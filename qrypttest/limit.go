@@ -43,12 +43,17 @@ type account struct {
 // identify returns the index of the request's token, and the key of its account. It
 // compares with all tokens, by their hashes, so that its time tells nothing about any.
 func (e *Emulator) identify(h http.Header) (int, [sha256.Size]byte) {
-	values := h.Values("Authorization")
-	if len(values) == 0 {
+	values, keys := h.Values("Authorization"), h.Values("X-API-KEY")
+	switch {
+	case len(values)+len(keys) == 0:
 		return noToken, anonymous
+	case len(values)+len(keys) > 1:
+		return unknownToken, anonymous
+	case len(keys) == 1:
+		return e.lookup(keys[0])
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
+	if !strings.EqualFold(scheme, "Bearer") {
 		return unknownToken, anonymous
 	}
 	return e.lookup(strings.TrimSpace(token))

@@ -34,15 +34,8 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		x.refuse(refuse(http.StatusMethodNotAllowed, "this path only knows %s", method))
 		return
 	}
-	client, err := r.cfg.Clients.Identify(req)
-	if err != nil {
-		x.refuse(refuse(http.StatusUnauthorized, "%s", strings.TrimPrefix(err.Error(), "relay: ")))
-		return
-	}
-	x.client = client.Name
-	x.keep()
-	if client.Operator {
-		x.refuse(refuse(http.StatusUnauthorized, "this is an operator's token: it opens the operator's pages, and gets no entropy"))
+	client := r.identify(x)
+	if client == nil {
 		return
 	}
 	o, ref := readOrder(w, req)
@@ -56,7 +49,7 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	}
 	now := time.Now()
 	if wait := client.Allow(now); wait > 0 {
-		x.refuseFor(wait, refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", client.Rate, clients.RateWindow))
+		x.refuseFor(wait, tooMany(client))
 		return
 	}
 	ok, paid, until := client.Charge(int64(o.bytes()), now)
@@ -67,6 +60,26 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	if !r.deliver(x, o) {
 		client.Refund(paid)
 	}
+}
+
+// identify returns the client that asks, or nil if the request is refused.
+func (r *Relay) identify(x *exchange) *clients.Member {
+	client, err := r.cfg.Clients.Identify(x.r)
+	if err != nil {
+		x.refuse(refuse(http.StatusUnauthorized, "%s", strings.TrimPrefix(err.Error(), "relay: ")))
+		return nil
+	}
+	x.client = client.Name
+	x.keep()
+	if client.Operator {
+		x.refuse(refuse(http.StatusUnauthorized, "this is an operator's token: it opens the operator's pages, and gets no entropy"))
+		return nil
+	}
+	return client
+}
+
+func tooMany(client *clients.Member) *refusal {
+	return refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", client.Rate, clients.RateWindow)
 }
 
 // statusGone is for the log alone: nobody is there to be answered.

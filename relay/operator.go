@@ -136,7 +136,7 @@ func (r *Relay) operator(req *http.Request) (name string, ok bool) {
 			return name, true
 		}
 	}
-	if len(req.Header["Authorization"]) > 0 || r.cfg.OperatorTokenAlways || !fromThisHost(req) {
+	if len(req.Header["Authorization"])+len(req.Header["X-Api-Key"]) > 0 || r.cfg.OperatorTokenAlways || !fromThisHost(req) {
 		return name, false
 	}
 	return cmp.Or(name, thisHost), true

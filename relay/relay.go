@@ -176,8 +176,8 @@ func New(cfg Config) (*Relay, error) {
 	return r, nil
 }
 
-// ServeHTTP answers the API's calls (POST /api/v1/entropy, and GET
-// /api/v1/quantum-entropy), the probes (/healthz, /readyz), and to operators
+// ServeHTTP answers the calls of the two APIs (GET /api/v1/quantum-entropy; POST
+// /api/v1/entropy, GET /api/v1/capabilities and /api/v1/healthtest), the probes (/healthz, /readyz), and to operators
 // /metrics and the status page (/, and for programs /status.json and /clients.csv). A
 // path must be exactly that: none is cleaned, and nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -187,6 +187,8 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		refuse(http.StatusNotFound, "there is nothing at this path").send(w)
 	case path == quantumPath, path == openPath:
 		r.serveEntropy(w, req)
+	case path == capabilitiesPath, path == healthPath:
+		r.serveDevice(w, req)
 	default:
 		r.serveOperator(w, req)
 	}

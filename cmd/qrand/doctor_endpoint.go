@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"example.com/qrand"
 	"example.com/qrand/internal/health"
@@ -174,11 +175,14 @@ func (s *settings) checkFetch(ctx context.Context, r *report, endpoint string, c
 	transport.Transport.(*http.Transport).TLSClientConfig.RootCAs = s.roots
 	transport.Transport = &clockReader{next: transport.Transport, clock: clock}
 	client, err := qrypt.New(qrypt.Config{
-		Endpoints: []string{endpoint}, Dialect: s.dialect, Token: s.token, HTTPClient: transport, Timeout: fetchTimeout,
+		Endpoints: []string{endpoint}, Dialect: s.dialect, Token: s.token, Auth: s.auth, HTTPClient: transport, Timeout: fetchTimeout,
 	})
 	if err != nil {
 		r.add(fail, "fetch", plain(err.Error()), "")
 		return
+	}
+	if s.dialect == qrypt.DialectOpenAPI {
+		defer checkDevice(ctx, r, client)
 	}
 	began := time.Now()
 	blocks, err := client.Blocks(ctx, 1)
@@ -202,6 +206,46 @@ func (s *settings) checkFetch(ctx context.Context, r *report, endpoint string, c
 	default:
 		r.add(ok, "fetch", "1 block in "+took, "")
 	}
+}
+
+// checkDevice shows what a device of the QRNG Open API says of itself. A device need not
+// know the two calls.
+func checkDevice(ctx context.Context, r *report, client *qrypt.Client) {
+	caps, err := client.Capabilities(ctx)
+	switch {
+	case err != nil:
+		r.add(skip, "device", "it does not say what it can do: "+plain(err.Error()), "")
+	case caps.MinBlockSize > qrypt.BlockSize || caps.MaxBlockSize < qrypt.BlockSize:
+		r.add(fail, "device", fmt.Sprintf("it gives blocks of %d to %d bytes, and qrand needs %d", caps.MinBlockSize, caps.MaxBlockSize, qrypt.BlockSize), "use another device")
+	default:
+		detail := fmt.Sprintf("it gives blocks of %d to %d bytes, %d to %d in a request", caps.MinBlockSize, caps.MaxBlockSize, caps.MinBlockCount, caps.MaxBlockCount)
+		if len(caps.EntropyTypes) > 0 {
+			detail += fmt.Sprintf(", of type %s", printable(strings.Join(caps.EntropyTypes, ", ")))
+		}
+		r.add(ok, "device", detail, "")
+	}
+	tests, err := client.HealthTest(ctx)
+	if err != nil || len(tests) == 0 {
+		r.add(skip, "health", "the device tells of no tests of its own", "")
+		return
+	}
+	for _, t := range tests {
+		r.add(ok, "health", printable(fmt.Sprintf("the device says of its test %q: %s (%s)", t.Type, t.Result, t.Time)), "")
+	}
+}
+
+// printable makes what a device said fit for a terminal.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+	if short := []rune(s); len(short) > 200 {
+		return string(short[:200]) + " ..."
+	}
+	return s
 }
 
 // freshFor is the default MaxAge of a Source.

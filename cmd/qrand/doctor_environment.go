@@ -21,6 +21,7 @@ import (
 // settings are what the environment says, as far as it can be used.
 type settings struct {
 	dialect   qrypt.Dialect
+	auth      qrypt.Auth
 	endpoints []string
 	roots     *x509.CertPool  // nil: those of this system
 	token     qrypt.TokenFunc // nil: there is none
@@ -49,7 +50,7 @@ func checkGo(r *report) {
 
 func checkEnvironment(r *report, getenv func(string) string) (s settings) {
 	var set []string
-	for _, name := range []string{qrypt.EnvToken, qrypt.EnvTokenFile, qrypt.EnvEndpoints, qrypt.EnvDialect, qrypt.EnvCAFile} {
+	for _, name := range []string{qrypt.EnvToken, qrypt.EnvTokenFile, qrypt.EnvEndpoints, qrypt.EnvDialect, qrypt.EnvAuth, qrypt.EnvCAFile} {
 		if getenv(name) != "" {
 			set = append(set, name)
 		}
@@ -60,6 +61,7 @@ func checkEnvironment(r *report, getenv func(string) string) (s settings) {
 	r.add(ok, "environment", strings.Join(set, ", ")+" set", "")
 
 	s.checkDialect(r, getenv(qrypt.EnvDialect))
+	s.checkAuth(r, getenv(qrypt.EnvAuth))
 	s.checkEndpoints(r, getenv(qrypt.EnvEndpoints))
 	s.checkCA(r, getenv(qrypt.EnvCAFile))
 	s.noToken = s.dialect == qrypt.DialectOpenAPI && strings.TrimSpace(getenv(qrypt.EnvEndpoints)) != ""
@@ -79,6 +81,20 @@ func (s *settings) checkDialect(r *report, name string) {
 	}
 	s.dialect = d
 	r.add(ok, "dialect", d.String(), "")
+}
+
+func (s *settings) checkAuth(r *report, name string) {
+	if name == "" {
+		return
+	}
+	auth, err := qrypt.ParseAuth(name)
+	if err != nil {
+		s.broken = true
+		r.add(fail, "auth", qrypt.EnvAuth+" names no way to send the token", "set it to bearer or x-api-key, or unset it")
+		return
+	}
+	s.auth = auth
+	r.add(ok, "auth", auth.String(), "")
 }
 
 // checkEndpoints finds what is wrong with each endpoint by making a client for it

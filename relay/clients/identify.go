@@ -17,7 +17,7 @@ import (
 // contains a token.
 var (
 	errNoCredentials  = errors.New("relay: no access token: send it as Authorization: Bearer")
-	errBadCredentials = errors.New("relay: the Authorization header is not one Bearer token")
+	errBadCredentials = errors.New("relay: this is not one access token, as Authorization: Bearer or as X-API-KEY")
 	errUnknown        = errors.New("relay: not a client of this relay")
 	errExpired        = errors.New("relay: no longer a client of this relay")
 )
@@ -25,20 +25,22 @@ var (
 // maxAuthorization is far more than a token needs.
 const maxAuthorization = 4 << 10
 
-// Identify finds out who makes a request. If it has an Authorization header, that
-// alone counts: a wrong token is refused even where the certificate would do,
-// because whoever sends a token believes that it is used.
+// Identify finds out who makes a request. If it has an Authorization header, or the
+// X-API-KEY of the QRNG Open API, that alone counts: a wrong token is refused even where the
+// certificate would do, because whoever sends a token believes that it is used.
 func (l *List) Identify(r *http.Request) (*Member, error) {
 	now := time.Now()
 	var m *Member
 	var err error
-	switch values := r.Header["Authorization"]; len(values) {
-	case 0:
+	switch bearer, key := r.Header["Authorization"], r.Header["X-Api-Key"]; {
+	case len(bearer)+len(key) == 0:
 		m, err = l.current.Load().findCertificate(r, now)
-	case 1:
-		m, err = l.current.Load().findToken(values[0])
-	default:
+	case len(bearer)+len(key) > 1:
 		err = errBadCredentials
+	case len(key) == 1:
+		m, err = l.current.Load().findToken("Bearer " + key[0])
+	default:
+		m, err = l.current.Load().findToken(bearer[0])
 	}
 	if err != nil {
 		return nil, err

@@ -67,6 +67,29 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+// TestAPIKey: a token may come as X-API-KEY, but not beside another.
+func TestAPIKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	token := add(t, path, Client{Name: "web-1"})
+	c := open(t, path)
+	for name, test := range map[string]struct {
+		header http.Header
+		want   error
+	}{
+		"a key":               {http.Header{"X-Api-Key": {token}}, nil},
+		"a wrong key":         {http.Header{"X-Api-Key": {token + "x"}}, errUnknown},
+		"an empty key":        {http.Header{"X-Api-Key": {""}}, errBadCredentials},
+		"two keys":            {http.Header{"X-Api-Key": {token, token}}, errBadCredentials},
+		"a key and a token":   {http.Header{"X-Api-Key": {token}, "Authorization": {"Bearer " + token}}, errBadCredentials},
+		"a key with a scheme": {http.Header{"X-Api-Key": {"Bearer " + token}}, errBadCredentials},
+	} {
+		cl, err := c.Identify(&http.Request{Header: test.header})
+		if !errors.Is(err, test.want) || (cl != nil) != (test.want == nil) {
+			t.Errorf("%s: %v, %v, want %v", name, cl, err, test.want)
+		}
+	}
+}
+
 // TestExpiry: a client is refused from the time of its expiry on.
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
