@@ -217,7 +217,12 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("qrand: MaxAge %v is not longer than ReseedInterval %v: a healthy Source would be stale between reseeds", cfg.MaxAge, cfg.ReseedInterval)
 	}
 	if cfg.Blocks == nil {
-		client, err := qrypt.FromEnv()
+		service, err := qrypt.ConfigFromEnv()
+		var client *qrypt.Client
+		if err == nil {
+			service.Logger = cfg.Logger
+			client, err = qrypt.New(service)
+		}
 		if err != nil {
 			return cfg, fmt.Errorf("qrand: the environment does not say where blocks come from, and Config.Blocks is nil: %w", err)
 		}

@@ -82,6 +82,11 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("qrypt: HTTPClient has a Transport that is a nil %T: leave it nil, or set it", cfg.HTTPClient.Transport)
 	}
 	c.http = single(*cfg.HTTPClient)
+	if cfg.CAFile != "" {
+		if err := c.trust(cfg.CAFile, cfg.Logger); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 

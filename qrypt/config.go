@@ -1,9 +1,9 @@
 package qrypt
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -48,8 +48,17 @@ type Config struct {
 	// Auth is how the token is sent. Zero: AuthBearer.
 	Auth Auth
 
-	// HTTPClient carries the requests. For proxies, private CAs or client certificates,
-	// change what [NewHTTPClient] returns. It is copied. The copy follows no redirects
+	// CAFile is a file with certificates in PEM. Only CAs in it are trusted. It is read
+	// again for each request. While it cannot be read, or has no certificate, those that
+	// were read last are trusted, and Logger gets one Warn. Empty: HTTPClient says who is
+	// trusted; unless it does, the system's CAs are.
+	CAFile string
+
+	// Logger says when CAFile cannot be read, and when it can again. Nil: slog.Default().
+	Logger *slog.Logger
+
+	// HTTPClient carries the requests. For proxies or client certificates, change what
+	// [NewHTTPClient] returns. It is copied. The copy follows no redirects
 	// and has no cookies. If its Transport is nil or an *http.Transport, it speaks
 	// HTTP/1.1 and keeps no connections; a DialTLSContext must not negotiate anything
 	// else. Another RoundTripper must not repeat requests. Nil: NewHTTPClient().
@@ -150,7 +159,7 @@ const (
 	EnvEndpoints = "QRYPT_ENDPOINTS"  // base URLs, comma-separated; empty: Qrypt's own
 	EnvDialect   = "QRYPT_DIALECT"    // quantum-entropy (the default) or open-api
 	EnvAuth      = "QRYPT_AUTH"       // bearer (the default) or x-api-key: how the token is sent
-	EnvCAFile    = "QRYPT_CA_FILE"    // PEM; if set, only these CAs are trusted
+	EnvCAFile    = "QRYPT_CA_FILE"    // PEM; if set, only these CAs are trusted; read again for each request
 )
 
 // FromEnv returns the Client that the environment describes. A token is
@@ -196,17 +205,10 @@ func ConfigFromEnv() (Config, error) {
 	case cfg.Dialect != DialectOpenAPI || cfg.Endpoints == nil:
 		return Config{}, fmt.Errorf("qrypt: %w: set %s, or %s to a file that holds it", ErrNoToken, EnvToken, EnvTokenFile)
 	}
-	if path := os.Getenv(EnvCAFile); path != "" {
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return Config{}, fmt.Errorf("qrypt: %s: the file cannot be read: %w", EnvCAFile, withoutPath(err))
+	if cfg.CAFile = os.Getenv(EnvCAFile); cfg.CAFile != "" {
+		if _, _, err := readCAs(cfg.CAFile); err != nil {
+			return Config{}, fmt.Errorf("qrypt: %s: %w", EnvCAFile, err)
 		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return Config{}, fmt.Errorf("qrypt: %s: %s holds no PEM certificate", EnvCAFile, path)
-		}
-		cfg.HTTPClient = NewHTTPClient()
-		cfg.HTTPClient.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 	}
 	return cfg, nil
 }

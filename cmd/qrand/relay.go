@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/ecdsa"
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +91,7 @@ token. It prints what to paste in another shell.`,
 	f.StringVar(&o.caFile, "ca-file", "qrand-relay-ca.pem", "with --dev, write the certificate of the CA to this `FILE`")
 	f.StringVar(&o.envFile, "env-file", "", "with --dev, also write the variables to this `FILE` while it runs")
 	f.BoolVar(&o.plain, "plain", false, "plain HTTP, on a loopback address only")
-	f.StringVar(&o.clientCA, "client-ca", "", "accept client certificates of the CAs in this PEM `FILE`")
+	f.StringVar(&o.clientCA, "client-ca", "", "accept client certificates of the CAs in this PEM `FILE`; read again when it changes")
 	f.StringVar(&o.clients, "clients", "", "the `FILE` of clients (default $"+envRelayClients+", or "+defaultRelayClients+")")
 	f.StringVar(&o.usage, "usage-file", "", "keep what clients have used in this `FILE` (default the file of clients with .usage)")
 	f.IntVar(&o.stock, "stock", 0, "keep `N` blocks of 1,024 bytes ready (default 4096)")
@@ -150,10 +152,15 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 			return err
 		}
 	}
-	blocks, err := qrypt.FromEnv()
+	service, err := qrypt.ConfigFromEnv()
 	if errors.Is(err, qrypt.ErrNoToken) {
 		return fmt.Errorf("%w; without an account, try it with qrand emulate", err)
 	} else if err != nil {
+		return err
+	}
+	service.Logger = logger
+	blocks, err := qrypt.New(service)
+	if err != nil {
 		return err
 	}
 	path, token, remove, err := o.devClients(cmp.Or(o.clients, relayClientsFile(c)))
@@ -239,17 +246,7 @@ func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *s
 		return nil, nil, nil
 	}
 	config := &tls.Config{}
-	if o.clientCA != "" {
-		data, err := os.ReadFile(o.clientCA)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--client-ca: %w", err)
-		}
-		config.ClientCAs = x509.NewCertPool()
-		if !config.ClientCAs.AppendCertsFromPEM(data) {
-			return nil, nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", o.clientCA)
-		}
-		config.ClientAuth = tls.VerifyClientCertIfGiven
-	}
+	var certificate *relay.Certificate
 	if o.dev {
 		host, _, _ := net.SplitHostPort(o.listen)
 		ca, leaf, err := devCertificate(host)
@@ -257,26 +254,86 @@ func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *s
 			return nil, nil, err
 		}
 		config.Certificates = []tls.Certificate{leaf}
-		return config, nil, writeFile(o.caFile, ca, 0o644)
-	}
-	certificate, err := relay.LoadCertificate(o.certFile, o.keyFile)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := certificate.Check(); err != nil {
-		logger.Warn("relay: clients will refuse the certificate", "error", err.Error())
-	}
-	config.GetCertificate = certificate.Get
-	watchers.Go(func() {
-		certificate.Watch(ctx, func(err error) {
-			if err != nil {
-				logger.Error("relay: the new certificate is not used, the old one is", "error", err.Error())
-				return
-			}
-			logger.Info("relay: there is a new certificate", "expires", certificate.Expires().UTC())
+		if err := writeFile(o.caFile, ca, 0o644); err != nil {
+			return nil, nil, err
+		}
+	} else {
+		var err error
+		if certificate, err = relay.LoadCertificate(o.certFile, o.keyFile); err != nil {
+			return nil, nil, err
+		}
+		if err := certificate.Check(); err != nil {
+			logger.Warn("relay: clients will refuse the certificate", "error", err.Error())
+		}
+		config.GetCertificate = certificate.Get
+		watchers.Go(func() {
+			certificate.Watch(ctx, func(err error) {
+				if err != nil {
+					logger.Error("relay: the new certificate is not used, the old one is", "error", err.Error())
+					return
+				}
+				logger.Info("relay: there is a new certificate", "expires", certificate.Expires().UTC())
+			})
 		})
-	})
+	}
+	if o.clientCA != "" {
+		config.ClientAuth = tls.VerifyClientCertIfGiven
+		if err := o.watchClientCA(ctx, config, logger, watchers); err != nil {
+			return nil, nil, err
+		}
+	}
 	return config, certificate, nil
+}
+
+// clientCAInterval is how often the file of clients' CAs is read.
+const clientCAInterval = 30 * time.Second
+
+// watchClientCA puts the CAs of --client-ca into config, and reads them again from time to
+// time. A file that cannot be used changes nothing.
+func (o *relayOptions) watchClientCA(ctx context.Context, config *tls.Config, logger *slog.Logger, watchers *sync.WaitGroup) error {
+	read := func() ([]byte, *x509.CertPool, error) {
+		data, err := os.ReadFile(o.clientCA)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--client-ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(data) {
+			return nil, nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", o.clientCA)
+		}
+		return data, pool, nil
+	}
+	used, pool, err := read()
+	if err != nil {
+		return err
+	}
+	config.ClientCAs = pool
+	var current atomic.Pointer[tls.Config] // nil: config itself
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.Load(), nil }
+	watchers.Go(func() {
+		tick := time.NewTicker(clientCAInterval)
+		defer tick.Stop()
+		told := ""
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			data, pool, err := read()
+			switch {
+			case err != nil && err.Error() != told:
+				logger.Error("relay: the CAs of clients cannot be read again, those read before are trusted", "error", err.Error())
+				told = err.Error()
+			case err == nil && !bytes.Equal(data, used):
+				next := config.Clone()
+				next.ClientCAs, next.GetConfigForClient = pool, nil
+				current.Store(next)
+				used, told = data, ""
+				logger.Info("relay: there are new CAs of clients")
+			}
+		}
+	})
+	return nil
 }
 
 // introduce says where the relay is, and with --dev what to paste in another shell.
