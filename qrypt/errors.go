@@ -34,6 +34,28 @@ var (
 	ErrNoToken      = errors.New("no access token")
 )
 
+// ErrProxy is why a service cannot be reached (ErrNetwork) if a proxy answers our CONNECT
+// with another status than 200. That is the proxy's answer, not the service's: a 429 or 403
+// of it is no rate limit and no quota of the token.
+var ErrProxy = errors.New("the proxy refuses the connection")
+
+// A proxyError is ErrProxy with its status, and without the words of the proxy.
+type proxyError int
+
+func (status proxyError) Error() string {
+	return fmt.Sprintf("%v: it answers HTTP %d to our CONNECT", ErrProxy, int(status))
+}
+
+func (proxyError) Is(target error) bool { return target == ErrProxy }
+
+// refusedByProxy is for http.Transport.OnProxyConnectResponse.
+func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+	if res.StatusCode != http.StatusOK {
+		return proxyError(res.StatusCode)
+	}
+	return nil
+}
+
 // Error is a failed request. Of what the service sent it holds only a status and a time,
 // so that printing it cannot show a token or entropy.
 type Error struct {
@@ -183,8 +205,11 @@ func transportError(ctx context.Context, endpoint string, err error) error {
 		lookup  *net.DNSError
 		errno   syscall.Errno
 		timeout net.Error
+		proxy   proxyError
 	)
 	switch {
+	case errors.As(err, &proxy):
+		e.cause = proxy
 	case errors.As(err, &verify):
 		e.Class = ErrTLS
 		e.Detail, e.cause = certificateError(verify.Err)

@@ -28,6 +28,7 @@ func NewHTTPClient() *http.Client {
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
+		OnProxyConnectResponse: refusedByProxy,
 	}}
 }
 
@@ -45,6 +46,9 @@ func single(client http.Client) http.Client {
 		}
 		if transport.TLSClientConfig.Rand == nil {
 			transport.TLSClientConfig.Rand = osrand.Reader() //qrandvet:ignore it is the reader of crypto/rand
+		}
+		if transport.OnProxyConnectResponse == nil {
+			transport.OnProxyConnectResponse = refusedByProxy
 		}
 		onlyHTTP1(transport)
 		client.Transport = transport

@@ -187,6 +187,11 @@ func (s *settings) checkFetch(ctx context.Context, r *report, endpoint string, c
 	began := time.Now()
 	blocks, err := client.Blocks(ctx, 1)
 	if err != nil {
+		if errors.Is(err, qrypt.ErrProxy) {
+			r.add(fail, "proxy", refusalOfProxy(err), "ask whoever runs the proxy to let this host through; if it wants a user and a password, they go into HTTPS_PROXY")
+			r.add(skip, "fetch", "the proxy does not let us through", "")
+			return
+		}
 		text := strings.TrimPrefix(plain(err.Error()), endpoint+": ")
 		r.add(fail, "fetch", text, supply.AdviceOn(err, endpoint))
 		return
@@ -246,6 +251,12 @@ func printable(s string) string {
 		return string(short[:200]) + " ..."
 	}
 	return s
+}
+
+// refusalOfProxy says with which status the proxy refused us.
+func refusalOfProxy(err error) string {
+	text := err.Error()
+	return text[strings.Index(text, qrypt.ErrProxy.Error()):]
 }
 
 // freshFor is the default MaxAge of a Source.
