@@ -43,7 +43,7 @@ func createBeside(path string, force bool) (*tempFile, error) {
 	case !force:
 		return nil, fmt.Errorf("%s: %w", path, errExists)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	f, err := os.CreateTemp(filepath.Dir(path), ".qrand-*.tmp") // short: the name of path may be as long as the system allows
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +83,8 @@ func (t *tempFile) place(path string, force bool) error {
 		t.done()
 	case !force && errors.Is(err, fs.ErrExist):
 		err = fmt.Errorf("%s: %w", path, errExists)
+	case errors.Is(err, syscall.EBUSY):
+		err = fmt.Errorf("%w: is the file mounted by itself? It is replaced, not written into, so mount its folder", err)
 	}
 	return err
 }
@@ -170,38 +172,43 @@ func (b *bundle) add(path string, data []byte, mode fs.FileMode) error {
 	return errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
 }
 
-// place names the files in the order they were added. If one cannot be named,
-// or the process is interrupted, it removes those that were.
-func (b *bundle) place() error {
-	for i, f := range b.files {
-		if err := f.temp.place(f.path, false); err != nil {
-			for _, placed := range b.files[:i] {
-				err = errors.Join(err, os.Remove(placed.path))
+// place names the files in the order they were added. If one cannot be named, or the names
+// not be made to last, or the process is interrupted, it removes those that were.
+func (b *bundle) place() (err error) {
+	var placed, folders []string
+	defer func() {
+		if err != nil {
+			for _, path := range placed {
+				err = errors.Join(err, os.Remove(path))
 			}
-			b.files = b.files[i:]
+		}
+		b.files = b.files[len(placed):]
+	}()
+	for _, f := range b.files {
+		if err := f.temp.place(f.path, false); err != nil {
 			return err
 		}
+		placed, folders = append(placed, f.path), append(folders, filepath.Dir(f.path))
 		defer atExit.add(func() { os.Remove(f.path) })()
 	}
-	var folders []string
-	for _, f := range b.files {
-		folders = append(folders, filepath.Dir(f.path))
-	}
-	b.files = nil
-	var err error
 	for _, folder := range slices.Compact(slices.Sorted(slices.Values(folders))) {
-		err = errors.Join(err, syncFolder(folder))
+		if err := syncFolder(folder); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // syncFolder makes the names in a folder survive a power cut, where folders can be
-// synced.
+// synced. A folder in which this user may write but not read cannot.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

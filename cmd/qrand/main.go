@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,7 +55,7 @@ func run(args []string, c *console) int {
 	// A broken pipe is then an error of the write. execute does not print it, and
 	// temporary files are removed.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := notifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	status := make(chan int, 1)
 	go func() { status <- execute(ctx, args, c) }()
@@ -72,6 +73,17 @@ func run(args []string, c *console) int {
 		c.complain(errInterrupted)
 		return exitFailure
 	}
+}
+
+// notifyContext is signal.NotifyContext, without the signals that were ignored when the
+// program was started. They stay ignored: nohup(1) relies on that for SIGHUP, and a shell
+// without job control starts what is in the background without SIGINT.
+func notifyContext(signals ...os.Signal) (context.Context, context.CancelFunc) {
+	signals = slices.DeleteFunc(signals, signal.Ignored)
+	if len(signals) == 0 { // to NotifyContext that would mean all of them
+		return context.WithCancel(context.Background())
+	}
+	return signal.NotifyContext(context.Background(), signals...)
 }
 
 // A cleanup is a list of what has to be done if the process must end without
@@ -138,9 +150,9 @@ func execute(ctx context.Context, args []string, c *console) int {
 		return exitUsage
 	case errors.Is(err, errReported), errors.Is(err, syscall.EPIPE):
 		// It was printed already, or nobody reads the output any more.
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		c.complain(errInterrupted)
-	default:
+	default: // also after a signal: what could not be saved must be said
 		c.complain(err)
 	}
 	return exitFailure

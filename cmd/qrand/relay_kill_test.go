@@ -46,6 +46,7 @@ type killable struct {
 	answered            chan struct{} // gets something for each answer, if a test waits
 	got                 atomic.Int64  // bytes
 	empty, refused, cut atomic.Int64
+	nohup               bool // the process ignores SIGHUP from its start
 	process             *exec.Cmd
 	log                 bytes.Buffer
 }
@@ -106,6 +107,12 @@ func (k *killable) start(t *testing.T) {
 	}
 	k.process = exec.CommandContext(t.Context(), path, "relay", "--listen", k.target.Addr, "--clients", filepath.Join(k.dir, "clients.json"),
 		"--cert", filepath.Join(k.dir, "cert.pem"), "--key", filepath.Join(k.dir, "key.pem"), "--stock", "512", "--quiet", "--log-format", "json")
+	if k.nohup {
+		k.process.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh", path}, k.process.Args[1:]...)
+		if k.process.Path, err = exec.LookPath("sh"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	k.log.Reset()
 	k.process.Env, k.process.Stderr = k.env, &k.log
 	out, err := k.process.StdoutPipe()

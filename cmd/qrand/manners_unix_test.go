@@ -1,0 +1,132 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/qrand/qrypttest"
+)
+
+// qrandCommand is qrand as a process, with an emulated service.
+func qrandCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	server := qrypttest.NewServer(qrypttest.Config{})
+	t.Cleanup(server.Close)
+	pointTo(t, strings.Join(server.Endpoints(), ","), server.Token(), server.CAPEM())
+	path, err := exec.LookPath("qrand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = t.TempDir()
+	return cmd
+}
+
+// TestIgnoredSignal: a relay that was started by nohup goes on after SIGHUP. One that was not
+// ends.
+func TestIgnoredSignal(t *testing.T) {
+	for _, ignored := range []bool{true, false} {
+		k := newKillable(t)
+		k.nohup = ignored
+		k.start(t)
+		if err := k.process.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if ignored {
+			for range 20 {
+				resp, err := k.target.Client().Get("https://" + k.target.Addr + "/healthz")
+				if err != nil {
+					t.Fatalf("after a SIGHUP that was ignored: %v, %s", err, k.log.String())
+				}
+				resp.Body.Close()
+			}
+			if err := k.process.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.process.Wait(); err != nil || strings.Count(k.log.String(), "relay: stopped") != 1 {
+			t.Errorf("ignored %v: %v, %s", ignored, err, k.log.String())
+		}
+	}
+}
+
+// TestErrorAfterSignal: what went wrong is told, even if a signal came before.
+func TestErrorAfterSignal(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c, _, errs := screen(false, nil)
+	if status := execute(ctx, []string{"verify", filepath.Join(t.TempDir(), "missing")}, c); status != exitFailure {
+		t.Errorf("status %d", status)
+	}
+	if text := errs.String(); !strings.Contains(text, "missing") || strings.Contains(text, errInterrupted.Error()) {
+		t.Errorf("it prints %q", text)
+	}
+}
+
+// TestLongNames: the longest name that the system allows is a name for what is written.
+func TestLongNames(t *testing.T) {
+	for suffix, args := range map[string][]string{
+		"":                 {"read", "-n", "32"},
+		".provenance.json": {"keygen", "ecdsa-p256"},
+	} {
+		name := strings.Repeat("n", 255-len(suffix))
+		cmd := qrandCommand(t, append(args, "-o", name)...)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %v, %s", args, err, text)
+		}
+		for _, path := range []string{name, name + suffix} {
+			if _, err := os.Stat(filepath.Join(cmd.Dir, path)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestUnreadableFolder: a key is made in a folder where the user may write and not read, or
+// nothing of it is left.
+func TestUnreadableFolder(t *testing.T) {
+	cmd := qrandCommand(t, "keygen", "ecdsa-p256", "-o", "box/key")
+	box := filepath.Join(cmd.Dir, "box")
+	if err := os.Mkdir(box, 0o300); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 { // who may read everything
+		if err := os.Chown(box, 65534, 65534); err != nil {
+			t.Skipf("the folder cannot be given to another user: %v", err)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if err := os.Chmod(os.Getenv("QRYPT_CA_FILE"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{cmd.Path, box, os.Getenv("QRYPT_CA_FILE")} { // the way there
+			for dir := filepath.Dir(path); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+				if err := os.Chmod(dir, 0o711); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	text, err := cmd.CombinedOutput()
+	if errors.Is(err, fs.ErrPermission) || strings.Contains(string(text), "cannot be read: permission denied") {
+		t.Skipf("the other user cannot run the command here: %v, %s", err, text)
+	}
+	if err != nil {
+		t.Errorf("%v, %s", err, text)
+	}
+	if err := os.Chmod(box, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(box, "*"))
+	if (err == nil) != (len(left) == 3) {
+		t.Errorf("%v: %v is there", err, left)
+	}
+}
