@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -83,18 +84,21 @@ type index struct {
 // far; Save writes that file. If usagePath is empty, the file is beside the list,
 // with ".usage" added to the list's name. Where nothing can be written there, as
 // in a mounted secret, name another. Open fails while another relay has that file
-// open; end with Close, or with the Close of a Relay.
+// open, by whatever name; end with Close, or with the Close of a Relay.
 func Open(path, usagePath string) (*List, error) {
-	l := &List{path: path, file: usageFile{path: cmp.Or(usagePath, path+usageSuffix)}}
+	l := &List{path: path}
 	// The list is read first: if there is none, the error must say that.
 	if _, err := readEntries(path); err != nil {
 		return nil, err
+	}
+	var err error
+	if l.file.path, err = resolve(cmp.Or(usagePath, path+usageSuffix)); err != nil {
+		return nil, fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
 	// The lock comes before the usage: what another relay still changes must not be read.
 	if err := l.file.lock(); err != nil {
 		return nil, err
 	}
-	var err error
 	if l.used, err = l.file.load(); err == nil {
 		_, err = l.reload()
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -86,7 +85,7 @@ func Read(path, usagePath string) ([]Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := usageFile{path: cmp.Or(usagePath, path+usageSuffix)}
+	file := usageFile{path: cmp.Or(usagePath, path+usageSuffix)} // reading follows links
 	used, err := file.load()
 	if err != nil {
 		return nil, err
@@ -103,14 +102,15 @@ func Read(path, usagePath string) ([]Status, error) {
 
 // edit changes the list. Only one process does so at a time.
 func edit(path string, create bool, change func([]entry) ([]entry, error)) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // renaming would put a file in place of the link
+	path, err := resolve(path)
+	if err != nil {
+		return fmt.Errorf("relay: the list of clients: %w", err)
 	}
 	if _, err := readFile(path); err != nil && !(create && errors.Is(err, fs.ErrNotExist)) {
 		return err // before a lock is left beside a file that is no list
 	}
 	lock := newLock(path, 0o666)
-	err := lock.Lock()
+	err = lock.Lock()
 	for errors.Is(err, syscall.EINTR) { // which happens on network file systems
 		err = lock.Lock()
 	}

@@ -2,9 +2,11 @@ package clients
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/gofrs/flock"
 )
@@ -17,13 +19,38 @@ func newLock(path string, mode fs.FileMode) *flock.Flock {
 	return flock.New(path+".lock", flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(mode))
 }
 
+// createTemp makes a temporary file. Its name is short, because that of the file whose
+// place it takes may be as long as the system allows.
+func createTemp(folder string) (*os.File, error) { return os.CreateTemp(folder, ".qrand-*.tmp") }
+
+// resolve returns the file that path leads to. Renaming over a link would put a file in its
+// place, and two names of a file would be two locks. The file need not be there yet.
+func resolve(path string) (string, error) {
+	for range 40 { // as many as systems follow
+		real, err := filepath.EvalSymlinks(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return real, err
+		}
+		target, linkErr := os.Readlink(path)
+		if linkErr != nil { // not even the link is there
+			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+			return filepath.Join(folder, filepath.Base(path)), err
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return "", fmt.Errorf("%s: too many links", path)
+}
+
 // replaceFile puts a complete file in place of path: whoever reads it meanwhile, or
 // after a crash, finds the old file or the new one. Only its owner can read a new
 // file. If there is an old one, its mode and owner stay: root may add a client to
 // the list of a relay that runs as another user.
 func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 	folder := filepath.Dir(path)
-	f, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*.tmp")
+	f, err := createTemp(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +79,9 @@ func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Rename(f.Name(), path); errors.Is(err, syscall.EBUSY) {
+		return nil, fmt.Errorf("%w: is the file mounted by itself? It is replaced, not written into, so mount its folder", err)
+	} else if err != nil {
 		return nil, err
 	}
 	// A revoked token must not come back after a power failure. Where a system cannot

@@ -56,7 +56,7 @@ func (u *usageFile) lock() (err error) {
 		}
 	}()
 	// If nothing can be written here, that must show now, not when there is much to lose.
-	probe, err := os.CreateTemp(filepath.Dir(u.path), "."+filepath.Base(u.path)+".*.tmp")
+	probe, err := createTemp(filepath.Dir(u.path))
 	if err != nil {
 		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
@@ -92,6 +92,9 @@ func (u *usageFile) load() (map[string]*usage, error) {
 	}
 	if u.info, err = os.Stat(u.path); err != nil {
 		return nil, fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	if names(u.info) > 1 && u.locked != nil {
+		return nil, fmt.Errorf("relay: %s, what clients have used, has another name by a hard link, and another relay may use it by that: make a copy of it, for this relay alone", u.path)
 	}
 	u.saved = data
 	var file struct {

@@ -174,6 +174,54 @@ func TestUsageElsewhere(t *testing.T) {
 	}
 }
 
+// TestUsageBehindLinks: a link to the usage file stays a link, also one to a file that is not
+// there yet, and no second relay may use the file by another name.
+func TestUsageBehindLinks(t *testing.T) {
+	dir := t.TempDir()
+	real, link, hard := filepath.Join(dir, "volume", "usage.json"), filepath.Join(dir, "link.json"), filepath.Join(dir, "hard.json")
+	if err := os.Mkdir(filepath.Dir(real), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("volume", "usage.json"), link); err != nil {
+		t.Skipf("links cannot be made here: %v", err)
+	}
+	path := filepath.Join(dir, "clients.json")
+	token := add(t, path, Client{Name: "web-1", Rate: -1})
+	for range 2 { // the file is not there yet, and is there
+		c, err := Open(path, link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known(t, c, token)
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("the link is a file now: %v, %v", info, err)
+		}
+		if data, err := os.ReadFile(real); err != nil || !strings.Contains(string(data), "web-1") {
+			t.Errorf("%s, %v", data, err)
+		}
+		if _, err := Open(path, real); err == nil || !strings.Contains(err.Error(), "a relay that runs writes") {
+			t.Errorf("a second relay has the same file by another name: %v", err)
+		}
+		shut(t, c)
+	}
+	if err := os.Link(real, hard); err != nil {
+		t.Skipf("hard links cannot be made here: %v", err)
+	}
+	if _, err := Open(path, hard); err == nil || !strings.Contains(err.Error(), "hard link") {
+		t.Errorf("a hard link: %v", err)
+	}
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, loop); err == nil {
+		t.Error("a link to itself")
+	}
+}
+
 func TestUnwritableFolder(t *testing.T) {
 	path := listFile(t, `{"clients":[]}`)
 	missing := filepath.Join(filepath.Dir(path), "missing", "usage")
