@@ -187,10 +187,13 @@ func (s *settings) checkToken(ctx context.Context, r *report, getenv func(string
 	case path != "":
 		from, read = path, qrypt.TokenFromFile(path)
 		if info, err := os.Stat(path); err == nil { // an error is reported when the token is read
-			if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-				r.add(warn, "token-file", fmt.Sprintf("others than its owner may read %s (mode %04o)", path, info.Mode().Perm()), "chmod 600 "+shellQuote(path))
-			} else {
+			switch mode := info.Mode().Perm(); {
+			case runtime.GOOS == "windows" || mode&0o077 == 0:
 				r.add(ok, "token-file", "only its owner may read "+path, "")
+			case mode&0o027 == 0: // as in a secret of Kubernetes, whose owner is root
+				r.add(ok, "token-file", fmt.Sprintf("only its owner and its group may read %s (mode %04o)", path, mode), "")
+			default:
+				r.add(warn, "token-file", fmt.Sprintf("others than its owner and its group may read or change %s (mode %04o)", path, mode), "chmod 600 "+shellQuote(path))
 			}
 		}
 	case s.noToken:
