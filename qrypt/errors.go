@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -203,7 +202,7 @@ func transportError(ctx context.Context, endpoint string, err error) error {
 		alert   tls.AlertError
 		record  tls.RecordHeaderError
 		lookup  *net.DNSError
-		errno   syscall.Errno
+		errno   systemError
 		timeout net.Error
 		proxy   proxyError
 	)
