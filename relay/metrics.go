@@ -112,6 +112,8 @@ var (
 	descOldest      = desc("stock_oldest_age_seconds", "The age of the oldest block in stock, if there is one.")
 	descExpires     = desc("client_expires_timestamp_seconds", "When a client's token or certificate is refused, if ever.", "client")
 	descListError   = desc("client_list_error", "1 if the list of clients has an error, so that the one before it is in force.")
+	descSaveErrors  = desc("usage_save_errors_total", "Saves of what clients have used that failed or took too long.")
+	descSaved       = desc("usage_saved_timestamp_seconds", "When it was last saved what clients have used.")
 	descCertificate = desc("certificate_expires_timestamp_seconds", "When the relay's certificate expires.")
 	descConns       = desc("connections", "Connections of clients, by state: idle ones are between two requests.", "state")
 	descConnsGone   = desc("connections_refused_total", "Connections that were closed because there were too many: new ones of one address (limit), and unknown ones that made room (room).", "why")
@@ -122,7 +124,7 @@ var (
 func (collector) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRequests, descClientBytes, descStock, descStockLimit, descReceived, descHanded, descLost, descExpired,
 		descInFlight, descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod,
-		descOldest, descExpires, descListError, descCertificate, descConns, descConnsGone, descBuild} {
+		descOldest, descExpires, descListError, descSaveErrors, descSaved, descCertificate, descConns, descConnsGone, descBuild} {
 		c <- d
 	}
 }
@@ -179,6 +181,11 @@ func (col collector) Collect(c chan<- prometheus.Metric) {
 		send(descOldest, gauge, age.Seconds())
 	}
 	send(descListError, gauge, truth(col.r.cfg.Clients.Err() != nil))
+	unsaved, saved := col.r.usage.count()
+	send(descSaveErrors, counter, float64(unsaved))
+	if !saved.IsZero() {
+		send(descSaved, gauge, float64(saved.Unix()))
+	}
 	if cert := col.r.cfg.Certificate; cert != nil {
 		send(descCertificate, gauge, float64(cert.Expires().Unix()))
 	}

@@ -100,6 +100,7 @@ func (r *Relay) servePage(w http.ResponseWriter, req *http.Request) {
 		Answers:    answers,
 		Clients:    r.cfg.Clients.Status(),
 		ClientsErr: r.cfg.Clients.Err(),
+		UsageErr:   r.usage.trouble(now),
 		Events:     r.events.List(),
 	}
 	var err error

@@ -134,6 +134,7 @@ type Relay struct {
 	counts    counts
 	metrics   *metrics
 	refusals  refusalLog
+	usage     *usageSaver
 	conns     atomic.Pointer[connLimiter] // of Serve
 	draining  atomic.Bool
 	retry     atomic.Bool // somebody called Retry
@@ -172,7 +173,9 @@ func New(cfg Config) (*Relay, error) {
 		refiller.supply.Close()
 	})
 	r.done.Go(func() { r.keepHistory(ctx) })
-	r.done.Go(func() { r.keepClients(ctx) })
+	r.usage = &usageSaver{write: cfg.Clients.Save}
+	go r.watchClients(ctx) // not in done: where the disk hangs, it may not end
+	r.done.Go(func() { r.keepUsage(ctx) })
 	return r, nil
 }
 
@@ -205,15 +208,23 @@ func (r *Relay) Account() Account { return r.stock.balance() }
 // Upstream is how the service is doing.
 func (r *Relay) Upstream() Upstream { return r.upstream.status() }
 
-// Close ends requests to the service, wipes the stock, saves what clients have
-// used and closes their list. Requests still under way get 503; end the server first.
+// Close ends requests to the service, wipes the stock, saves what clients have used and
+// closes their list. Requests still under way get 503; end the server first. If the disk
+// hangs, Close returns after 5 s with an error, and leaves the list open.
 func (r *Relay) Close() error {
 	r.draining.Store(true)
 	r.cancel()
 	r.stock.close()
-	r.cfg.Clients.Save() // and again below: a BlockSource may keep us waiting until then
+	limit := closeLimit
+	if err := r.usage.save(limit); errors.Is(err, errDiskHangs) {
+		limit = 0
+	}
 	r.done.Wait()
-	return errors.Join(r.cfg.Clients.Save(), r.cfg.Clients.Close())
+	err := r.usage.save(limit) // what was used until then: a BlockSource may have kept us waiting
+	if errors.Is(err, errDiskHangs) {
+		return err
+	}
+	return errors.Join(err, r.cfg.Clients.Close())
 }
 
 // Retry asks the service again at once, whatever it has answered: after a person has put
@@ -244,42 +255,5 @@ func (r *Relay) keepHistory(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-	}
-}
-
-// saveInterval is how often it is saved what clients have used: this much is lost if
-// the process is killed.
-const saveInterval = 10 * time.Second
-
-// keepClients puts changes of the list in force, and saves what clients have used.
-func (r *Relay) keepClients(ctx context.Context) {
-	var watch sync.WaitGroup
-	defer watch.Wait()
-	watch.Go(func() {
-		r.cfg.Clients.Watch(ctx, func(err error) {
-			if err != nil {
-				r.cfg.Logger.Error("relay: the list of clients as it is now is not used, the old one holds", "error", err.Error())
-				r.events.Add(time.Now(), "the list of clients has an error; the old one holds")
-				return
-			}
-			r.cfg.Logger.Info("relay: the list of clients has changed")
-			r.events.Add(time.Now(), "the list of clients has changed")
-		})
-	})
-	tick := time.NewTicker(saveInterval)
-	defer tick.Stop()
-	failed := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := r.cfg.Clients.Save()
-		if err != nil && !failed {
-			r.cfg.Logger.Error("relay: what clients use cannot be saved: a restart would forget it", "error", err.Error())
-			r.events.Add(time.Now(), "what clients use cannot be saved")
-		}
-		failed = err != nil
 	}
 }

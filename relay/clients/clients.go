@@ -63,8 +63,10 @@ func (q Quota) PeriodString() string {
 // relays need a list each, and a quota then holds for each of them.
 type List struct {
 	path    string
-	file    usageFile
 	current atomic.Pointer[index]
+
+	saving sync.Mutex // for file: it is held while the disk writes, and nothing else waits for it
+	file   usageFile
 
 	mu   sync.Mutex
 	data []byte            // of the list's file, as it is in force
@@ -114,8 +116,8 @@ func Open(path, usagePath string) (*List, error) {
 // Close lets another relay open the list: while it is open, only this one writes
 // what clients have used. It does not save that; the Close of a Relay does both.
 func (l *List) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.saving.Lock()
+	defer l.saving.Unlock()
 	return l.file.unlock()
 }
 
@@ -144,9 +146,9 @@ func (l *List) Watch(ctx context.Context, report func(error)) {
 // a slip in an editor locks nobody out. It compares contents: a file may change
 // twice within the resolution of its times.
 func (l *List) reload() (changed bool, err error) {
+	data, err := readFile(l.path) // without the lock: the disk may hang
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	data, err := readFile(l.path)
 	if err == nil {
 		if l.err == nil && bytes.Equal(data, l.data) {
 			return false, nil
@@ -224,9 +226,18 @@ func sortByName[T any](all []T, name func(T) string) {
 }
 
 // Save writes what clients have used, if it has changed, so that a restart goes
-// on from there. A crash loses what was used since the last Save.
+// on from there. A crash loses what was used since the last Save. While the disk hangs, Save
+// and Close wait, and no other method does.
 func (l *List) Save() error {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	used := map[string]fileUsage{}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.file.save(l.used)
+	for name, one := range l.used {
+		if f := one.file(); f != (fileUsage{}) {
+			used[name] = f
+		}
+	}
+	l.mu.Unlock()
+	return l.file.save(used)
 }

@@ -1,6 +1,8 @@
 package clients
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,9 +21,17 @@ func newLock(path string, mode fs.FileMode) *flock.Flock {
 	return flock.New(path+".lock", flock.SetFlag(os.O_RDWR|os.O_CREATE), flock.SetPermissions(mode))
 }
 
-// createTemp makes a temporary file. Its name is short, because that of the file whose
-// place it takes may be as long as the system allows.
-func createTemp(folder string) (*os.File, error) { return os.CreateTemp(folder, ".qrand-*.tmp") }
+// createTemp makes the temporary file that will take the place of path. Its name is short,
+// because that of path may be as long as the system allows. It is always the same, so that a
+// crash leaves no more than one: whoever writes path has its lock.
+func createTemp(path string) (*os.File, error) {
+	sum := sha256.Sum256([]byte(filepath.Base(path)))
+	name := filepath.Join(filepath.Dir(path), ".qrand-"+hex.EncodeToString(sum[:8])+".tmp")
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+}
 
 // resolve returns the file that path leads to. Renaming over a link would put a file in its
 // place, and two names of a file would be two locks. The file need not be there yet.
@@ -50,7 +60,7 @@ func resolve(path string) (string, error) {
 // the list of a relay that runs as another user.
 func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 	folder := filepath.Dir(path)
-	f, err := createTemp(folder)
+	f, err := createTemp(path)
 	if err != nil {
 		return nil, err
 	}

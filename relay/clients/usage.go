@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -56,7 +55,7 @@ func (u *usageFile) lock() (err error) {
 		}
 	}()
 	// If nothing can be written here, that must show now, not when there is much to lose.
-	probe, err := createTemp(filepath.Dir(u.path))
+	probe, err := createTemp(u.path)
 	if err != nil {
 		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
@@ -131,15 +130,10 @@ func (u *usageFile) load() (map[string]*usage, error) {
 }
 
 // save writes what clients have used, if it has changed.
-func (u *usageFile) save(used map[string]*usage) error {
+func (u *usageFile) save(used map[string]fileUsage) error {
 	file := struct {
 		Clients map[string]fileUsage `json:"clients"`
-	}{map[string]fileUsage{}}
-	for name, one := range used {
-		if f := one.file(); f != (fileUsage{}) {
-			file.Clients[name] = f
-		}
-	}
+	}{used}
 	data, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return fmt.Errorf("relay: what clients have used: %w", err)
@@ -162,8 +156,8 @@ func (u *usageFile) save(used map[string]*usage) error {
 	return nil
 }
 
-// stillOurs fails if somebody else, without the lock, has written the file since we
-// did: two relays with one file would each undo what the other noted.
+// stillOurs fails if somebody else, without the lock, has written other things into the file
+// since we did: two relays with one file would each undo what the other noted.
 func (u *usageFile) stillOurs() error {
 	info, err := os.Stat(u.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -172,7 +166,11 @@ func (u *usageFile) stillOurs() error {
 	if err != nil {
 		return fmt.Errorf("relay: what clients have used: %w", err)
 	}
-	if u.info == nil || !os.SameFile(info, u.info) || info.Size() != u.info.Size() || !info.ModTime().Equal(u.info.ModTime()) {
+	if u.info != nil && os.SameFile(info, u.info) && info.Size() == u.info.Size() && info.ModTime().Equal(u.info.ModTime()) {
+		return nil
+	}
+	// It may have been copied, restored or touched, and have the same in it.
+	if data, err := os.ReadFile(u.path); err != nil || u.saved == nil || !bytes.Equal(data, u.saved) {
 		return fmt.Errorf("relay: somebody else writes %s, so what clients use is not being saved: give each relay a list of clients of its own, and restart this one", u.path)
 	}
 	return nil

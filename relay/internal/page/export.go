@@ -35,6 +35,7 @@ type statusJSON struct {
 	Upstream     upstreamJSON `json:"upstream"`
 	Clients      []clientJSON `json:"clients"`
 	ClientsError string       `json:"clients_error,omitempty"`
+	UsageError   string       `json:"usage_error,omitempty"`
 	Events       []eventJSON  `json:"events"` // newest first
 }
 
@@ -118,6 +119,9 @@ func ServeJSON(w http.ResponseWriter, d Data) error {
 	}
 	if d.ClientsErr != nil {
 		status.ClientsError = d.ClientsErr.Error()
+	}
+	if d.UsageErr != nil {
+		status.UsageError = d.UsageErr.Error()
 	}
 	for _, e := range v.Events {
 		status.Events = append(status.Events, eventJSON{e.Time.UTC(), e.Text})

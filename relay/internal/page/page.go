@@ -33,6 +33,7 @@ type Data struct {
 	Answers    map[string]map[int]int64 // how often a client got an HTTP status; empty name: not known
 	Clients    []clients.Status         // by name
 	ClientsErr error                    // why the list as it is now is not in force
+	UsageErr   error                    // why what clients use is not being saved
 	Events     []Event                  // oldest first
 }
 
