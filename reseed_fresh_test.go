@@ -289,6 +289,7 @@ func TestClockJumpBeforeStale(t *testing.T) {
 		})
 		synctest.Wait()
 		mustRead(t, s, 1)
+		synctest.Wait() // so that nothing but the next Read can tell of the jump
 		jump.Store(int64(9*time.Minute + 31*time.Second))
 		mustRead(t, s, 1)
 		time.Sleep(time.Second) // the pace of requests
