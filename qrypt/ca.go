@@ -2,6 +2,7 @@ package qrypt
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
@@ -73,6 +74,9 @@ func (c *caTransport) current() *http.Transport {
 	if err == nil && !bytes.Equal(pem, c.pem) {
 		next := c.transport.Clone() // requests under way go on with the old one
 		next.TLSClientConfig.RootCAs = roots
+		if next.TLSClientConfig.ClientSessionCache != nil { // a session that is resumed shows no certificate
+			next.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(maxSessions)
+		}
 		onlyHTTP1(next)
 		c.pem, c.transport = pem, next
 	}

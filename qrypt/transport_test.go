@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -324,4 +325,29 @@ func TestTimeoutOfTheHTTPClient(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSessionsAreResumed: each request has a connection of its own, and the second one to a
+// server resumes the session of the first.
+func TestSessionsAreResumed(t *testing.T) {
+	var resumed []bool
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resumed = append(resumed, r.TLS.DidResume)
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(oneBlock[DialectQuantumEntropy])
+	}))
+	defer server.Close()
+	c := clientOf(t, server, func(cfg *Config) {
+		h := NewHTTPClient()
+		roots := x509.NewCertPool()
+		roots.AddCert(server.Certificate())
+		h.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
+		cfg.HTTPClient = h
+	})
+	for range 3 {
+		mustBlocks(t, c, 1)
+	}
+	if !slices.Equal(resumed, []bool{false, true, true}) {
+		t.Errorf("resumed: %v", resumed)
+	}
 }
