@@ -1,6 +1,7 @@
 // Command relayload serves what qrand relay serves, with a stock that never ends, until
 // it is interrupted. It prints where it listens and a client's token, and at the end
-// where every byte went. The script run starts it and asks it.
+// where every byte went. With -ask it asks a relay, each time on a new connection. The
+// script run starts it, and has it and wrk ask.
 //
 // The refiller of a relay keeps to the service's 30 requests in 10 s, 1.5 MiB/s, which is
 // what one account carries for long. This program measures the other side, so it puts
@@ -42,7 +43,17 @@ func main() {
 	log.SetFlags(0)
 	accessLog := flag.Bool("log", false, "write the access log")
 	profile := flag.String("profile", "", "write a profile of the processor's time to this `file`")
+	url := flag.String("ask", "", "serve nothing, but ask the relay at this `URL` with the token in TOKEN, on new connections")
+	ca := flag.String("ca", "", "with -ask, a `file` with the CA of the relay")
+	resume := flag.Bool("resume", false, "with -ask, resume TLS sessions")
+	duration := flag.Duration("for", 10*time.Second, "with -ask, for how long")
 	flag.Parse()
+	if *url != "" {
+		if err := ask(os.Stdout, *url, *ca, os.Getenv("TOKEN"), *resume, *duration); err != nil {
+			log.Fatal("relayload: ", err)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Stdout, *accessLog, *profile); err != nil {
