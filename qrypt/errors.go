@@ -244,7 +244,7 @@ func certificateError(err error) (detail string, cause error) {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "its certificate has expired, or this host's clock is wrong", invalid
 	case errors.As(err, &unknown):
-		return "its certificate is refused", x509.UnknownAuthorityError{Cert: unknown.Cert}
+		return "its certificate is refused (a private CA goes into " + EnvCAFile + ")", x509.UnknownAuthorityError{Cert: unknown.Cert}
 	case errors.As(err, &host):
 		return "its certificate is another host's", nil
 	}

@@ -180,9 +180,10 @@ func New(cfg Config) (*Relay, error) {
 }
 
 // ServeHTTP answers the calls of the two APIs (GET /api/v1/quantum-entropy; POST
-// /api/v1/entropy, GET /api/v1/capabilities and /api/v1/healthtest), the probes (/healthz, /readyz), and to operators
-// /metrics and the status page (/, and for programs /status.json and /clients.csv). A
-// path must be exactly that: none is cleaned, and nothing is redirected.
+// /api/v1/entropy, GET /api/v1/capabilities and /api/v1/healthtest), the probes (/healthz,
+// /readyz), and to operators /metrics and the status page (/, and for programs
+// /status.json and /clients.csv). A path must be exactly that: none is cleaned, and
+// nothing is redirected.
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch path := req.URL.Path; {
 	case req.URL.RawPath != "":

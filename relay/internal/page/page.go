@@ -165,10 +165,11 @@ func newView(d Data, filter string) *view {
 	rows, hidden := clientRows(d.Clients, d.Answers, filter, d.Now)
 	v.Rows, v.Hidden = rows, int64(hidden)
 	for _, st := range d.Clients {
-		if text := newClientRow(st, nil, d.Now).attention(); text == "" {
-		} else if len(v.Attention) < alertsShown {
+		switch text := newClientRow(st, nil, d.Now).attention(); {
+		case text == "":
+		case len(v.Attention) < alertsShown:
 			v.Attention = append(v.Attention, clientAlert{st.Name, text})
-		} else {
+		default:
 			v.MoreAlerts++
 		}
 	}
