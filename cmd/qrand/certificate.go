@@ -3,18 +3,10 @@ package main
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/mail"
-	"net/url"
-	"regexp"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -126,90 +118,4 @@ func (o *certificateOptions) make(key any, r io.Reader) ([]byte, error) {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	}
 	return keyfile.SelfSigned(key, t, r)
-}
-
-// hostPattern follows RFC 1123 section 2.1, with an asterisk allowed as the first
-// label (RFC 9525 section 6.3). Other letters than ASCII need the xn-- form.
-var hostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
-
-// addNames sorts the names into their kinds.
-func (o *certificateOptions) addNames(t *x509.Certificate) error {
-	for _, name := range o.names {
-		if ip := net.ParseIP(name); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		} else if u, err := url.Parse(name); err == nil && u.Scheme != "" && strings.Contains(name, "://") {
-			t.URIs = append(t.URIs, u)
-		} else if a, err := mail.ParseAddress(name); err == nil && a.Address == name {
-			t.EmailAddresses = append(t.EmailAddresses, name)
-		} else if len(name) <= 253 && hostPattern.MatchString(name) {
-			t.DNSNames = append(t.DNSNames, name)
-		} else {
-			return fmt.Errorf("--san: %q is no host, address, mailbox or URI", name)
-		}
-	}
-	return nil
-}
-
-// attributes are the attributes of X.520 that a name may have.
-var attributes = map[string]asn1.ObjectIdentifier{
-	"CN": {2, 5, 4, 3}, "SERIALNUMBER": {2, 5, 4, 5}, "C": {2, 5, 4, 6}, "L": {2, 5, 4, 7}, "ST": {2, 5, 4, 8},
-	"STREET": {2, 5, 4, 9}, "O": {2, 5, 4, 10}, "OU": {2, 5, 4, 11}, "POSTALCODE": {2, 5, 4, 17},
-}
-
-var countryPattern = regexp.MustCompile("^[A-Za-z]{2}$")
-
-// parseSubject reads a distinguished name, and returns it in DER. Commas separate
-// the attributes, which the certificate has in the same order. A backslash comes
-// before a comma or a backslash in a value.
-func parseSubject(text string) ([]byte, error) {
-	var name pkix.RDNSequence
-	parts, err := splitSubject(text)
-	if err != nil {
-		return nil, err
-	}
-	for _, part := range parts {
-		key, value, found := strings.Cut(part, "=")
-		key = strings.ToUpper(strings.TrimSpace(key))
-		value = strings.TrimSpace(value)
-		id := attributes[key]
-		switch {
-		case !found || value == "":
-			return nil, fmt.Errorf("--subject: %q: write it like \"CN=Root CA,O=Example,C=DE\"", text)
-		case id == nil:
-			return nil, fmt.Errorf("--subject: no attribute %q: use CN, O, OU, L, ST, STREET, POSTALCODE, C or SERIALNUMBER", key)
-		case key == "C" && !countryPattern.MatchString(value):
-			return nil, fmt.Errorf("--subject: C=%s: a country has two letters", value)
-		case strings.ContainsFunc(value, unicode.IsControl) || !utf8.ValidString(value):
-			return nil, fmt.Errorf("--subject: %s has control characters, or is not UTF-8", key)
-		}
-		name = append(name, pkix.RelativeDistinguishedNameSET{{Type: id, Value: value}})
-	}
-	return asn1.Marshal(name)
-}
-
-// splitSubject splits at the commas. An empty text has no parts.
-func splitSubject(text string) (parts []string, err error) {
-	var part strings.Builder
-	escaped := false
-	for _, r := range text {
-		switch {
-		case escaped:
-			part.WriteRune(r)
-			escaped = false
-		case r == '\\':
-			escaped = true
-		case r == ',':
-			parts = append(parts, part.String())
-			part.Reset()
-		default:
-			part.WriteRune(r)
-		}
-	}
-	if escaped {
-		return nil, errors.New("--subject ends in a backslash: to mean a backslash, write two")
-	}
-	if text != "" {
-		parts = append(parts, part.String())
-	}
-	return parts, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/json"
 	"encoding/pem"
@@ -674,68 +673,6 @@ func TestReadBounded(t *testing.T) {
 	for _, path := range []string{filepath.Dir(path), os.DevNull} {
 		if _, err := readBounded(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
-// TestParseSubject: which subjects a certificate may have. The attributes keep their
-// order, and each is a relative distinguished name.
-func TestParseSubject(t *testing.T) {
-	for text, want := range map[string]string{
-		"CN=Root CA,O=Example,C=DE":      "CN=Root CA|O=Example|C=DE",
-		" cn = a , ou=x,ou=y":            "CN=a|OU=x|OU=y",
-		`CN=Comma\, Inc.\\`:              `CN=Comma, Inc.\`,
-		"CN=a=b,serialNumber=7,L=x,ST=y": "CN=a=b|SERIALNUMBER=7|L=x|ST=y",
-		"":                               "",
-	} {
-		der, err := parseSubject(text)
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-			continue
-		}
-		var name pkix.RDNSequence
-		if rest, err := asn1.Unmarshal(der, &name); err != nil || len(rest) > 0 {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, rdn := range name {
-			for key, id := range attributes {
-				if id.Equal(rdn[0].Type) && len(rdn) == 1 {
-					got = append(got, fmt.Sprint(key, "=", rdn[0].Value))
-				}
-			}
-		}
-		if strings.Join(got, "|") != want {
-			t.Errorf("%s: %q, want %s", text, got, want)
-		}
-	}
-	for text, want := range map[string]string{
-		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "X=y": "no attribute", "C=Germany": "two letters", "C=ü": "two letters",
-		`CN=a\`: "ends in a backslash", "CN=a\x00b": "control characters",
-	} {
-		if _, err := parseSubject(text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-}
-
-// TestNames: which names a certificate may have, and of which kind they are.
-func TestNames(t *testing.T) {
-	for name, want := range map[string]string{
-		"db.example": "DNS", "*.example": "DNS", "localhost": "DNS", "xn--bcher-kva.example": "DNS", "10.0.0.1": "IP", "::1": "IP",
-		"me@example.com": "email", "https://example.com/x": "URI", "spiffe://example/db": "URI",
-		"foo!bar#": "", "CN=evil": "", "a..b": "", "-a": "", "a-": "", "a.*": "", "*": "", "": "", "a b": "", "bücher.example": "", "a.": "", strings.Repeat("a.", 130) + "a": "",
-	} {
-		var cert x509.Certificate
-		err := (&certificateOptions{names: []string{name}}).addNames(&cert)
-		kinds := ""
-		for kind, n := range map[string]int{"DNS": len(cert.DNSNames), "IP": len(cert.IPAddresses), "email": len(cert.EmailAddresses), "URI": len(cert.URIs)} {
-			if n > 0 {
-				kinds += kind
-			}
-		}
-		if kinds != want || (err == nil) != (want != "") {
-			t.Errorf("%q is %q, %v, want %q", name, kinds, err, want)
 		}
 	}
 }

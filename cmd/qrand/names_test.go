@@ -1,0 +1,107 @@
+package main
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestParseSubject: which subjects a certificate may have. The parts keep their order.
+func TestParseSubject(t *testing.T) {
+	for text, want := range map[string]string{
+		"CN=Root CA,O=Example,C=DE":       "CN=Root CA|O=Example|C=DE",
+		" cn = a , ou=x,ou=y":             "CN=a|OU=x|OU=y",
+		`CN=Comma\, Inc.\\`:               `CN=Comma, Inc.\`,
+		"CN=a=b,serialNumber=7,L=x,ST=y":  "CN=a=b|SERIALNUMBER=7|L=x|ST=y",
+		"CN=a+OU=b,O=c":                   "CN=a+OU=b|O=c",
+		"OU=b+CN=a":                       "CN=a+OU=b", // a set: DER sorts it
+		`CN=a\2Cb\C3\BC\+c`:               "CN=a,bü+c",
+		`O=\ spaces\ ,CN=\#1\;\"\<\>\=`:   `O= spaces |CN=#1;"<>=`,
+		"CN=" + strings.Repeat("ü", 64):   "CN=" + strings.Repeat("ü", 64),
+		"SERIALNUMBER=ABC-1 (2):/=?'+O=x": "O=x+SERIALNUMBER=ABC-1 (2):/=?'",
+		"":                                "",
+	} {
+		der, err := parseSubject(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		var name pkix.RDNSequence
+		if rest, err := asn1.Unmarshal(der, &name); err != nil || len(rest) > 0 {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, rdn := range name {
+			var part []string
+			for _, one := range rdn {
+				for key, a := range attributes {
+					if a.id.Equal(one.Type) {
+						part = append(part, fmt.Sprint(key, "=", one.Value))
+					}
+				}
+			}
+			slices.Sort(part)
+			got = append(got, strings.Join(part, "+"))
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%s: %q, want %s", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "CN=a+": "write it like", ",": "write it like", "CN= ": "write it like",
+		"X=y": "no attribute", "C=Germany": "two letters", "C=ü": "two letters",
+		`CN=a\`: "after a backslash", `CN=\x`: "after a backslash", "CN=a\x00b": "control characters", `CN=\FF`: "not UTF-8",
+		"CN=a;b": `write \;`, "CN=#04": `write \#`, `CN="a"`: `write \"`,
+		"CN=" + strings.Repeat("n", 65): "CN has 65 characters, and may have 64", "O=" + strings.Repeat("n", 65): "may have 64", "L=" + strings.Repeat("n", 129): "may have 128",
+		"SERIALNUMBER=ABC_123": "PrintableString", "SERIALNUMBER=a*": "PrintableString", "CN=a+CN=b": "CN twice",
+	} {
+		if _, err := parseSubject(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestNames: which names a certificate may have, of which kind they are, and how they are
+// written in it.
+func TestNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"db.example": "DNS", "*.example": "DNS", "localhost": "DNS", "xn--bcher-kva.example": "DNS", "a1": "DNS", "1.example": "DNS",
+		"bücher.example": "DNS xn--bcher-kva.example", "*.bücher.example": "DNS *.xn--bcher-kva.example", "Straße.example": "DNS xn--strae-oqa.example",
+		"10.0.0.1": "IP", "::1": "IP", "::ffff:10.0.0.1": "IP",
+		"me@example.com": "email", "me@bücher.example": "email me@xn--bcher-kva.example", "a+b@example.com": "email",
+		"https://example.com/x": "URI", "spiffe://example/db": "URI", "https://[::1]:8443/": "URI", "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6": "URI",
+		"https://bücher.example:8443/ü": "URI https://xn--bcher-kva.example:8443/%C3%BC", "mailto:me@example.com": "URI",
+
+		// RFC 1123 section 2.1: these look like addresses.
+		"10.0.0.256": "", "010.0.0.1": "", "127.1": "", "1.2.3": "", "1": "", "0x7f.1": "", "a.0x7f": "", "a.1": "",
+		// RFC 3986 section 3, RFC 5280 section 4.2.1.6.
+		"x://": "", "https://": "", "https:///path": "", "https://a_b/": "", "https://1.2.3/": "", "urn:": "", "https://%zz/": "", "https://*.example/": "",
+		"jürgen@example.com": "", "@example.com": "", "me@": "", "me@a_b": "", "me@1.2.3": "", "Me <me@example.com>": "", "me@*.example": "",
+		"db.example:443": "", "fe80::1%eth0": "",
+		"foo!bar#": "", "CN=evil": "", "a..b": "", "-a": "", "a-": "", "a.*": "", "*": "", "": "", "a b": "", "a.": "", strings.Repeat("a.", 130) + "a": "", "a\u200bb.example": "", "-ü.example": "",
+	} {
+		var cert x509.Certificate
+		err := (&certificateOptions{names: []string{name}}).addNames(&cert)
+		kind, written := "", ""
+		switch {
+		case len(cert.DNSNames) > 0:
+			kind, written = "DNS", cert.DNSNames[0]
+		case len(cert.IPAddresses) > 0:
+			kind, written = "IP", name
+		case len(cert.EmailAddresses) > 0:
+			kind, written = "email", cert.EmailAddresses[0]
+		case len(cert.URIs) > 0:
+			kind, written = "URI", cert.URIs[0].String()
+		}
+		if written != name {
+			kind += " " + written
+		}
+		if strings.TrimSpace(kind) != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v, want %q", name, kind, err, want)
+		}
+	}
+}
