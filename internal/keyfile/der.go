@@ -200,8 +200,7 @@ func readIdentifier(input *cryptobyte.String) (oid asn1.ObjectIdentifier, bare, 
 
 // parsePrivate reads the privateKey of a OneAsymmetricKey. ML-KEM and ML-DSA have a
 // form with the expanded key beside the seed: both are compared. In another form the
-// expanded key is alone. It is not read, because for ML-KEM the public key cannot be
-// computed from it.
+// expanded key is alone.
 func (s *scheme) parsePrivate(octets cryptobyte.String) (public any, err error) {
 	private, claimed := octets, cryptobyte.String(nil)
 	ok := true
@@ -215,7 +214,10 @@ func (s *scheme) parsePrivate(octets cryptobyte.String) (public any, err error) 
 		ok = octets.ReadASN1(&both, cbasn1.SEQUENCE) && octets.Empty() && both.ReadASN1(&private, cbasn1.OCTET_STRING) &&
 			both.ReadASN1(&claimed, cbasn1.OCTET_STRING) && both.Empty()
 	case s.form == seed && octets.PeekASN1Tag(cbasn1.OCTET_STRING):
-		return nil, fmt.Errorf("keyfile: %s: the file has the expanded private key without its seed: give the file of the public key", s.name)
+		if !octets.ReadASN1(&private, cbasn1.OCTET_STRING) || !octets.Empty() {
+			return nil, errPKCS8
+		}
+		return s.publicOfExpanded(private)
 	case s.form == seed:
 		ok = false
 	}

@@ -31,9 +31,10 @@ const MaxSize = 1 << 20
 
 var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, DER, JWK or OpenSSH's formats (for a raw key, name the algorithm)")
 
-// Parse finds the public key of a file that this package could have written: a
-// private or public key, a certificate or a certificate request, in PEM or DER, a
-// JWK, an OpenSSH private key, or a line of authorized_keys. It ignores certificates
+// Parse finds the public key of a private or public key, of a certificate or of a
+// certificate request, in PEM or DER, of a JWK, an OpenSSH private key, or a line of
+// authorized_keys. Besides what this package writes it reads RSA and EC keys in PKCS #1
+// and SEC 1. It ignores certificates
 // after a certificate or a private key. It does not verify the signatures of
 // certificates and requests.
 //
@@ -42,6 +43,10 @@ var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, 
 func Parse(data, passphrase []byte) (*File, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("keyfile: the file has more than %d bytes", MaxSize)
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as editors on Windows put it before text
+	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return nil, errors.New("keyfile: the file is in UTF-16: save it in UTF-8")
 	}
 	if _, ok := sequence(data); ok {
 		return parseDER(data, passphrase)
@@ -67,7 +72,10 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 	if block == nil {
 		return nil, errors.New("keyfile: malformed PEM")
 	}
-	defer clear(block.Bytes)
+	defer func() { clear(block.Bytes) }()
+	if next, others := pem.Decode(rest); block.Type == "EC PARAMETERS" && next != nil { // openssl ecparam -genkey writes them first
+		block, rest = next, others
+	}
 	for next, rest := pem.Decode(rest); next != nil; next, rest = pem.Decode(rest) {
 		behind := next.Type == pemTypes[KindCertificate] || next.Type == pemTypes[KindRequest]
 		if block.Type == pemTypes[KindPublic] || !behind {
@@ -83,8 +91,13 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 		return parseKind(KindPublic, block.Bytes)
 	case pemTypes[KindCertificate]:
 		return parseKind(KindCertificate, block.Bytes)
-	case pemTypes[KindRequest]:
+	case pemTypes[KindRequest], "NEW CERTIFICATE REQUEST": // RFC 7468 section 7
 		return parseKind(KindRequest, block.Bytes)
+	case "EC PRIVATE KEY", "RSA PRIVATE KEY", "RSA PUBLIC KEY":
+		if block.Headers["DEK-Info"] != "" {
+			return nil, errors.New("keyfile: the private key is encrypted in the way of RFC 1423, which protects little: convert it with openssl pkcs8 -topk8")
+		}
+		return parseDER(block.Bytes, nil)
 	case "OPENSSH PRIVATE KEY":
 		public, err := parsePrivateSSH(pem.EncodeToMemory(block), passphrase)
 		if err != nil {
@@ -96,13 +109,23 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 }
 
 // parseDER tells the kinds of DER apart by how they begin. A private key begins with a
-// version. A public key begins with an AlgorithmIdentifier and a BIT STRING, an
+// version: after it comes an AlgorithmIdentifier in PKCS #8, an OCTET STRING in SEC 1 (RFC
+// 5915), and an INTEGER in PKCS #1 (RFC 8017 appendix A.1). A public key begins with an AlgorithmIdentifier and a BIT STRING, an
 // encrypted private key with an AlgorithmIdentifier and an OCTET STRING. Certificates
 // and requests begin with the part that is signed; in a request that begins with the
 // version 0.
 func parseDER(der, passphrase []byte) (*File, error) {
 	s, ok := sequence(der)
 	if ok && s.PeekASN1Tag(cbasn1.INTEGER) {
+		s.SkipASN1(cbasn1.INTEGER)
+		switch {
+		case s.PeekASN1Tag(cbasn1.OCTET_STRING):
+			return parseTraditional(KindPrivate, der, func() (any, error) { return x509.ParseECPrivateKey(der) })
+		case s.SkipASN1(cbasn1.INTEGER) && s.Empty():
+			return parseTraditional(KindPublic, der, func() (any, error) { return x509.ParsePKCS1PublicKey(der) })
+		case s.PeekASN1Tag(cbasn1.INTEGER):
+			return parseTraditional(KindPrivate, der, func() (any, error) { return x509.ParsePKCS1PrivateKey(der) })
+		}
 		return parseKind(KindPrivate, der)
 	}
 	var first cryptobyte.String
@@ -120,6 +143,25 @@ func parseDER(der, passphrase []byte) (*File, error) {
 		return parseKind(KindRequest, der)
 	}
 	return parseKind(KindCertificate, der)
+}
+
+// parseTraditional reads a key in a format older than PKCS #8.
+func parseTraditional(kind Kind, der []byte, parse func() (any, error)) (*File, error) {
+	if len(der) > maxPrivate {
+		return nil, fmt.Errorf("keyfile: a key of %d bytes: at most %d are read", len(der), maxPrivate)
+	}
+	key, err := parse()
+	if err != nil {
+		return nil, wrap(err)
+	}
+	if kind == KindPublic {
+		return newFile(kind, key)
+	}
+	public, err := Public(key)
+	if err != nil {
+		return nil, err
+	}
+	return newFile(kind, public)
 }
 
 func parseKind(kind Kind, der []byte) (*File, error) {

@@ -62,6 +62,8 @@ func TestPrivateForms(t *testing.T) {
 	expanded := must(key.MarshalBinary())(t)
 	other := bytes.Clone(expanded)
 	other[len(other)-1] ^= 1
+	otherHash := bytes.Clone(expanded)
+	otherHash[100] ^= 1
 	oid := asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 17}
 	const seedTag = cbasn1.Tag(0x80)
 	seedForm := tlv(seedTag, seed)
@@ -72,6 +74,7 @@ func TestPrivateForms(t *testing.T) {
 	for what, der := range map[string][]byte{
 		"seed":                       oneAsymmetricKey(t, 0, oid, nil, seedForm, nil),
 		"both":                       oneAsymmetricKey(t, 0, oid, nil, tlv(cbasn1.SEQUENCE, octets(seed), octets(expanded)), nil),
+		"expanded":                   oneAsymmetricKey(t, 0, oid, nil, octets(expanded), nil),
 		"attributes, the public key": oneAsymmetricKey(t, 1, oid, nil, seedForm, append(attributes, copied(public)...)),
 	} {
 		file, err := keyfile.Parse(der, nil)
@@ -85,7 +88,9 @@ func TestPrivateForms(t *testing.T) {
 		der  []byte
 		want string
 	}{
-		{"expanded", oneAsymmetricKey(t, 0, oid, nil, octets(expanded), nil), "without its seed"},
+		{"expanded, with another hash", oneAsymmetricKey(t, 0, oid, nil, octets(otherHash), nil), "hash of another public key"},
+		{"expanded, too short", oneAsymmetricKey(t, 0, oid, nil, octets(expanded[1:]), nil), "2559 bytes, want 2560"},
+		{"a nested seed", oneAsymmetricKey(t, 0, oid, nil, octets(seed), nil), "an OCTET STRING within the OCTET STRING"},
 		{"both, that differ", oneAsymmetricKey(t, 0, oid, nil, tlv(cbasn1.SEQUENCE, octets(seed), octets(other)), nil), "do not belong together"},
 		{"both, and more", oneAsymmetricKey(t, 0, oid, nil, tlv(cbasn1.SEQUENCE, octets(seed), octets(expanded), octets(nil)), nil), malformed},
 		{"a short seed", oneAsymmetricKey(t, 0, oid, nil, tlv(seedTag, seed[1:]), nil), "31 bytes"},

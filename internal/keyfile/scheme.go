@@ -3,6 +3,7 @@ package keyfile
 import (
 	"bytes"
 	"crypto/mlkem"
+	"crypto/sha3"
 	"crypto/subtle"
 	"encoding/asn1"
 	"fmt"
@@ -128,6 +129,44 @@ func (s *scheme) expand(private []byte) (public any, expanded []byte, err error)
 	public, key := s.sign.DeriveKey(private)
 	expanded, err = key.MarshalBinary()
 	return public, expanded, wrap(err)
+}
+
+// publicOfExpanded returns the public key that an expanded private key of ML-KEM has in it
+// (FIPS 203 section 7.1), or that of ML-DSA makes (FIPS 204 section 6.1). Either also has its
+// hash, which is compared.
+func (s *scheme) publicOfExpanded(expanded []byte) (public any, err error) {
+	size, seedSize := 0, 0
+	if s.kem != nil {
+		size, seedSize = s.kem.PrivateKeySize(), s.kem.SeedSize()
+	} else {
+		size, seedSize = s.sign.PrivateKeySize(), s.sign.SeedSize()
+	}
+	switch {
+	case len(expanded) == seedSize:
+		return nil, fmt.Errorf("keyfile: %s: the seed is an OCTET STRING within the OCTET STRING, where RFC 9881 and RFC 9935 have [0]: convert the file with a newer version of the program that wrote it", s.name)
+	case len(expanded) != size:
+		return nil, fmt.Errorf("keyfile: %s: an expanded private key of %d bytes, want %d", s.name, len(expanded), size)
+	}
+	var encoded, got, want []byte
+	if s.kem != nil {
+		after := size - 64 // dk is dk_PKE, ek, H(ek), z
+		encoded, want = expanded[after-s.kem.PublicKeySize():after], expanded[after:after+32]
+		sum := sha3.Sum256(encoded)
+		got = sum[:]
+	} else {
+		key, err := s.sign.UnmarshalBinaryPrivateKey(expanded)
+		if err != nil {
+			return nil, fmt.Errorf("keyfile: %s: %w", s.name, err)
+		}
+		if encoded, err = key.Public().(sign.PublicKey).MarshalBinary(); err != nil {
+			return nil, wrap(err)
+		}
+		got, want = sha3.SumSHAKE256(encoded, 64), expanded[64:128] // sk is rho, K, tr, s1, s2, t0
+	}
+	if subtle.ConstantTimeCompare(got, want) != 1 {
+		return nil, fmt.Errorf("keyfile: %s: the expanded private key has the hash of another public key", s.name)
+	}
+	return s.public(encoded)
 }
 
 // derive computes the public key of private bytes.

@@ -1,0 +1,181 @@
+package keyfile_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/mlkem"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
+
+	"example.com/qrand/internal/keyfile"
+)
+
+// TestOtherWriters: files in formats that this package does not write, and others do.
+func TestOtherWriters(t *testing.T) {
+	ec := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))(t)
+	sec1, pkcs1 := must(x509.MarshalECPrivateKey(ec))(t), x509.MarshalPKCS1PrivateKey(rsaKey)
+	pkcs1Public := x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)
+	block := func(name string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: name, Bytes: der}) }
+	request := must(x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, ec))(t)
+	curve := must(asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7}))(t)
+	for what, test := range map[string]struct {
+		data   []byte
+		kind   keyfile.Kind
+		public any
+	}{
+		"SEC 1":                        {sec1, keyfile.KindPrivate, &ec.PublicKey},
+		"SEC 1 in PEM":                 {block("EC PRIVATE KEY", sec1), keyfile.KindPrivate, &ec.PublicKey},
+		"openssl ecparam -genkey":      {append(block("EC PARAMETERS", curve), block("EC PRIVATE KEY", sec1)...), keyfile.KindPrivate, &ec.PublicKey},
+		"PKCS #1":                      {pkcs1, keyfile.KindPrivate, &rsaKey.PublicKey},
+		"PKCS #1 in PEM":               {block("RSA PRIVATE KEY", pkcs1), keyfile.KindPrivate, &rsaKey.PublicKey},
+		"a public key in PKCS #1":      {pkcs1Public, keyfile.KindPublic, &rsaKey.PublicKey},
+		"the same in PEM":              {block("RSA PUBLIC KEY", pkcs1Public), keyfile.KindPublic, &rsaKey.PublicKey},
+		"a request of Netscape's name": {block("NEW CERTIFICATE REQUEST", request), keyfile.KindRequest, &ec.PublicKey},
+		"a BOM before PEM":             {append([]byte("\ufeff"), block("RSA PRIVATE KEY", pkcs1)...), keyfile.KindPrivate, &rsaKey.PublicKey},
+	} {
+		file, err := keyfile.Parse(test.data, nil)
+		if err != nil || file.Kind != test.kind || !bytes.Equal(file.SPKI, must(keyfile.PublicDER(test.public))(t)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for what, test := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"UTF-16":                {[]byte{0xff, 0xfe, '-', 0}, "UTF-16"},
+		"encrypted by RFC 1423": {pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: make([]byte, 32)}), "RFC 1423"},
+		"parameters alone":      {block("EC PARAMETERS", curve), "is not read"},
+		"SEC 1, cut":            {sec1[:len(sec1)-1], "not a key"},
+		"two keys":              {append(block("EC PRIVATE KEY", sec1), block("EC PRIVATE KEY", sec1)...), "more than one"},
+	} {
+		refused(t, what, test.data, test.want)
+	}
+}
+
+// TestExpandedMLKEM: an expanded private key of ML-KEM has its public key in it (FIPS 203
+// section 7.1).
+func TestExpandedMLKEM(t *testing.T) {
+	key := must(mlkem.GenerateKey768())(t)
+	_, private := mlkem768.NewKeyFromSeed(key.Bytes())
+	expanded := must(private.MarshalBinary())(t)
+	oid := asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 4, 2}
+	file, err := keyfile.Parse(oneAsymmetricKey(t, 0, oid, nil, must(asn1.Marshal(expanded))(t), nil), nil)
+	if err != nil || !bytes.Equal(file.SPKI, must(keyfile.PublicDER(key.EncapsulationKey()))(t)) {
+		t.Errorf("%v", err)
+	}
+	for _, at := range []int{1152, 2300, len(expanded) - 64} { // in ek, at its end, in its hash
+		bad := bytes.Clone(expanded)
+		bad[at] ^= 1
+		refused(t, "changed", oneAsymmetricKey(t, 0, oid, nil, must(asn1.Marshal(bad))(t), nil), "hash of another public key")
+	}
+}
+
+// TestFIPS: whatever GODEBUG says, a file is read or refused with an error, and nothing
+// panics. A child process has that setting from its start.
+func TestFIPS(t *testing.T) {
+	if os.Getenv("QRAND_KEYFILE_CHILD") == "1" {
+		for _, name := range os.Args[len(os.Args)-1:] {
+			data := must(os.ReadFile(name))(t)
+			file, err := keyfile.Parse(data, []byte("password"))
+			t.Logf("read: %v, %v", file != nil, err)
+		}
+		return
+	}
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("there is no openssl here")
+	}
+	dir := t.TempDir()
+	plain := dir + "/plain.pem"
+	run := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s %v: %v, %s", name, args, err, text)
+		}
+	}
+	run(openssl, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", plain)
+	run(openssl, "pkcs8", "-topk8", "-in", plain, "-out", "salt8.pem", "-passout", "pass:password") // 8 bytes of salt
+	files := []string{plain, dir + "/salt8.pem"}
+	if keygen, err := exec.LookPath("ssh-keygen"); err == nil {
+		run(keygen, "-q", "-t", "ed25519", "-N", "password", "-f", dir+"/ssh")
+		files = append(files, dir+"/ssh")
+	}
+	for _, setting := range []string{"fips140=off", "fips140=on", "fips140=only"} {
+		for _, file := range files {
+			cmd := exec.Command(os.Args[0], "-test.run=^TestFIPS$", "-test.v", "--", file)
+			cmd.Env = append(os.Environ(), "QRAND_KEYFILE_CHILD=1", "GODEBUG="+setting)
+			text, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(text), "read: ") {
+				t.Errorf("%s, %s: %v\n%s", setting, file, err, text)
+				continue
+			}
+			if !strings.Contains(string(text), "read: true") && !strings.Contains(string(text), "FIPS 140-only mode") {
+				t.Errorf("%s, %s: it is not said why it is not read:\n%s", setting, file, text)
+			}
+		}
+	}
+}
+
+// TestKeyLength: PBKDF2's parameters may say how long the key is (RFC 8018 appendix A.2), as
+// Java writes it. OpenSSL is the witness that such a file is right.
+func TestKeyLength(t *testing.T) {
+	type withLength struct {
+		Algorithm struct {
+			OID    asn1.ObjectIdentifier
+			Params struct {
+				KDF struct {
+					OID    asn1.ObjectIdentifier
+					Params struct {
+						Salt       []byte
+						Iterations int64
+						KeyLength  int `asn1:"optional"`
+						PRF        asn1.RawValue
+					}
+				}
+				Cipher asn1.RawValue
+			}
+		}
+		Ciphertext []byte
+	}
+	ec := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	pkcs8 := must(keyfile.PrivateDER(ec))(t)
+	block, _ := pem.Decode(must(keyfile.EncryptedPEM(pkcs8, passphrase, rand.Reader))(t))
+	for _, length := range []int{32, 16, 31, -32} {
+		var info withLength
+		if _, err := asn1.Unmarshal(block.Bytes, &info); err != nil {
+			t.Fatal(err)
+		}
+		info.Algorithm.Params.KDF.Params.KeyLength = length
+		der := must(asn1.Marshal(info))(t)
+		file, err := keyfile.Parse(der, passphrase)
+		if length != 32 {
+			if err == nil || file != nil {
+				t.Errorf("a key of %d bytes for AES-256: %v", length, err)
+			}
+			continue
+		}
+		if err != nil || !bytes.Equal(file.SPKI, must(keyfile.PublicDER(&ec.PublicKey))(t)) {
+			t.Errorf("%v", err)
+		}
+		if openssl, err := exec.LookPath("openssl"); err == nil {
+			cmd := exec.Command(openssl, "pkey", "-inform", "DER", "-passin", "pass:"+string(passphrase), "-noout")
+			cmd.Stdin = bytes.NewReader(der)
+			if text, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("openssl: %v, %s", err, text)
+			}
+		}
+	}
+}
