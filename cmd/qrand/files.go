@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -29,9 +30,9 @@ type tempFile struct {
 	done func() // the file need not be removed any more
 }
 
-// createBeside makes a temporary file, readable by its owner only, in the
+// createBeside makes a temporary file of that mode, less what the umask forbids, in the
 // folder where path will be.
-func createBeside(path string, force bool) (*tempFile, error) {
+func createBeside(path string, force bool, mode fs.FileMode) (*tempFile, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -43,7 +44,8 @@ func createBeside(path string, force bool) (*tempFile, error) {
 	case !force:
 		return nil, fmt.Errorf("%s: %w", path, errExists)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".qrand-*.tmp") // short: the name of path may be as long as the system allows
+	// A short name, because that of path may be as long as the system allows.
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), ".qrand-"+rand.Text()+".tmp"), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +94,12 @@ func (t *tempFile) place(path string, force bool) error {
 // writeFile replaces path by a complete file at once. Another process never sees
 // half of it.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
-	temp, err := createBeside(path, true)
+	temp, err := createBeside(path, true, mode)
 	if err != nil {
 		return err
 	}
 	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(mode), temp.Close())
+	err = errors.Join(err, temp.Close())
 	if err == nil {
 		err = temp.place(path, true)
 	}
@@ -120,7 +122,7 @@ func openOutput(c *console, path string, force bool) (*output, error) {
 	if path == "" {
 		return &output{Writer: c.out}, nil
 	}
-	temp, err := createBeside(path, force)
+	temp, err := createBeside(path, force, 0o600)
 	if err != nil {
 		return nil, offerForce(err)
 	}
@@ -163,13 +165,13 @@ type bundled struct {
 
 // add writes a file whose name will be path.
 func (b *bundle) add(path string, data []byte, mode fs.FileMode) error {
-	temp, err := createBeside(path, false)
+	temp, err := createBeside(path, false, mode)
 	if err != nil {
 		return err
 	}
 	b.files = append(b.files, bundled{temp, path})
 	_, err = temp.Write(data)
-	return errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
+	return errors.Join(err, temp.Sync(), temp.Close())
 }
 
 // place names the files in the order they were added. If one cannot be named, or the names

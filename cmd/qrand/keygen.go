@@ -71,10 +71,10 @@ SubjectPublicKeyInfo. jwk is a JSON Web Key, ssh the format of OpenSSH. raw is
 the bytes that the algorithm's standard calls the key or its seed.
 --passphrase encrypts a pem or ssh key.
 
---self-signed also makes a certificate, in FILE.crt, and --csr a certificate
-request, in FILE.csr. Their serial numbers come from the Source. So does the
-randomness of a signature, where Go reads it from there. The record says how
-many bytes that was.`,
+--self-signed also makes a certificate, in FILE.crt. --csr makes a certificate
+request instead, in FILE.csr: give one of them. Their serial numbers come from
+the Source. So does the randomness of a signature, where Go reads it from
+there. The record says how many bytes that was.`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"

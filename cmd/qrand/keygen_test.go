@@ -490,7 +490,7 @@ func TestNoHardLinks(t *testing.T) {
 	link = func(string, string) error { return errors.ErrUnsupported }
 	dir := t.TempDir()
 	for i, want := range []error{nil, errExists} {
-		temp, err := createBeside(filepath.Join(dir, fmt.Sprint("other", i)), false)
+		temp, err := createBeside(filepath.Join(dir, fmt.Sprint("other", i)), false, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -511,7 +511,7 @@ func TestNoHardLinksNoRename(t *testing.T) {
 	defer func(was func(string, string) error) { link = was }(link)
 	link = func(string, string) error { return errors.ErrUnsupported }
 	dir := t.TempDir()
-	temp, err := createBeside(filepath.Join(dir, "key"), false)
+	temp, err := createBeside(filepath.Join(dir, "key"), false, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,6 +36,9 @@ func qrandCommand(t *testing.T, args ...string) *exec.Cmd {
 // ends.
 func TestIgnoredSignal(t *testing.T) {
 	for _, ignored := range []bool{true, false} {
+		if !ignored && signal.Ignored(syscall.SIGHUP) {
+			t.Skip("SIGHUP is ignored here already, so a relay that does not ignore it cannot be started")
+		}
 		k := newKillable(t)
 		k.nohup = ignored
 		k.start(t)
@@ -128,5 +132,27 @@ func TestUnreadableFolder(t *testing.T) {
 	left, _ := filepath.Glob(filepath.Join(box, "*"))
 	if (err == nil) != (len(left) == 3) {
 		t.Errorf("%v: %v is there", err, left)
+	}
+}
+
+// TestUmask: what a key's owner does not want others to read, they cannot read.
+func TestUmask(t *testing.T) {
+	for umask, want := range map[string]fs.FileMode{"022": 0o644, "077": 0o600} {
+		cmd := qrandCommand(t, "keygen", "ecdsa-p256", "-o", "key", "--self-signed", "--subject", "CN=x")
+		sh, err := exec.LookPath("sh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Args = append([]string{"sh", "-c", "umask " + umask + `; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = sh
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v, %s", err, text)
+		}
+		for name, want := range map[string]fs.FileMode{"key": 0o600, "key.pub": want, "key.crt": want, "key.provenance.json": want} {
+			info, err := os.Stat(filepath.Join(cmd.Dir, name))
+			if err != nil || info.Mode().Perm() != want {
+				t.Errorf("umask %s: %s: %v, %v, want %v", umask, name, info.Mode(), err, want)
+			}
+		}
 	}
 }
