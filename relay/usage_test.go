@@ -30,6 +30,7 @@ func TestDiskHangs(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		if w := o.keys(gone, 32, 1); w.Code != 401 {
 			t.Errorf("a revoked token gets %d", w.Code)
 		}
@@ -47,11 +48,13 @@ func TestDiskHangs(t *testing.T) {
 			t.Errorf("%v errors are counted", n)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := strings.Count(o.log.String(), "what clients use cannot be saved"); n < 6 || n > 8 {
 			t.Errorf("in an hour it is logged %d times", n)
 		}
 		close(hangs)
 		time.Sleep(2 * saveInterval)
+		synctest.Wait()
 		if !strings.Contains(o.log.String(), "saved again") {
 			t.Error("its end is not logged")
 		}
