@@ -4,6 +4,7 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +39,16 @@ type fake struct {
 	blocks func(ctx context.Context, n int) ([]qrypt.Block, error)
 	calls  chan call // each request goes there, and ends when its test says so, not when its context does
 	fresh  bool      // there is another token
-	asked  []int     // for how many blocks
+
+	mu    sync.Mutex
+	asked []int // for how many blocks
+}
+
+// count returns how many requests there were, also while there are more.
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.asked)
 }
 
 type call struct {
@@ -47,7 +57,9 @@ type call struct {
 }
 
 func (f *fake) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
+	f.mu.Lock()
 	f.asked = append(f.asked, n)
+	f.mu.Unlock()
 	switch {
 	case f.calls != nil:
 		c := call{ctx, make(chan any)}

@@ -399,12 +399,12 @@ func TestSleep(t *testing.T) {
 			ahead.Store(int64(slept))
 			time.Sleep(want - time.Minute)
 			synctest.Wait()
-			if n := len(f.asked); n != 1 && slept < 24*time.Hour {
+			if n := f.count(); n != 1 && slept < 24*time.Hour {
 				t.Errorf("after %v of sleep, %d requests within %v", slept, n, want-time.Minute)
 			}
 			time.Sleep(time.Minute + time.Second)
 			synctest.Wait()
-			if n := len(f.asked); n != 2 {
+			if n := f.count(); n != 2 {
 				t.Errorf("after %v of sleep, %d requests within %v, want 2", slept, n, want)
 			}
 			end()
