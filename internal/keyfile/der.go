@@ -129,6 +129,8 @@ var (
 	seedTag       = cbasn1.Tag(0).ContextSpecific()
 	attributesTag = cbasn1.Tag(0).ContextSpecific().Constructed()
 	publicTag     = cbasn1.Tag(1).ContextSpecific()
+	curveTag      = cbasn1.Tag(0).ContextSpecific().Constructed()
+	pointTag      = cbasn1.Tag(1).ContextSpecific().Constructed()
 )
 
 // maxPrivate bounds the DER of a private key, and so the work of checking one. An RSA
@@ -167,21 +169,55 @@ func parsePrivateDER(der []byte) (public any, err error) {
 		if key, err = x509.ParsePKCS8PrivateKey(der); err != nil {
 			return nil, wrap(err)
 		}
-		switch key.(type) {
-		case *ecdsa.PrivateKey, *ecdh.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
+		switch k := key.(type) {
+		case *ecdsa.PrivateKey:
+			public, err = &k.PublicKey, checkECPrivateKey(octets, &k.PublicKey)
+		case *ecdh.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
 			public, err = Public(key)
 		default:
 			err = errType(key)
 		}
 	}
-	if err != nil || !hasCopy {
-		return public, err
-	}
-	bits, err := publicBits(public)
-	if err == nil && !bytes.Equal(copied, append([]byte{0}, bits...)) { // no unused bits
-		err = errMismatch
+	if err == nil && hasCopy {
+		err = checkCopy(copied, public)
 	}
 	return public, err
+}
+
+// checkECPrivateKey compares the public key that an ECPrivateKey (RFC 5915 section 3) may
+// have. crypto/x509 does not look at it.
+func checkECPrivateKey(der []byte, public *ecdsa.PublicKey) error {
+	var copied cryptobyte.String
+	var hasCopy bool
+	s, ok := sequence(der)
+	if !ok || !s.SkipASN1(cbasn1.INTEGER) || !s.SkipASN1(cbasn1.OCTET_STRING) || !s.SkipOptionalASN1(curveTag) ||
+		!s.ReadOptionalASN1(&copied, &hasCopy, pointTag) || !s.Empty() || hasCopy && !copied.ReadASN1(&copied, cbasn1.BIT_STRING) {
+		return errors.New("keyfile: malformed EC private key")
+	}
+	if !hasCopy {
+		return nil
+	}
+	return checkCopy(copied, public)
+}
+
+// checkCopy compares the content of a BIT STRING with a public key. A point of a NIST
+// curve may be compressed or hybrid, too (SEC 1 section 2.3.3, X9.62 section 4.3.6).
+func checkCopy(copied []byte, public any) error {
+	bits, err := publicBits(public)
+	if err != nil {
+		return err
+	}
+	forms := [][]byte{bits}
+	if _, ok := public.(*ecdsa.PublicKey); ok {
+		odd := bits[len(bits)-1] & 1
+		forms = append(forms, append([]byte{2 | odd}, bits[1:1+len(bits)/2]...), append([]byte{6 | odd}, bits[1:]...))
+	}
+	for _, form := range forms {
+		if bytes.Equal(copied, append([]byte{0}, form...)) { // no unused bits
+			return nil
+		}
+	}
+	return errMismatch
 }
 
 // sequence returns the content of a SEQUENCE, if data is one and nothing else.

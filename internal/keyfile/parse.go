@@ -2,6 +2,7 @@ package keyfile
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -34,9 +35,8 @@ var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, 
 // Parse finds the public key of a private or public key, of a certificate or of a
 // certificate request, in PEM or DER, of a JWK, an OpenSSH private key, or a line of
 // authorized_keys. Besides what this package writes it reads RSA and EC keys in PKCS #1
-// and SEC 1. It ignores certificates
-// after a certificate or a private key. It does not verify the signatures of
-// certificates and requests.
+// and SEC 1. It ignores certificates after a certificate or a private key. It does not
+// verify the signatures of certificates and requests.
 //
 // Without a passphrase, the error for an encrypted private key is ErrEncrypted. With
 // a wrong one it is ErrPassphrase. For other files the passphrase is not used.
@@ -97,7 +97,15 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 		if block.Headers["DEK-Info"] != "" {
 			return nil, errors.New("keyfile: the private key is encrypted in the way of RFC 1423, which protects little: convert it with openssl pkcs8 -topk8")
 		}
-		return parseDER(block.Bytes, nil)
+		kind := KindPrivate
+		if block.Type == "RSA PUBLIC KEY" {
+			kind = KindPublic
+		}
+		file, err := parseDER(block.Bytes, nil)
+		if err == nil && file.Kind != kind {
+			return nil, fmt.Errorf("keyfile: PEM of type %s has a %v in it: the file is damaged", block.Type, file.Kind)
+		}
+		return file, err
 	case "OPENSSH PRIVATE KEY":
 		public, err := parsePrivateSSH(pem.EncodeToMemory(block), passphrase)
 		if err != nil {
@@ -110,10 +118,10 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 
 // parseDER tells the kinds of DER apart by how they begin. A private key begins with a
 // version: after it comes an AlgorithmIdentifier in PKCS #8, an OCTET STRING in SEC 1 (RFC
-// 5915), and an INTEGER in PKCS #1 (RFC 8017 appendix A.1). A public key begins with an AlgorithmIdentifier and a BIT STRING, an
-// encrypted private key with an AlgorithmIdentifier and an OCTET STRING. Certificates
-// and requests begin with the part that is signed; in a request that begins with the
-// version 0.
+// 5915), and an INTEGER in PKCS #1 (RFC 8017 appendix A.1). A public key begins with an
+// AlgorithmIdentifier and a BIT STRING, an encrypted private key with an
+// AlgorithmIdentifier and an OCTET STRING. Certificates and requests begin with the part
+// that is signed; in a request that begins with the version 0.
 func parseDER(der, passphrase []byte) (*File, error) {
 	s, ok := sequence(der)
 	if ok && s.PeekASN1Tag(cbasn1.INTEGER) {
@@ -158,6 +166,9 @@ func parseTraditional(kind Kind, der []byte, parse func() (any, error)) (*File, 
 		return newFile(kind, key)
 	}
 	public, err := Public(key)
+	if k, ok := key.(*ecdsa.PrivateKey); ok && err == nil {
+		err = checkECPrivateKey(der, &k.PublicKey)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,8 @@ func (s *scheme) expand(private []byte) (public any, expanded []byte, err error)
 
 // publicOfExpanded returns the public key that an expanded private key of ML-KEM has in it
 // (FIPS 203 section 7.1), or that of ML-DSA makes (FIPS 204 section 6.1). Either also has its
-// hash, which is compared.
+// hash, which is compared. That ties nothing to the decryption key of ML-KEM, so the pair is
+// tried, too (FIPS 203 section 7.1, pair-wise consistency check).
 func (s *scheme) publicOfExpanded(expanded []byte) (public any, err error) {
 	size, seedSize := 0, 0
 	if s.kem != nil {
@@ -166,7 +167,22 @@ func (s *scheme) publicOfExpanded(expanded []byte) (public any, err error) {
 	if subtle.ConstantTimeCompare(got, want) != 1 {
 		return nil, fmt.Errorf("keyfile: %s: the expanded private key has the hash of another public key", s.name)
 	}
-	return s.public(encoded)
+	if public, err = s.public(encoded); err != nil || s.kem == nil {
+		return public, err
+	}
+	key, err := s.kem.UnmarshalBinaryPrivateKey(expanded)
+	if err != nil {
+		return nil, fmt.Errorf("keyfile: %s: %w", s.name, err)
+	}
+	ciphertext, sent, err := s.kem.Encapsulate(public.(kem.PublicKey))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	received, err := s.kem.Decapsulate(key, ciphertext)
+	if err != nil || subtle.ConstantTimeCompare(sent, received) != 1 {
+		return nil, errMismatch
+	}
+	return public, nil
 }
 
 // derive computes the public key of private bytes.

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"example.com/qrand/internal/keyfile"
 )
@@ -53,11 +54,13 @@ func TestOtherWriters(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"UTF-16":                {[]byte{0xff, 0xfe, '-', 0}, "UTF-16"},
-		"encrypted by RFC 1423": {pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: make([]byte, 32)}), "RFC 1423"},
-		"parameters alone":      {block("EC PARAMETERS", curve), "is not read"},
-		"SEC 1, cut":            {sec1[:len(sec1)-1], "not a key"},
-		"two keys":              {append(block("EC PRIVATE KEY", sec1), block("EC PRIVATE KEY", sec1)...), "more than one"},
+		"UTF-16":                          {[]byte{0xff, 0xfe, '-', 0}, "UTF-16"},
+		"encrypted by RFC 1423":           {pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: make([]byte, 32)}), "RFC 1423"},
+		"parameters alone":                {block("EC PARAMETERS", curve), "is not read"},
+		"SEC 1, cut":                      {sec1[:len(sec1)-1], "not a key"},
+		"a public key said to be private": {block("RSA PRIVATE KEY", pkcs1Public), "has a public key in it"},
+		"a request said to be a key":      {block("EC PRIVATE KEY", request), "has a certificate request in it"},
+		"two keys":                        {append(block("EC PRIVATE KEY", sec1), block("EC PRIVATE KEY", sec1)...), "more than one"},
 	} {
 		refused(t, what, test.data, test.want)
 	}
@@ -78,6 +81,55 @@ func TestExpandedMLKEM(t *testing.T) {
 		bad := bytes.Clone(expanded)
 		bad[at] ^= 1
 		refused(t, "changed", oneAsymmetricKey(t, 0, oid, nil, must(asn1.Marshal(bad))(t), nil), "hash of another public key")
+	}
+	// The decryption key of one pair, and all else of another.
+	_, other := mlkem768.NewKeyFromSeed(make([]byte, mlkem768.KeySeedSize))
+	mixed := append(bytes.Clone(expanded[:1152]), must(other.MarshalBinary())(t)[1152:]...)
+	refused(t, "two pairs", oneAsymmetricKey(t, 0, oid, nil, must(asn1.Marshal(mixed))(t), nil), "does not belong to the private key")
+}
+
+// TestECPrivateKey: the public key in an ECPrivateKey (RFC 5915 section 3) may be
+// uncompressed, compressed, hybrid or absent, but not another one.
+func TestECPrivateKey(t *testing.T) {
+	key := keyNamed(t, "ecdsa-p256").(*ecdsa.PrivateKey)
+	point := must(keyfile.PublicRaw(&key.PublicKey))(t)
+	sec1 := must(x509.MarshalECPrivateKey(key))(t)
+	front := sec1[2 : len(sec1)-len(point)-5]
+	with := func(form byte, rest []byte) []byte {
+		return tlv(cbasn1.SEQUENCE, front, tlv(0xa1, tlv(cbasn1.BIT_STRING, []byte{0, form}, rest)))
+	}
+	odd := point[len(point)-1] & 1
+	other := bytes.Clone(point)
+	other[40] ^= 1
+	curve := []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}
+	pkcs8 := func(sec1 []byte) []byte {
+		return oneAsymmetricKey(t, 0, asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, curve, sec1, nil)
+	}
+	spki := must(keyfile.PublicDER(&key.PublicKey))(t)
+	for what, der := range map[string][]byte{
+		"uncompressed": with(4, point[1:]),
+		"compressed":   with(2|odd, point[1:33]),
+		"hybrid":       with(6|odd, point[1:]),
+		"absent":       tlv(cbasn1.SEQUENCE, front),
+	} {
+		for _, data := range [][]byte{der, pkcs8(der)} {
+			if f, err := keyfile.Parse(data, nil); err != nil || f.Kind != keyfile.KindPrivate || !bytes.Equal(f.SPKI, spki) {
+				t.Errorf("%s: another key, or %v", what, err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		what string
+		der  []byte
+		want string
+	}{
+		{"another point", with(4, other[1:]), "does not belong to the private key"},
+		{"another compressed point", with(3^odd, point[1:33]), "does not belong to the private key"},
+		{"no BIT STRING", tlv(cbasn1.SEQUENCE, front, tlv(0xa1)), "EC private key"},
+		{"more after it", tlv(cbasn1.SEQUENCE, sec1[2:], []byte{5, 0}), "malformed"},
+	} {
+		refused(t, c.what, c.der, c.want)
+		refused(t, c.what+" in PKCS #8", pkcs8(c.der), c.want)
 	}
 }
 
