@@ -41,6 +41,11 @@ func FuzzPBES2(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(der)
+		e.keyLength = keySize
+		if der, err = e.marshal(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(der)
 	}
 	f.Fuzz(func(t *testing.T, der []byte) {
 		e, err := parsePBES2(der)

@@ -18,6 +18,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/fips140"
 	"crypto/mlkem"
 	"crypto/rsa"
 	"errors"
@@ -119,10 +120,14 @@ func errType(key any) error {
 	return fmt.Errorf("keyfile: a key of type %T is not one that package keygen makes", key)
 }
 
-// wrap puts the name of this package before an error of another one.
+// wrap puts the name of this package before an error of another one. The standard library
+// does not say which setting forbids something.
 func wrap(err error) error {
 	if err == nil {
 		return nil
+	}
+	if fips140.Enforced() && strings.HasSuffix(err.Error(), "FIPS 140-only mode") {
+		return fmt.Errorf("keyfile: %w (GODEBUG=fips140=only)", err)
 	}
 	return fmt.Errorf("keyfile: %w", err)
 }

@@ -104,3 +104,37 @@ func TestOpenSSH(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenSSLOlderForms: what openssl writes on request is read: two PEM blocks, the
+// forms before PKCS #8, compressed points, an old label.
+func TestOpenSSLOlderForms(t *testing.T) {
+	need(t, "openssl")
+	for _, c := range []string{
+		"ecparam -name prime256v1 -genkey", // with EC PARAMETERS
+		"ecparam -name secp384r1 -genkey -conv_form compressed",
+		"genrsa -traditional 2048",
+	} {
+		key := run(t, nil, "openssl", strings.Fields(c)...)
+		toDER := []string{"pkey", "-pubout", "-outform", "DER"}
+		if strings.HasPrefix(c, "ecparam") {
+			toDER = append(toDER, "-ec_conv_form", "uncompressed")
+		}
+		spki := run(t, key, "openssl", toDER...)
+		path := file(t, "key", key)
+		for _, again := range []string{"", "pkey -traditional -outform DER", "pkcs8 -topk8 -nocrypt", "req -new -newhdr -subj /CN=a -key " + path} {
+			data := key
+			if again != "" {
+				data = run(t, key, "openssl", strings.Fields(again)...)
+			}
+			if f, err := keyfile.Parse(data, nil); err != nil || !bytes.Equal(f.SPKI, spki) {
+				t.Errorf("%s, %s: another key, or %v", c, again, err)
+			}
+		}
+	}
+	rsa := run(t, nil, "openssl", "genrsa", "2048")
+	old := run(t, rsa, "openssl", "rsa", "-RSAPublicKey_out")
+	spki := run(t, rsa, "openssl", "pkey", "-pubout", "-outform", "DER")
+	if f, err := keyfile.Parse(old, nil); err != nil || !bytes.Equal(f.SPKI, spki) {
+		t.Errorf("-RSAPublicKey_out: another key, or %v", err)
+	}
+}

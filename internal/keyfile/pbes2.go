@@ -49,6 +49,7 @@ type pbes2 struct {
 	salt       []byte
 	iterations int64
 	keySize    int
+	keyLength  int // keySize, or 0 if the file does not say it
 	iv         []byte
 	ciphertext []byte
 }
@@ -122,7 +123,7 @@ func decrypt(der, passphrase []byte) ([]byte, error) {
 func (e *pbes2) cipher(passphrase []byte) (cipher.Block, error) {
 	key, err := pbkdf2.Key(sha256.New, string(passphrase), e.salt, int(e.iterations), e.keySize)
 	if err != nil {
-		return nil, wrap(err)
+		return nil, fmt.Errorf("%w: encrypt it again with a salt of 16 bytes, or give the file of the public key", wrap(err))
 	}
 	defer clear(key)
 	block, err := aes.NewCipher(key)
@@ -145,6 +146,9 @@ func (e *pbes2) marshal() ([]byte, error) {
 					b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 						b.AddASN1OctetString(e.salt)
 						b.AddASN1Int64(e.iterations)
+						if e.keyLength > 0 {
+							b.AddASN1Int64(int64(e.keyLength))
+						}
 						algorithm(b, oidHMACSHA256, func(b *cryptobyte.Builder) { b.AddASN1NULL() })
 					})
 				})
@@ -159,10 +163,9 @@ func (e *pbes2) marshal() ([]byte, error) {
 
 // parsePBES2 reads what marshal writes, with any salt, AES of any key size, iterations
 // within bounds, and the length of the key, which is optional (RFC 8018 appendix A.2).
-// OpenSSL writes the same by default, since 1.1.0, and Java, since 19, with the length.
+// OpenSSL writes the same by default, since 1.1.0, and Java 17 with the length.
 func parsePBES2(der []byte) (*pbes2, error) {
 	var e pbes2
-	var keyLength int
 	var algorithm, params, kdf, kdfParams, prf, null, cipher, salt, iv, ciphertext cryptobyte.String
 	var algorithmOID, kdfOID, prfOID, cipherOID asn1.ObjectIdentifier
 	input, whole := sequence(der)
@@ -174,7 +177,7 @@ func parsePBES2(der []byte) (*pbes2, error) {
 		params.ReadASN1(&kdf, cbasn1.SEQUENCE) && params.ReadASN1(&cipher, cbasn1.SEQUENCE) && params.Empty() &&
 		kdf.ReadASN1ObjectIdentifier(&kdfOID) && kdfOID.Equal(oidPBKDF2) && kdf.ReadASN1(&kdfParams, cbasn1.SEQUENCE) && kdf.Empty() &&
 		kdfParams.ReadASN1(&salt, cbasn1.OCTET_STRING) && kdfParams.ReadASN1Integer(&e.iterations) &&
-		(!kdfParams.PeekASN1Tag(cbasn1.INTEGER) || kdfParams.ReadASN1Integer(&keyLength) && keyLength > 0) &&
+		(!kdfParams.PeekASN1Tag(cbasn1.INTEGER) || kdfParams.ReadASN1Integer(&e.keyLength) && e.keyLength > 0) &&
 		kdfParams.ReadASN1(&prf, cbasn1.SEQUENCE) && kdfParams.Empty() &&
 		prf.ReadASN1ObjectIdentifier(&prfOID) && prfOID.Equal(oidHMACSHA256) && prf.ReadASN1(&null, cbasn1.NULL) && prf.Empty() &&
 		cipher.ReadASN1ObjectIdentifier(&cipherOID) && cipher.ReadASN1(&iv, cbasn1.OCTET_STRING) && cipher.Empty() && len(iv) == aes.BlockSize
@@ -186,8 +189,8 @@ func parsePBES2(der []byte) (*pbes2, error) {
 	switch {
 	case !ok || e.keySize == 0:
 		return nil, errors.New("keyfile: the private key is encrypted in a way that is not read here (only PBES2 with PBKDF2-HMAC-SHA-256 and AES-CBC is): convert it with openssl pkcs8 -topk8, or give the file of the public key")
-	case keyLength != 0 && keyLength != e.keySize:
-		return nil, fmt.Errorf("keyfile: the encrypted private key asks for a key of %d bytes for a cipher that takes %d", keyLength, e.keySize)
+	case e.keyLength != 0 && e.keyLength != e.keySize:
+		return nil, fmt.Errorf("keyfile: the encrypted private key asks for a key of %d bytes for a cipher that takes %d: the file is damaged", e.keyLength, e.keySize)
 	case e.iterations < 1 || e.iterations > maxIterations:
 		return nil, fmt.Errorf("keyfile: the encrypted private key asks for %d iterations of PBKDF2: at most %d are done", e.iterations, maxIterations)
 	case len(ciphertext) == 0 || len(ciphertext)%aes.BlockSize != 0 || len(ciphertext) > maxPrivate:

@@ -10,9 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
-	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
@@ -130,54 +128,6 @@ func TestECPrivateKey(t *testing.T) {
 	} {
 		refused(t, c.what, c.der, c.want)
 		refused(t, c.what+" in PKCS #8", pkcs8(c.der), c.want)
-	}
-}
-
-// TestFIPS: whatever GODEBUG says, a file is read or refused with an error, and nothing
-// panics. A child process has that setting from its start.
-func TestFIPS(t *testing.T) {
-	if os.Getenv("QRAND_KEYFILE_CHILD") == "1" {
-		for _, name := range os.Args[len(os.Args)-1:] {
-			data := must(os.ReadFile(name))(t)
-			file, err := keyfile.Parse(data, []byte("password"))
-			t.Logf("read: %v, %v", file != nil, err)
-		}
-		return
-	}
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("there is no openssl here")
-	}
-	dir := t.TempDir()
-	plain := dir + "/plain.pem"
-	run := func(name string, args ...string) {
-		t.Helper()
-		cmd := exec.Command(name, args...)
-		cmd.Dir = dir
-		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s %v: %v, %s", name, args, err, text)
-		}
-	}
-	run(openssl, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", plain)
-	run(openssl, "pkcs8", "-topk8", "-in", plain, "-out", "salt8.pem", "-passout", "pass:password") // 8 bytes of salt
-	files := []string{plain, dir + "/salt8.pem"}
-	if keygen, err := exec.LookPath("ssh-keygen"); err == nil {
-		run(keygen, "-q", "-t", "ed25519", "-N", "password", "-f", dir+"/ssh")
-		files = append(files, dir+"/ssh")
-	}
-	for _, setting := range []string{"fips140=off", "fips140=on", "fips140=only"} {
-		for _, file := range files {
-			cmd := exec.Command(os.Args[0], "-test.run=^TestFIPS$", "-test.v", "--", file)
-			cmd.Env = append(os.Environ(), "QRAND_KEYFILE_CHILD=1", "GODEBUG="+setting)
-			text, err := cmd.CombinedOutput()
-			if err != nil || !strings.Contains(string(text), "read: ") {
-				t.Errorf("%s, %s: %v\n%s", setting, file, err, text)
-				continue
-			}
-			if !strings.Contains(string(text), "read: true") && !strings.Contains(string(text), "FIPS 140-only mode") {
-				t.Errorf("%s, %s: it is not said why it is not read:\n%s", setting, file, text)
-			}
-		}
 	}
 }
 
