@@ -360,6 +360,10 @@ func TestCheckRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	marked := append([]byte("\ufeff"), read(dir+"/key.crt")...) // by an editor
+	if err := os.WriteFile(dir+"/marked.crt", marked, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		file   string
 		change func(*provenance.Record)
@@ -367,6 +371,7 @@ func TestCheckRecord(t *testing.T) {
 	}{
 		{dir + "/key", func(*provenance.Record) {}, ""},
 		{dir + "/key.crt", func(*provenance.Record) {}, ""},
+		{dir + "/marked.crt", func(*provenance.Record) {}, ""},
 		{dir + "/key", func(r *provenance.Record) { r.Bytes *= 2 }, ""}, // a rejected candidate
 		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdh-p256" }, ""},
 		{dir + "/key", func(r *provenance.Record) { r.Algorithm = "ecdsa-p384" }, "it is a key for ecdsa-p256, but the record says ecdsa-p384"},
@@ -377,8 +382,7 @@ func TestCheckRecord(t *testing.T) {
 		{dir + "/key.crt", func(r *provenance.Record) { r.Certificate.SHA256 = r.PublicKey }, "not the one made with it"},
 		{other + "/key.csr", func(*provenance.Record) {}, "another key"},
 	} {
-		data := read(test.file)
-		key, err := keyfile.Parse(data, nil)
+		key, err := keyfile.Parse(read(test.file), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -386,7 +390,7 @@ func TestCheckRecord(t *testing.T) {
 		certificate := *record.Certificate
 		changed.Certificate = &certificate
 		test.change(&changed)
-		if err := checkRecord(changed, key, data); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+		if err := checkRecord(changed, key); (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", filepath.Base(test.file), err, test.want)
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -91,12 +90,11 @@ func runVerify(c *console, path string, o verifyOptions) error {
 	if err != nil {
 		return fmt.Errorf("%s: %s", recordPath, plain(err.Error()))
 	}
-	key, data, err := o.readKey(c, path, record.Algorithm)
-	defer clear(data)
+	key, err := o.readKey(c, path, record.Algorithm)
 	if err != nil {
 		return err
 	}
-	err = checkRecord(record, key, data)
+	err = checkRecord(record, key)
 	if err == nil && o.quantum && record.Entropy != provenance.Quantum {
 		err = fmt.Errorf("the record says that the entropy was %s", entropyText(record))
 	}
@@ -146,26 +144,28 @@ func findRecord(path string) (string, error) {
 	return "", fmt.Errorf("there is no %s: name the record with --provenance", strings.Join(tried, " and no "))
 }
 
-// readKey finds the public key of a file, and returns the content of the file,
-// too. A raw key does not say its algorithm, so it is taken from the record.
-func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfile.File, data []byte, err error) {
-	if data, err = readBounded(path); err != nil {
-		return nil, nil, err
+// readKey finds the public key of a file. A raw key does not say its algorithm, so it is
+// taken from the record.
+func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfile.File, err error) {
+	data, err := readBounded(path)
+	if err != nil {
+		return nil, err
 	}
+	defer clear(data)
 	key, err = keyfile.Parse(data, nil)
 	if errors.Is(err, keyfile.ErrEncrypted) {
 		if !o.secret.wanted() {
-			return nil, data, fmt.Errorf("%s is encrypted: verify %s.pub, or give --passphrase", path, filepath.Base(path))
+			return nil, fmt.Errorf("%s is encrypted: verify %s.pub, or give --passphrase", path, filepath.Base(path))
 		}
 		passphrase, err := o.secret.read(c, false)
 		if err != nil {
-			return nil, data, err
+			return nil, err
 		}
 		defer clear(passphrase)
 		if key, err = keyfile.Parse(data, passphrase); err != nil {
-			return nil, data, fmt.Errorf("%s: %s", path, plain(err.Error()))
+			return nil, fmt.Errorf("%s: %s", path, plain(err.Error()))
 		}
-		return key, data, nil
+		return key, nil
 	}
 	if err != nil {
 		kind := keyfile.KindPrivate
@@ -173,11 +173,11 @@ func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfil
 			kind = keyfile.KindPublic
 		}
 		if raw, rawErr := keyfile.ParseRaw(algorithm, kind, data); rawErr == nil {
-			return raw, data, nil
+			return raw, nil
 		}
-		return nil, data, fmt.Errorf("%s: %s", path, plain(err.Error()))
+		return nil, fmt.Errorf("%s: %s", path, plain(err.Error()))
 	}
-	return key, data, nil
+	return key, nil
 }
 
 // readBounded reads a file, unless it is larger than any key or record.
@@ -204,9 +204,9 @@ func readBounded(path string) ([]byte, error) {
 // maxCandidates is the most candidates that package keygen tries.
 const maxCandidates = 100
 
-// checkRecord compares a record with a key in a file with this data: the public
-// key, the algorithm, how many bytes such keys take, and the certificate.
-func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
+// checkRecord compares a record with the key in a file: the public key, the algorithm,
+// how many bytes such keys take, and the certificate.
+func checkRecord(r provenance.Record, key *keyfile.File) error {
 	if err := r.Check(key.SPKI); err != nil {
 		return err
 	}
@@ -221,14 +221,10 @@ func checkRecord(r provenance.Record, key *keyfile.File, data []byte) error {
 	if r.Bytes < a.bytes || r.Bytes%a.bytes != 0 || r.Bytes > maxCandidates*a.bytes {
 		return fmt.Errorf("the record says that %d bytes went into the key, but %s keys take %d", r.Bytes, a.name, a.bytes)
 	}
-	if key.Kind != keyfile.KindCertificate && key.Kind != keyfile.KindRequest {
+	if key.DER == nil {
 		return nil
 	}
-	der := data
-	if block, _ := pem.Decode(data); block != nil {
-		der = block.Bytes
-	}
-	switch sum := provenance.Digest(der); {
+	switch sum := provenance.Digest(key.DER); {
 	case r.Certificate == nil:
 		return fmt.Errorf("the record belongs to the key, but it names no %v", key.Kind)
 	case r.Certificate.SHA256 != sum:

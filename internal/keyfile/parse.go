@@ -17,6 +17,7 @@ type File struct {
 	Kind   Kind
 	Public any    // the public key, computed if the file has a private key
 	SPKI   []byte // Public as a SubjectPublicKeyInfo, to compare keys in different formats
+	DER    []byte // a certificate or request; nil for keys
 }
 
 func newFile(kind Kind, public any) (*File, error) {
@@ -24,7 +25,7 @@ func newFile(kind Kind, public any) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{kind, public, spki}, nil
+	return &File{Kind: kind, Public: public, SPKI: spki}, nil
 }
 
 // MaxSize is the largest file that Parse reads, in bytes.
@@ -199,7 +200,11 @@ func parseKind(kind Kind, der []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFile(kind, public)
+	f, err := newFile(kind, public)
+	if err == nil && (kind == KindCertificate || kind == KindRequest) {
+		f.DER = bytes.Clone(der)
+	}
+	return f, err
 }
 
 func parseEncrypted(der, passphrase []byte) (*File, error) {
