@@ -7,15 +7,20 @@ import (
 	"crypto/hpke"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cloudflare/circl/kem"
+	kemschemes "github.com/cloudflare/circl/kem/schemes"
+	signschemes "github.com/cloudflare/circl/sign/schemes"
 
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/keygen"
@@ -35,7 +40,8 @@ func (c *counting) Read(p []byte) (int, error) {
 func anyKey[K any](key K, err error) (any, error) { return key, err }
 
 // TestPublished: our files of the example keys in the standards are equal to theirs,
-// byte for byte.
+// byte for byte. They are read in each form, and the damaged ones of the standards are
+// refused, except the one with another t0: the public key does not depend on it.
 func TestPublished(t *testing.T) {
 	makers := map[string]func(io.Reader) (any, error){
 		"ml-dsa-44":   func(r io.Reader) (any, error) { return anyKey(keygen.MLDSA44(r)) },
@@ -54,20 +60,57 @@ func TestPublished(t *testing.T) {
 		lines++
 		fields := strings.Fields(line)
 		key := must(makers[fields[0]](new(counting)))(t)
-		der, err := keyfile.PrivateDER(key)
-		if fields[1] == "public" {
-			der, err = keyfile.PublicDER(must(keyfile.Public(key))(t))
+		spki := must(keyfile.PublicDER(must(keyfile.Public(key))(t)))(t)
+		der := must(keyfile.PrivateDER(key))(t)
+		switch fields[1] {
+		case "public":
+			der = spki
+		case "expanded", "both":
+			der = withExpanded(t, fields[0], der, fields[1] == "both")
 		}
-		if err != nil {
-			t.Fatal(err)
+		want := "read"
+		if len(fields) > 3 {
+			der[must(strconv.Atoi(fields[3]))(t)] ^= 1
+			want = fields[4]
+		}
+		if file, err := keyfile.Parse(der, nil); (err == nil) != (want == "read") || err == nil && !bytes.Equal(file.SPKI, spki) {
+			t.Errorf("%v: another key, or %v", fields, err)
 		}
 		if sum := sha256.Sum256(der); hex.EncodeToString(sum[:]) != fields[2] {
 			t.Errorf("%s: the %s key's DER is not the published one:\n%x", fields[0], fields[1], der)
 		}
 	}
-	if lines != 2*len(makers) {
-		t.Errorf("%d lines, want %d", lines, 2*len(makers))
+	if want := 4*len(makers) - 2 + 5; lines != want { // X-Wing has no expanded form; five are damaged
+		t.Errorf("%d lines, want %d", lines, want)
 	}
+}
+
+// withExpanded turns the PKCS #8 of a counting seed into the form with the expanded key,
+// alone or behind the seed (RFC 9881 section 6, RFC 9935 section 6).
+func withExpanded(t *testing.T, name string, der []byte, both bool) []byte {
+	var info struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Private   []byte
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		t.Fatal(err)
+	}
+	seed := info.Private[2:]
+	var expanded []byte
+	if s := signschemes.ByName(name); s != nil {
+		_, key := s.DeriveKey(seed)
+		expanded = must(key.MarshalBinary())(t)
+	} else {
+		_, key := kemschemes.ByName(name).DeriveKeyPair(seed)
+		expanded = must(key.MarshalBinary())(t)
+	}
+	if both {
+		info.Private = must(asn1.Marshal([][]byte{seed, expanded}))(t)
+	} else {
+		info.Private = must(asn1.Marshal(expanded))(t)
+	}
+	return must(asn1.Marshal(info))(t)
 }
 
 // RFC 8410 section 10.3: a key alone, and with an attribute and its public key.
@@ -96,6 +139,23 @@ func TestRFC8410(t *testing.T) {
 	both[len(both)-1] ^= 1
 	if _, err := keyfile.Parse(both, nil); err == nil || !strings.Contains(err.Error(), "does not belong to the private key") {
 		t.Errorf("with another public key beside it: %v", err)
+	}
+}
+
+// RFC 9909 appendix C: a key for SLH-DSA-SHA2-128s.
+const (
+	rfc9909Private = "MFICAQAwCwYJYIZIAWUDBAMUBECiJjvKRYYINlIxYASVI9YhZ3+tkNUetgZ6Mn4NHmSlASuBCex3fKpOHwJMz8+Ul9mRgFCSgPQlavKwevgCibSU"
+	rfc9909Public  = "MDAwCwYJYIZIAWUDBAMUAyEAK4EJ7Hd8qk4fAkzPz5SX2ZGAUJKA9CVq8rB6+AKJtJQ="
+)
+
+// TestRFC9909: the SLH-DSA key of the RFC is read in both forms. Its root is computed
+// from the rest.
+func TestRFC9909(t *testing.T) {
+	private, public := must(base64.StdEncoding.DecodeString(rfc9909Private))(t), must(base64.StdEncoding.DecodeString(rfc9909Public))(t)
+	for _, der := range [][]byte{private, public} {
+		if file := must(keyfile.Parse(der, nil))(t); !bytes.Equal(file.SPKI, public) {
+			t.Errorf("%x was read as %x", der, file.SPKI)
+		}
 	}
 }
 
