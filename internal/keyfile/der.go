@@ -255,6 +255,9 @@ func (s *scheme) parsePrivate(octets cryptobyte.String) (public any, err error) 
 		}
 		return s.publicOfExpanded(private)
 	case s.form == seed:
+		if seedSize, size := s.sizes(); len(octets) == seedSize || len(octets) == size {
+			return nil, fmt.Errorf("%w: %s: it has the bare bytes of the key, without the tag of RFC 9881 and RFC 9935: convert it with a newer version of the program that wrote it, or give the file of the public key", errPKCS8, s.name)
+		}
 		ok = false
 	}
 	if !ok {

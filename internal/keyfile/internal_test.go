@@ -10,12 +10,7 @@ import (
 func TestNoCopies(t *testing.T) {
 	for i := range schemes {
 		s := &schemes[i]
-		size := 0
-		if s.kem != nil {
-			size = s.kem.SeedSize()
-		} else {
-			size = s.sign.SeedSize()
-		}
+		size, _ := s.sizes()
 		der, err := s.privateDER(make([]byte, size))
 		if err != nil || cap(der) != size+64 {
 			t.Errorf("%s: a buffer of %d bytes for %d, which began with %d: %v", s.name, cap(der), len(der), size+64, err)

@@ -96,15 +96,19 @@ func schemeByOID(oid asn1.ObjectIdentifier) *scheme {
 	return nil
 }
 
+// sizes are the numbers of private bytes and of bytes of the expanded private key. For
+// SLH-DSA they are the same.
+func (s *scheme) sizes() (private, expanded int) {
+	if s.kem != nil {
+		return s.kem.SeedSize(), s.kem.PrivateKeySize()
+	}
+	return s.sign.SeedSize(), s.sign.PrivateKeySize()
+}
+
 // expand computes the public key of private bytes, and the private key in the expanded
 // form of FIPS 203, 204 and 205. The caller wipes that.
 func (s *scheme) expand(private []byte) (public any, expanded []byte, err error) {
-	var size int
-	if s.kem != nil {
-		size = s.kem.SeedSize()
-	} else {
-		size = s.sign.SeedSize() // for SLH-DSA, the size of the private key
-	}
+	size, _ := s.sizes()
 	if len(private) != size {
 		return nil, nil, fmt.Errorf("keyfile: %s: a private key of %d bytes, want %d", s.name, len(private), size)
 	}
@@ -134,14 +138,10 @@ func (s *scheme) expand(private []byte) (public any, expanded []byte, err error)
 // publicOfExpanded returns the public key that an expanded private key of ML-KEM has in it
 // (FIPS 203 section 7.1), or that of ML-DSA makes (FIPS 204 section 6.1). Either also has its
 // hash, which is compared. That ties nothing to the decryption key of ML-KEM, so the pair is
-// tried, too (FIPS 203 section 7.1, pair-wise consistency check).
+// tried, too (FIPS 203 section 7.1, pair-wise consistency check). The t0 of ML-DSA is not
+// looked at: a damaged one makes bad signatures, but no other public key.
 func (s *scheme) publicOfExpanded(expanded []byte) (public any, err error) {
-	size, seedSize := 0, 0
-	if s.kem != nil {
-		size, seedSize = s.kem.PrivateKeySize(), s.kem.SeedSize()
-	} else {
-		size, seedSize = s.sign.PrivateKeySize(), s.sign.SeedSize()
-	}
+	seedSize, size := s.sizes()
 	switch {
 	case len(expanded) == seedSize:
 		return nil, fmt.Errorf("keyfile: %s: the seed is an OCTET STRING within the OCTET STRING, where RFC 9881 and RFC 9935 have [0]: convert the file with a newer version of the program that wrote it", s.name)
