@@ -122,7 +122,7 @@ func parseURI(name string) (*url.URL, error) {
 	rest := name[strings.IndexByte(name, ':')+1:]
 	switch {
 	case err != nil || rest == "":
-		return nil, errors.New("is no URI: write it like https://example.com/path or urn:uuid:...")
+		return nil, errors.New("is no URI: write it like https://example.com/path, or like urn:uuid: with a UUID")
 	case strings.Trim(rest, "0123456789") == "":
 		return nil, errors.New("has a port, which a certificate cannot have: leave it out")
 	case !strings.HasPrefix(rest, "//"):
