@@ -182,8 +182,6 @@ type model struct {
 	due       time.Duration // NextRequest, as Status said, unless something has changed that
 	failing   *fault
 	from, to  time.Duration // then: when it may be asked again
-	failSkew  time.Duration // the skew then: a wall clock that has gone ahead since ends waits early
-	mostSkew  time.Duration // since then
 	renewed   bool          // there is a new token since
 	limitedAt time.Duration // when the service last refused a request as one too many; 0: never
 	since     time.Duration // when it began to, as far as frames go; 0: the last request was not refused
@@ -320,7 +318,7 @@ func (m *model) read(got []byte, shard int, held bool) {
 			must = must || m.reseedIsDue()
 		}
 	}
-	if held && woken && !m.closed && m.served() >= m.ReseedBytes && (!must || m.refreshIsDue() || m.ahead()) {
+	if held && woken && !m.closed && m.served() >= m.ReseedBytes && (!must || m.refreshIsDue()) {
 		m.tie = true // the reseeder may have looked when less had gone out
 		return
 	}
@@ -515,7 +513,7 @@ func (m *model) request(blocks int) {
 	if want := max(1, min(m.want, m.asking)); blocks != want {
 		m.fail("a request for %d blocks, want %d", blocks, want)
 	}
-	if m.time < m.soonest() || m.time < m.due && !m.ahead() {
+	if m.time < m.soonest() || m.time < m.due {
 		m.fail("a request at %v, not due before %v, or as Status said %v", m.time, m.soonest(), m.due)
 	}
 	if n := len(m.requests); n >= 30 && m.time-m.requests[n-30] < 10*time.Second {
@@ -529,12 +527,8 @@ func (m *model) soonest() time.Duration {
 	if m.failing == nil || m.renewed {
 		return 0
 	}
-	return m.from - (m.mostSkew - m.failSkew)
+	return m.from
 }
-
-// ahead reports whether the wall clock was set forward since a failure, as it is after
-// the machine has slept.
-func (m *model) ahead() bool { return m.failing != nil && m.mostSkew > m.failSkew }
 
 func (m *model) latest() time.Duration {
 	pace, spacing := m.time, fastest
@@ -668,7 +662,7 @@ func (m *model) failed(f fault, asked time.Duration) {
 	if asked > 0 && f.retry.mostAsked > 0 {
 		held = min(max(asked, time.Second), f.retry.mostAsked)
 	}
-	m.from, m.to, m.failSkew, m.mostSkew = m.time+held, m.time+held+f.retry.most, m.skew, m.skew
+	m.from, m.to = m.time+held, m.time+held+f.retry.most
 	m.asking = max(1, m.asking/f.fewer)
 	if f.retry == rateLimited {
 		m.limited(held)
@@ -748,9 +742,7 @@ func (m *model) await(a *modelAsk, held bool) {
 	case m.underWay, m.looking, m.failing == nil, m.renewed, m.failing.retry.token:
 		a.waiting = true
 	case m.failing.retry.skippable:
-		a.waiting = m.time+max(0, m.skew-m.failSkew) >= m.from
-	case m.ahead(): // the wait may be over
-		a.waiting = !held || len(m.seen) > 0 && m.seen[0].kind == requested && m.seen[0].at == m.time
+		a.waiting = m.time >= m.soonest()
 	case m.due != 0 && m.due <= m.asked+slowest: // it may be our own pace that makes it wait
 		a.waiting = !held
 	}

@@ -9,12 +9,6 @@ func Age(now, then time.Time) time.Duration {
 	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }
 
-// Reached reports whether a time has come, by either clock. A wait of hours ends when it
-// should, though the machine slept through a part of it.
-func Reached(now, at time.Time) bool {
-	return !now.Before(at) || !now.Round(0).Before(at.Round(0))
-}
-
 // Later returns the later of two times.
 func Later(a, b time.Time) time.Time {
 	if b.After(a) {

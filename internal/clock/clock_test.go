@@ -18,13 +18,3 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
-
-// TestReached: so are they for a time that is waited for.
-func TestReached(t *testing.T) {
-	at := time.Now()
-	for name, now := range map[string]time.Time{"both clocks": at, "the wall clock": at.Round(0)} {
-		if !Reached(now, at) || Reached(now.Add(-1), at) {
-			t.Errorf("by %s: not when it comes", name)
-		}
-	}
-}

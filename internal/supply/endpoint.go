@@ -233,9 +233,9 @@ func (e *endpoint) skipWait(now time.Time) bool {
 	case e.state == hanging:
 		return false
 	case e.state != idle:
-	case clock.Reached(now, e.notBefore):
+	case !now.Before(e.notBefore):
 		e.retryNow = true
-	case e.retry.ours && clock.Reached(now, e.heldUntil):
+	case e.retry.ours && !now.Before(e.heldUntil):
 		e.notBefore, e.retryNow = now, true
 	case e.retry.token:
 		e.tokenAt = now
@@ -260,5 +260,5 @@ func (e *endpoint) dueAt(othersAnswer bool) time.Time {
 
 // awaitsToken reports whether another token would end the wait.
 func (e *endpoint) awaitsToken(now time.Time, othersAnswer bool) bool {
-	return e.state == idle && !e.tokenAt.IsZero() && !clock.Reached(now, e.dueAt(othersAnswer))
+	return e.state == idle && !e.tokenAt.IsZero() && now.Before(e.dueAt(othersAnswer))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	mathrand "math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,16 +38,7 @@ type fake struct {
 	blocks func(ctx context.Context, n int) ([]qrypt.Block, error)
 	calls  chan call // each request goes there, and ends when its test says so, not when its context does
 	fresh  bool      // there is another token
-
-	mu    sync.Mutex
-	asked []int // for how many blocks
-}
-
-// count returns how many requests there were, also while there are more.
-func (f *fake) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.asked)
+	asked  []int     // for how many blocks
 }
 
 type call struct {
@@ -57,9 +47,7 @@ type call struct {
 }
 
 func (f *fake) Blocks(ctx context.Context, n int) (blocks []qrypt.Block, err error) {
-	f.mu.Lock()
 	f.asked = append(f.asked, n)
-	f.mu.Unlock()
 	switch {
 	case f.calls != nil:
 		c := call{ctx, make(chan any)}

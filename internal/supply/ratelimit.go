@@ -132,15 +132,15 @@ func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
 	e.refused, e.joinedLate = now, joins && !together
 	switch {
 	case joins && together:
-		e.notBefore = now.Add(turn.Sub(now)) // as the wall clock is now
+		e.notBefore = turn
 	case joins: // an old streak, and e may have another limit
 		e.notBefore = now.Add(least + s.jitter.upTo(shortFrame))
 	default:
 		from, to := e.limit.refused(max(min(least, RateWindow), s.pace.spacing()), now)
-		at := now.Add(from.Sub(now) + s.jitter.upTo(to.Sub(from)))
+		at := from.Add(s.jitter.upTo(to.Sub(from)))
 		for _, other := range s.endpoints {
-			if other.limit == e.limit && s.inStreak(other) && !other.joinedLate && (clock.Reached(now, other.notBefore) || other.notBefore.Before(at)) {
-				other.notBefore = at
+			if other.limit == e.limit && s.inStreak(other) && !other.joinedLate {
+				other.notBefore = clock.Later(other.notBefore, at)
 			}
 		}
 	}

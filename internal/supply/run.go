@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"example.com/qrand/internal/clock"
 	"example.com/qrand/qrypt"
 )
 
@@ -42,39 +41,18 @@ func (s *Supply) Run(ctx context.Context, user User, wake <-chan struct{}) {
 		}
 		act, due := s.Next(n, now)
 		user.Waiting(due)
-		s.wait(ctx, user, wake, timer, earlier(act, again), due)
-	}
-}
-
-// lookInterval is how often a wait for a request looks at the wall clock. A timer stands
-// still while the machine sleeps.
-const lookInterval = time.Minute
-
-// wait waits until there is something to do: at a time (zero: never), when a request is
-// due (zero: none is), or because something happened.
-func (s *Supply) wait(ctx context.Context, user User, wake <-chan struct{}, timer *time.Timer, at, due time.Time) {
-	for {
-		now := s.cfg.Now()
 		var alarm <-chan time.Time
-		if !at.IsZero() {
-			d := at.Sub(now)
-			if !due.IsZero() {
-				d = min(d, lookInterval)
-			}
-			timer.Reset(d)
+		if at := earlier(act, again); !at.IsZero() {
+			timer.Reset(at.Sub(s.cfg.Now()))
 			alarm = timer.C
 		}
 		select {
 		case <-ctx.Done():
 		case <-alarm:
-			if now := s.cfg.Now(); now.Before(at) && (due.IsZero() || !clock.Reached(now, due)) {
-				continue
-			}
 		case <-wake:
 		case a := <-s.answers:
 			s.deliver(ctx, user, a)
 		}
-		return
 	}
 }
 

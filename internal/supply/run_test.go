@@ -8,7 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unsafe"
 
 	"example.com/qrand/internal/health"
 	"example.com/qrand/internal/turn"
@@ -373,53 +372,4 @@ func TestPrinted(t *testing.T) {
 			t.Errorf("%s: the block is shown by %v", name, shown)
 		}
 	}
-}
-
-// TestSleep: a machine sleeps for most of the day that a quota asks us to wait. A minute
-// after it woke, the service is asked, though a timer would still run for hours. A pause
-// of seconds between requests is no such wait, and a clock that is set back ends none.
-func TestSleep(t *testing.T) {
-	outside := time.Now() // a time in a bubble has no monotonic clock
-	for slept, want := range map[time.Duration]time.Duration{
-		0:               24 * time.Hour,
-		23 * time.Hour:  time.Hour,
-		30 * time.Hour:  time.Minute,
-		-30 * time.Hour: 24 * time.Hour,
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			began := time.Now()
-			var ahead atomic.Int64
-			f := &fake{t: t, err: failure(qrypt.ErrQuota, 24*time.Hour)}
-			s := New(Config{Source: f, MaxBlocks: 8, Memory: health.NewMemory(make([]byte, 32), health.Remembered),
-				Random: func(time.Duration) time.Duration { return 0 },
-				Now:    func() time.Time { return asleep(outside.Add(time.Since(began)), time.Duration(ahead.Load())) },
-			})
-			_, end := run(t, s, &user{seen: seen{want: 8}})
-			synctest.Wait()
-			ahead.Store(int64(slept))
-			time.Sleep(want - time.Minute)
-			synctest.Wait()
-			if n := f.count(); n != 1 && slept < 24*time.Hour {
-				t.Errorf("after %v of sleep, %d requests within %v", slept, n, want-time.Minute)
-			}
-			time.Sleep(time.Minute + time.Second)
-			synctest.Wait()
-			if n := f.count(); n != 2 {
-				t.Errorf("after %v of sleep, %d requests within %v, want 2", slept, n, want)
-			}
-			end()
-		})
-	}
-}
-
-// asleep returns t as it is after the machine has slept: the wall clock has moved on, and
-// the monotonic clock has not. Package time cannot do that.
-func asleep(t time.Time, slept time.Duration) time.Time {
-	woken := t.Add(slept)
-	(*struct { // time.Time
-		wall      uint64
-		monotonic int64
-		location  *time.Location
-	})(unsafe.Pointer(&woken)).monotonic -= int64(slept)
-	return woken
 }

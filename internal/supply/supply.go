@@ -184,7 +184,7 @@ func (s *Supply) Act(ctx context.Context, n int, now time.Time) Outcome {
 			e.check(ctx, s.answers, now)
 		}
 	}
-	if s.busy(now) || now.Before(s.soonest()) { // the pace is not for a clock that was set
+	if s.busy(now) || now.Before(s.soonest()) {
 		return Outcome{}
 	}
 	if e := s.choose(now); e != nil {
@@ -216,11 +216,7 @@ func (s *Supply) Next(n int, now time.Time) (act, request time.Time) {
 	}
 	for _, e := range s.endpoints {
 		others := s.othersAnswer(e)
-		due := e.dueAt(others)
-		if now.Before(due) && clock.Reached(now, due) {
-			due = now
-		}
-		at := clock.Later(due, s.soonest())
+		at := clock.Later(e.dueAt(others), s.soonest())
 		switch {
 		case e.state == idle && !busy:
 			act, request = earlier(act, at), earlier(request, at)
@@ -261,7 +257,7 @@ func (s *Supply) Retry(now time.Time) {
 func (s *Supply) choose(now time.Time) (chosen *endpoint) {
 	for _, e := range s.endpoints {
 		others := s.othersAnswer(e)
-		if e.state != idle || !clock.Reached(now, e.dueAt(others)) || e.failing() && others && s.urgent {
+		if e.state != idle || now.Before(e.dueAt(others)) || e.failing() && others && s.urgent {
 			continue
 		}
 		if !e.failing() || others {
@@ -404,7 +400,7 @@ func (s *Supply) awaitsPerson() (noToken, hopeless bool) {
 // failed do not count though their wait is over: the user has seen them fail.
 func (s *Supply) held(now time.Time, failed bool) bool {
 	return !slices.ContainsFunc(s.endpoints, func(e *endpoint) bool {
-		return e.state == asking || e.state == checking || e.state == idle && (!failed || !e.failing() || e.retryNow) && clock.Reached(now, e.dueAt(s.othersAnswer(e)))
+		return e.state == asking || e.state == checking || e.state == idle && (!failed || !e.failing() || e.retryNow) && !now.Before(e.dueAt(s.othersAnswer(e)))
 	})
 }
 
