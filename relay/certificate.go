@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -56,13 +57,15 @@ func validity(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// certificateInterval is how often Watch looks at the files.
+// certificateInterval is how often a Watch looks at the files.
 const certificateInterval = 30 * time.Second
 
 // Watch puts changes of the files in use until ctx is done. After each change it calls
 // report: with nil when the new certificate is in use, or with the reason why the old
 // one still is.
-func (c *Certificate) Watch(ctx context.Context, report func(error)) {
+func (c *Certificate) Watch(ctx context.Context, report func(error)) { watch(ctx, c.reload, report) }
+
+func watch(ctx context.Context, reload func() (bool, error), report func(error)) {
 	tick := time.NewTicker(certificateInterval)
 	defer tick.Stop()
 	var last error
@@ -72,7 +75,7 @@ func (c *Certificate) Watch(ctx context.Context, report func(error)) {
 			return
 		case <-tick.C:
 		}
-		changed, err := c.reload()
+		changed, err := reload()
 		if changed || err != nil && (last == nil || err.Error() != last.Error()) {
 			report(err)
 		}
@@ -111,4 +114,52 @@ func (c *Certificate) reload() (changed bool, err error) {
 	c.sum = sum
 	c.current.Store(&pair)
 	return true, nil
+}
+
+// ClientCAs are the CAs of clients' certificates, from a PEM file. It is read again when it
+// changes.
+type ClientCAs struct {
+	file    string
+	pem     []byte // in use
+	current atomic.Pointer[x509.CertPool]
+}
+
+// LoadClientCAs reads the file.
+func LoadClientCAs(file string) (*ClientCAs, error) {
+	c := &ClientCAs{file: file}
+	if _, err := c.reload(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Watch puts changes of the file in use, and reports them, as Certificate.Watch does.
+func (c *ClientCAs) Watch(ctx context.Context, report func(error)) { watch(ctx, c.reload, report) }
+
+func (c *ClientCAs) reload() (changed bool, err error) {
+	pem, err := os.ReadFile(c.file)
+	if err != nil {
+		return false, fmt.Errorf("relay: CAs of clients: %w", err)
+	}
+	if c.pem != nil && bytes.Equal(pem, c.pem) {
+		return false, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return false, fmt.Errorf("relay: %s has no certificate in PEM", c.file)
+	}
+	c.pem = pem
+	c.current.Store(pool)
+	return true, nil
+}
+
+// verify makes config ask clients for a certificate of these CAs, without insisting.
+func (c *ClientCAs) verify(config *tls.Config) {
+	config.ClientAuth = tls.VerifyClientCertIfGiven
+	base := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := base.Clone()
+		now.ClientCAs = c.current.Load()
+		return now, nil
+	}
 }

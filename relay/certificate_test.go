@@ -1,8 +1,12 @@
 package relay
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,4 +210,60 @@ func TestLoadCertificate(t *testing.T) {
 	if _, err := LoadCertificate(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err == nil || !strings.HasPrefix(err.Error(), "relay: ") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestClientCARenewal: clients' certificates of a new CA are accepted once its file has
+// changed, and those of the old one no longer. A useless file changes nothing.
+func TestClientCARenewal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "clients.pem")
+	text := func(ca *testca.CA) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate.Raw}))
+	}
+	before, after := testca.New(t), testca.New(t)
+	put(t, file, text(before))
+	cas, err := LoadClientCAs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, roots, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, len(r.TLS.VerifiedChains))
+	}), ServerConfig{ClientCAs: cas})
+	// Each client keeps its session tickets: that of a client of the old CA is not enough.
+	caches := map[*testca.CA]tls.ClientSessionCache{nil: tls.NewLRUClientSessionCache(0), before: tls.NewLRUClientSessionCache(0), after: tls.NewLRUClientSessionCache(0)}
+	ask := func(ca *testca.CA) string {
+		var certificates []tls.Certificate
+		if ca != nil {
+			certificates = append(certificates, ca.Issue(t, "web"))
+		}
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
+			RootCAs: roots, ServerName: "relay", Certificates: certificates, ClientSessionCache: caches[ca],
+		}}}
+		res, err := client.Get("https://" + address)
+		if err != nil {
+			return "refused"
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	want := func(what, old, renewed string) {
+		t.Helper()
+		if got := [3]string{ask(nil), ask(before), ask(after)}; got != [3]string{"0", old, renewed} {
+			t.Errorf("%s: without a certificate, with one of the old CA, of the new one: %q", what, got)
+		}
+	}
+	want("at first", "1", "refused")
+	put(t, file, "no certificate")
+	if changed, err := cas.reload(); changed || err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("%v, %v", changed, err)
+	}
+	want("useless", "1", "refused")
+	put(t, file, text(after))
+	if changed, err := cas.reload(); !changed || err != nil {
+		t.Errorf("%v, %v", changed, err)
+	}
+	want("renewed", "refused", "1")
 }

@@ -50,6 +50,9 @@ type ServerConfig struct {
 	// Nil: plain HTTP, which is refused on any address but loopback.
 	TLS *tls.Config
 
+	// ClientCAs are the CAs whose certificates clients may show. Nil: as TLS says.
+	ClientCAs *ClientCAs
+
 	// MaxConns is how many connections there may be at a time, and MaxConnsPerHost how
 	// many of them from one address. Any more of one address are closed at once. If there
 	// are too many of all, the oldest without a good token is closed. Behind a load
@@ -117,6 +120,9 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		server.TLSConfig.MinVersion = max(server.TLSConfig.MinVersion, tls.VersionTLS12)
 		if server.TLSConfig.Rand == nil {
 			server.TLSConfig.Rand = osrand.Reader() //qrandvet:ignore it is the reader of crypto/rand
+		}
+		if cfg.ClientCAs != nil {
+			cfg.ClientCAs.verify(server.TLSConfig)
 		}
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}

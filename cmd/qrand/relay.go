@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/ecdsa"
@@ -20,7 +19,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -186,6 +184,10 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		return err
 	}
 	defer list.Close()
+	clientCAs, err := o.watchClientCAs(ctx, logger, &watchers)
+	if err != nil {
+		return err
+	}
 	config, certificate, err := o.tls(ctx, logger, &watchers)
 	if err != nil {
 		return err
@@ -206,7 +208,7 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		defer os.Remove(o.envFile)
 	}
 	logger.Info("relay: listening", "address", at.String(), "upstream", strings.Join(blocks.Endpoints(), ","))
-	err = relay.Serve(ctx, r, relay.ServerConfig{Listener: listener, TLS: config, MaxConns: o.maxConns, MaxConnsPerHost: o.perHost, Logger: logger})
+	err = relay.Serve(ctx, r, relay.ServerConfig{Listener: listener, TLS: config, ClientCAs: clientCAs, MaxConns: o.maxConns, MaxConnsPerHost: o.perHost, Logger: logger})
 	expired := r.Account().Expired
 	err = errors.Join(err, r.Close())
 	account := r.Account()
@@ -276,64 +278,28 @@ func (o *relayOptions) tls(ctx context.Context, logger *slog.Logger, watchers *s
 			})
 		})
 	}
-	if o.clientCA != "" {
-		config.ClientAuth = tls.VerifyClientCertIfGiven
-		if err := o.watchClientCA(ctx, config, logger, watchers); err != nil {
-			return nil, nil, err
-		}
-	}
 	return config, certificate, nil
 }
 
-// clientCAInterval is how often the file of clients' CAs is read.
-const clientCAInterval = 30 * time.Second
-
-// watchClientCA puts the CAs of --client-ca into config, and reads them again from time to
-// time. A file that cannot be used changes nothing.
-func (o *relayOptions) watchClientCA(ctx context.Context, config *tls.Config, logger *slog.Logger, watchers *sync.WaitGroup) error {
-	read := func() ([]byte, *x509.CertPool, error) {
-		data, err := os.ReadFile(o.clientCA)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--client-ca: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(data) {
-			return nil, nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", o.clientCA)
-		}
-		return data, pool, nil
+// watchClientCAs reads the CAs of --client-ca, and reads them again when they change.
+func (o *relayOptions) watchClientCAs(ctx context.Context, logger *slog.Logger, watchers *sync.WaitGroup) (*relay.ClientCAs, error) {
+	if o.clientCA == "" {
+		return nil, nil
 	}
-	used, pool, err := read()
+	cas, err := relay.LoadClientCAs(o.clientCA)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("--client-ca: %s", plain(err.Error()))
 	}
-	config.ClientCAs = pool
-	var current atomic.Pointer[tls.Config] // nil: config itself
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.Load(), nil }
 	watchers.Go(func() {
-		tick := time.NewTicker(clientCAInterval)
-		defer tick.Stop()
-		told := ""
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			data, pool, err := read()
-			switch {
-			case err != nil && err.Error() != told:
+		cas.Watch(ctx, func(err error) {
+			if err != nil {
 				logger.Error("relay: the CAs of clients cannot be read again, those read before are trusted", "error", err.Error())
-				told = err.Error()
-			case err == nil && !bytes.Equal(data, used):
-				next := config.Clone()
-				next.ClientCAs, next.GetConfigForClient = pool, nil
-				current.Store(next)
-				used, told = data, ""
-				logger.Info("relay: there are new CAs of clients")
+				return
 			}
-		}
+			logger.Info("relay: there are new CAs of clients")
+		})
 	})
-	return nil
+	return cas, nil
 }
 
 // introduce says where the relay is, and with --dev what to paste in another shell.
