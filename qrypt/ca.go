@@ -15,7 +15,7 @@ import (
 func readCAs(path string) (pem []byte, roots *x509.CertPool, err error) {
 	pem, err = os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the file cannot be read: %w", withoutPath(err))
+		return nil, nil, fmt.Errorf("it cannot be read: %w", withoutPath(err))
 	}
 	roots = x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
@@ -33,7 +33,7 @@ func (c *Client) trust(path string, logger *slog.Logger) error {
 	}
 	pem, roots, err := readCAs(path)
 	if err != nil {
-		return fmt.Errorf("qrypt: CAFile: %w", err)
+		return fmt.Errorf("qrypt: the file of trusted CAs (CAFile, %s): %w", EnvCAFile, err)
 	}
 	if logger == nil {
 		logger = slog.Default()
@@ -63,6 +63,9 @@ func (c *caTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (c *caTransport) current() *http.Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if info, err := os.Stat(c.path); err == nil && !info.Mode().IsRegular() {
+		return c.transport // a pipe can be read once, and could keep us waiting
+	}
 	pem, roots, err := readCAs(c.path)
 	switch {
 	case err != nil && !c.failing:

@@ -50,8 +50,9 @@ type Config struct {
 
 	// CAFile is a file with certificates in PEM. Only CAs in it are trusted. It is read
 	// again for each request. While it cannot be read, or has no certificate, those that
-	// were read last are trusted, and Logger gets one Warn. Empty: HTTPClient says who is
-	// trusted; unless it does, the system's CAs are.
+	// were read last are trusted, and Logger gets one Warn. A pipe is read once. Empty:
+	// HTTPClient says who is trusted; unless it does, the system's CAs are, which Go reads
+	// once.
 	CAFile string
 
 	// Logger says when CAFile cannot be read, and when it can again. Nil: slog.Default().
@@ -205,10 +206,6 @@ func ConfigFromEnv() (Config, error) {
 	case cfg.Dialect != DialectOpenAPI || cfg.Endpoints == nil:
 		return Config{}, fmt.Errorf("qrypt: %w: set %s, or %s to a file that holds it", ErrNoToken, EnvToken, EnvTokenFile)
 	}
-	if cfg.CAFile = os.Getenv(EnvCAFile); cfg.CAFile != "" {
-		if _, _, err := readCAs(cfg.CAFile); err != nil {
-			return Config{}, fmt.Errorf("qrypt: %s: %w", EnvCAFile, err)
-		}
-	}
+	cfg.CAFile = os.Getenv(EnvCAFile) // which New reads: a pipe can be read once
 	return cfg, nil
 }
