@@ -33,10 +33,10 @@ var (
 	ErrNoToken      = errors.New("no access token")
 )
 
-// ErrProxy is why a service cannot be reached (ErrNetwork) if a proxy answers our CONNECT
-// with another status than 200. That is the proxy's answer, not the service's: a 429 or 403
-// of it is no rate limit and no quota of the token.
-var ErrProxy = errors.New("the proxy refuses the connection")
+// ErrProxy is why a service cannot be reached (ErrNetwork) if the proxy cannot be reached, or
+// answers our CONNECT with another status than 200. That is the proxy's answer, not the
+// service's: a 429 or 403 of it is no rate limit and no quota of the token.
+var ErrProxy = errors.New("no connection through the proxy")
 
 // A proxyError is ErrProxy with its status, and without the words of the proxy.
 type proxyError int
@@ -47,12 +47,40 @@ func (status proxyError) Error() string {
 
 func (proxyError) Is(target error) bool { return target == ErrProxy }
 
-// refusedByProxy is for http.Transport.OnProxyConnectResponse.
-func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
-	if res.StatusCode != http.StatusOK {
-		return proxyError(res.StatusCode)
+type onProxyConnect = func(context.Context, *url.URL, *http.Request, *http.Response) error
+
+// refusedByProxy is for http.Transport.OnProxyConnectResponse. It calls next, the function
+// that was there before, if there was one.
+func refusedByProxy(next onProxyConnect) onProxyConnect {
+	return func(ctx context.Context, proxy *url.URL, req *http.Request, res *http.Response) (err error) {
+		if next != nil {
+			err = next(ctx, proxy, req, res)
+		}
+		if res.StatusCode != http.StatusOK {
+			return proxyError(res.StatusCode)
+		}
+		return err
 	}
-	return nil
+}
+
+// onTheWay returns the failure of a connection to the proxy, as ErrProxy. Package net/http
+// names these operations so.
+func onTheWay(err error, e *Error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "proxyconnect" && !strings.HasPrefix(op.Op, "socks ") {
+		return e
+	}
+	cause := fmt.Errorf("%w: it cannot be reached", ErrProxy)
+	if op.Op != "proxyconnect" {
+		cause = fmt.Errorf("%w: SOCKS failed, or was refused", ErrProxy)
+	}
+	if e.Detail != "" {
+		cause = fmt.Errorf("%w: %s", cause, e.Detail)
+	}
+	if e.cause != nil {
+		cause = fmt.Errorf("%w: %w", cause, e.cause)
+	}
+	return &Error{Endpoint: e.Endpoint, Class: ErrNetwork, cause: cause}
 }
 
 // Error is a failed request. Of what the service sent it holds only a status and a time,
@@ -229,7 +257,7 @@ func transportError(ctx context.Context, endpoint string, err error) error {
 	default:
 		e.Detail = "the HTTP exchange failed"
 	}
-	return e
+	return onTheWay(err, e)
 }
 
 // certificateError says why a certificate is refused. The errors of crypto/x509 may quote

@@ -29,7 +29,7 @@ func NewHTTPClient() *http.Client {
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
-		OnProxyConnectResponse: refusedByProxy,
+		OnProxyConnectResponse: refusedByProxy(nil),
 	}}
 }
 
@@ -59,9 +59,7 @@ func single(client http.Client) http.Client {
 		if transport.TLSClientConfig.Rand == nil {
 			transport.TLSClientConfig.Rand = osrand.Reader() //qrandvet:ignore it is the reader of crypto/rand
 		}
-		if transport.OnProxyConnectResponse == nil {
-			transport.OnProxyConnectResponse = refusedByProxy
-		}
+		transport.OnProxyConnectResponse = refusedByProxy(transport.OnProxyConnectResponse)
 		onlyHTTP1(transport)
 		client.Transport = transport
 	}

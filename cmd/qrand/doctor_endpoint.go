@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -36,9 +38,8 @@ func (s *settings) checkEndpoint(ctx context.Context, r *report, endpoint string
 	}
 	r.about = u.Host
 	defer func() { r.about = "" }()
-	via := checkProxy(r, u)
-	reached := true
-	if via == "" {
+	through, reached := checkProxy(ctx, r, u)
+	if !through {
 		reached = reach(ctx, r, u, s.roots)
 	}
 	switch {
@@ -56,17 +57,49 @@ func (s *settings) checkEndpoint(ctx context.Context, r *report, endpoint string
 }
 
 // checkProxy names the proxy that requests go through, if any, without the user and
-// password for it.
-func checkProxy(r *report, u *url.URL) (host string) {
+// password for it, and lets it connect to the endpoint.
+func checkProxy(ctx context.Context, r *report, u *url.URL) (through, reached bool) {
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
 	switch {
-	case err != nil:
-		r.add(fail, "proxy", "the proxy in the environment is no URL", "correct HTTPS_PROXY, or unset it")
-	case proxy != nil:
-		r.add(ok, "proxy", "through "+proxy.Host+", so it looks up names and connects, not this host", "")
-		return proxy.Host
+	case err != nil || noURL(cmp.Or(os.Getenv("HTTPS_PROXY"), os.Getenv("https_proxy"))):
+		r.add(fail, "proxy", "the proxy in the environment is no URL, so Go ignores it", "correct HTTPS_PROXY, or unset it")
+		return true, false
+	case proxy == nil:
+		return false, false
 	}
-	return ""
+	how := "through " + proxy.Host + ", so it looks up names and connects, not this host"
+	if strings.HasPrefix(proxy.Scheme, "socks") { // the fetch shows whether it connects
+		r.add(ok, "proxy", how, "")
+		return true, true
+	}
+	// The answer to CONNECT is all that is wanted. With an error no request follows it, so
+	// no token is needed.
+	var connected atomic.Bool
+	transport := qrypt.NewHTTPClient()
+	transport.Transport.(*http.Transport).OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+		connected.Store(res.StatusCode == http.StatusOK)
+		return errors.New("it has answered")
+	}
+	endpoint, began := u.String(), time.Now()
+	client, err := qrypt.New(qrypt.Config{Endpoints: []string{endpoint}, Token: qrypt.StaticToken("none"), HTTPClient: transport, Timeout: stepTimeout})
+	if err == nil {
+		_, err = client.Blocks(ctx, 1)
+	}
+	if !connected.Load() {
+		text := strings.TrimPrefix(plain(err.Error()), endpoint+": ")
+		r.add(fail, "proxy", "through "+proxy.Host+": "+text, "check HTTPS_PROXY, and ask whoever runs the proxy to let this host through; if it wants a user and a password, they go into HTTPS_PROXY")
+		return true, false
+	}
+	r.add(ok, "proxy", how+"; connected in "+since(began), "")
+	return true, true
+}
+
+// noURL reports whether Go ignores the address of a proxy: it tries it as it is, and then
+// with http:// before it.
+func noURL(proxy string) bool {
+	_, err := url.Parse(proxy)
+	_, alsoErr := url.Parse("http://" + proxy)
+	return err != nil && alsoErr != nil
 }
 
 // reach looks up the name, connects, and makes the TLS handshake. It returns false if
@@ -187,11 +220,6 @@ func (s *settings) checkFetch(ctx context.Context, r *report, endpoint string, c
 	began := time.Now()
 	blocks, err := client.Blocks(ctx, 1)
 	if err != nil {
-		if errors.Is(err, qrypt.ErrProxy) {
-			r.add(fail, "proxy", refusalOfProxy(err), "ask whoever runs the proxy to let this host through; if it wants a user and a password, they go into HTTPS_PROXY")
-			r.add(skip, "fetch", "the proxy does not let us through", "")
-			return
-		}
 		text := strings.TrimPrefix(plain(err.Error()), endpoint+": ")
 		r.add(fail, "fetch", text, supply.AdviceOn(err, endpoint))
 		return
@@ -251,12 +279,6 @@ func printable(s string) string {
 		return string(short[:200]) + " ..."
 	}
 	return s
-}
-
-// refusalOfProxy says with which status the proxy refused us.
-func refusalOfProxy(err error) string {
-	text := err.Error()
-	return text[strings.Index(text, qrypt.ErrProxy.Error()):]
 }
 
 // freshFor is the default MaxAge of a Source.

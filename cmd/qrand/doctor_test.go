@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -188,6 +191,44 @@ func TestShellQuote(t *testing.T) {
 	} {
 		if got := shellQuote(text); got != want {
 			t.Errorf("shellQuote(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestDoctorProxy: the doctor lets the proxy connect, and tells its refusals from those of
+// the service.
+func TestDoctorProxy(t *testing.T) {
+	path, err := exec.LookPath("qrand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []int{200, 403, 407, 429, 502, 503} {
+		const quoted = "a-text-of-the-proxy"
+		var asked []string
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			asked = append(asked, req.Method+" "+req.Host)
+			w.Header().Set("Proxy-Authenticate", quoted)
+			http.Error(w, quoted, answer)
+		}))
+		cmd := exec.CommandContext(t.Context(), path, "doctor")
+		cmd.Env = append(os.Environ(), qrypt.EnvEndpoints+"=https://service.invalid", qrypt.EnvToken+"=token-of-nobody-0123456789", "HTTPS_PROXY="+proxy.URL, "NO_PROXY=", "LC_ALL=C")
+		text, err := cmd.Output()
+		proxy.Close()
+		if err == nil {
+			t.Errorf("%d: all is well:\n%s", answer, text)
+		}
+		want := []string{fmt.Sprintf("\nFAIL proxy       through %s: the service cannot be reached: no connection through the proxy: it answers HTTP %d to our CONNECT", proxy.URL[len("http://"):], answer), "\nskip fetch       not tried\n", "they go into HTTPS_PROXY"}
+		if answer == 200 {
+			want = []string{"\nok   proxy       through ", "\nFAIL fetch "}
+		}
+		lines := "\n" + string(text)
+		for _, w := range want {
+			if !strings.Contains(lines, w) {
+				t.Errorf("%d: no %q in:\n%s", answer, w, text)
+			}
+		}
+		if strings.Contains(string(text), quoted) || len(asked) == 0 || asked[0] != "CONNECT service.invalid:443" {
+			t.Errorf("%d: the proxy was asked for %q, and this was said:\n%s", answer, asked, text)
 		}
 	}
 }
