@@ -68,7 +68,9 @@ func (t *tempFile) place(path string, force bool) error {
 	if force {
 		err = os.Rename(t.Name(), path)
 	} else if err = link(t.Name(), path); err == nil {
-		err = os.Remove(t.Name())
+		if err = os.Remove(t.Name()); err != nil {
+			err = errors.Join(err, os.Remove(path)) // after a failure nothing is left
+		}
 	} else if !errors.Is(err, fs.ErrExist) {
 		// The file system has no hard links. Take the name with an empty file,
 		// which we may then replace.
@@ -155,12 +157,18 @@ func (o *output) keep() error {
 // A bundle is files that belong together, such as a key and its record. They
 // get their names when all of them are complete, and none replaces another file.
 type bundle struct {
-	files []bundled
+	files  []bundled
+	placed []placed
 }
 
 type bundled struct {
 	temp *tempFile
 	path string
+}
+
+type placed struct {
+	path string
+	done func() // the file need not be removed any more
 }
 
 // add writes a file whose name will be path.
@@ -174,24 +182,17 @@ func (b *bundle) add(path string, data []byte, mode fs.FileMode) error {
 	return errors.Join(err, temp.Sync(), temp.Close())
 }
 
-// place names the files in the order they were added. If one cannot be named, or the names
-// not be made to last, or the process is interrupted, it removes those that were.
-func (b *bundle) place() (err error) {
-	var placed, folders []string
-	defer func() {
-		if err != nil {
-			for _, path := range placed {
-				err = errors.Join(err, os.Remove(path))
-			}
-		}
-		b.files = b.files[len(placed):]
-	}()
-	for _, f := range b.files {
+// place names the files in the order they were added, and makes the names last. Until keep is
+// called, discard and an interruption remove them.
+func (b *bundle) place() error {
+	var folders []string
+	for len(b.files) > 0 {
+		f := b.files[0]
 		if err := f.temp.place(f.path, false); err != nil {
 			return err
 		}
-		placed, folders = append(placed, f.path), append(folders, filepath.Dir(f.path))
-		defer atExit.add(func() { os.Remove(f.path) })()
+		b.files, folders = b.files[1:], append(folders, filepath.Dir(f.path))
+		b.placed = append(b.placed, placed{f.path, atExit.add(func() { os.Remove(f.path) })})
 	}
 	for _, folder := range slices.Compact(slices.Sorted(slices.Values(folders))) {
 		if err := syncFolder(folder); err != nil {
@@ -221,11 +222,24 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// discard removes the files that were not placed.
+// keep leaves the files that were placed where they are.
+func (b *bundle) keep() {
+	for _, f := range b.placed {
+		f.done()
+	}
+	b.placed = nil
+}
+
+// discard removes the files, unless they were placed and kept.
 func (b *bundle) discard() {
 	for _, f := range b.files {
 		f.temp.remove()
 	}
+	for _, f := range slices.Backward(b.placed) {
+		os.Remove(f.path)
+		f.done()
+	}
+	b.placed = nil
 }
 
 // checkFree returns an error if one of the paths exists, or its folder does not.

@@ -344,13 +344,20 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 				return fmt.Errorf("writing the key: %w", err)
 			}
 		}
-		return b.place()
+		err := b.place()
+		if err == nil {
+			b.keep()
+		}
+		return err
 	}
 	if err := b.place(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "%s: %s, public key SHA-256 %s, entropy %s\n", names.private, record.Algorithm, record.PublicKey, record.Entropy)
-	return err
+	if _, err = fmt.Fprintf(c.out, "%s: %s, public key SHA-256 %s, entropy %s\n", names.private, record.Algorithm, record.PublicKey, record.Entropy); err != nil {
+		return fmt.Errorf("no key: telling its SHA-256: %v", err) // told even if nobody reads the output
+	}
+	b.keep()
+	return nil
 }
 
 func listAlgorithms(c *console) error {

@@ -478,6 +478,7 @@ func TestBundle(t *testing.T) {
 	if err := b.place(); err != nil {
 		t.Fatal(err)
 	}
+	b.keep()
 	b.discard()
 	if got := names(); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("files: %v", got)

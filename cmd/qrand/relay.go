@@ -201,11 +201,11 @@ func runRelay(ctx context.Context, c *console, o relayOptions) (err error) {
 		return err
 	}
 	watchers.Go(func() { onRetrySignal(ctx, r.Retry) })
-	if err := o.introduce(c, at, token); err != nil {
-		return errors.Join(err, r.Close())
-	}
 	if o.envFile != "" {
 		defer os.Remove(o.envFile)
+	}
+	if err := o.introduce(c, at, token); err != nil {
+		return errors.Join(err, r.Close())
 	}
 	logger.Info("relay: listening", "address", at.String(), "upstream", strings.Join(blocks.Endpoints(), ","))
 	err = relay.Serve(ctx, r, relay.ServerConfig{Listener: listener, TLS: config, ClientCAs: clientCAs, MaxConns: o.maxConns, MaxConnsPerHost: o.perHost, Logger: logger})
