@@ -99,8 +99,7 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 		}
 		return errors.Join(err, t.err)
 	}
-	err = feeder.Run(ctx)
-	if ctx.Err() == nil {
+	if err := feeder.Run(ctx); !wasInterrupted(err) {
 		return err
 	}
 	return errors.Join(t.err, t.printSum())

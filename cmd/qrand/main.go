@@ -150,7 +150,7 @@ func execute(ctx context.Context, args []string, c *console) int {
 		return exitUsage
 	case errors.Is(err, errReported), errors.Is(err, syscall.EPIPE):
 		// It was printed already, or nobody reads the output any more.
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && wasInterrupted(err):
 		c.complain(errInterrupted)
 	default: // also after a signal: what could not be saved must be said
 		c.complain(err)
@@ -171,6 +171,18 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 		w.err = err
 	}
 	return n, err
+}
+
+// wasInterrupted reports whether err says nothing except that a context ended. Another
+// error must be told, even if it came after a signal: what could not be saved, say.
+func wasInterrupted(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !wasInterrupted(err) })
+	}
+	if next := errors.Unwrap(err); next != nil {
+		return wasInterrupted(next)
+	}
+	return errors.Is(err, context.Canceled) // as is the cause that package os/signal gives
 }
 
 // A usageError is a command line that cannot be run. Its text is one line that

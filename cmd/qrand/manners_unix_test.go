@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -73,6 +74,29 @@ func TestErrorAfterSignal(t *testing.T) {
 	}
 	if text := errs.String(); !strings.Contains(text, "missing") || strings.Contains(text, errInterrupted.Error()) {
 		t.Errorf("it prints %q", text)
+	}
+}
+
+// TestWasInterrupted: an error is an interruption only if all of it is.
+func TestWasInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	canceled, other := fmt.Errorf("asking: %w", ctx.Err()), errors.New("the disk is full")
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{canceled, true},
+		{errors.Join(canceled, nil, canceled), true},
+		{errors.Join(canceled, other), false},
+		{fmt.Errorf("%w: %w", other, canceled), false},
+		{fmt.Errorf("not saved: %w", errors.Join(other, canceled)), false},
+		{other, false},
+		{context.DeadlineExceeded, false},
+	} {
+		if got := wasInterrupted(test.err); got != test.want {
+			t.Errorf("%v: %v", test.err, got)
+		}
 	}
 }
 

@@ -105,6 +105,9 @@ func (o *entropyOptions) reseed(ctx context.Context, src *qrand.Source) error {
 	if err == nil {
 		return nil
 	}
+	if wasInterrupted(err) {
+		return errInterrupted
+	}
 	reason := plain(err.Error())
 	if errors.Is(err, qrand.ErrEmulated) {
 		reason = emulatorRefused
