@@ -34,7 +34,7 @@ type fileUsage struct {
 }
 
 // lock makes this relay the one that writes the file, or fails at once.
-func (u *usageFile) lock() (err error) {
+func (u *usageFile) lock() error {
 	lock := newLock(u.path, 0o600)
 	locked, err := lock.TryLock()
 	for errors.Is(err, syscall.EINTR) { // which happens on network file systems
@@ -48,19 +48,6 @@ func (u *usageFile) lock() (err error) {
 		return fmt.Errorf("relay: %s cannot be locked, so another relay might write what clients have used: keep that on another file system: %w", lock, err)
 	case !locked:
 		return fmt.Errorf("relay: a relay that runs writes %s, what its clients have used: end that one first, or give this one a list of clients of its own", u.path)
-	}
-	defer func() {
-		if err != nil {
-			lock.Close()
-		}
-	}()
-	// If nothing can be written here, that must show now, not when there is much to lose.
-	probe, err := createTemp(u.path)
-	if err != nil {
-		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
-	}
-	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
 	u.locked = lock
 	return nil
@@ -126,6 +113,11 @@ func (u *usageFile) load() (map[string]*usage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %s, what clients have used, is damaged (%w): put a copy in its place, or delete it: then all quotas and totals begin anew", u.path, err)
 	}
+	if u.locked != nil { // if the file cannot be replaced, that must show now, not when there is much to lose
+		if u.info, err = replaceFile(u.path, data); err != nil {
+			return nil, fmt.Errorf("relay: what clients have used cannot be written: %w", err)
+		}
+	}
 	return used, nil
 }
 
@@ -150,7 +142,7 @@ func (u *usageFile) save(used map[string]fileUsage) error {
 	}
 	info, err := replaceFile(u.path, data)
 	if err != nil {
-		return fmt.Errorf("relay: what clients have used cannot be written beside their list: %w", err)
+		return fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
 	u.saved, u.info = data, info
 	return nil
