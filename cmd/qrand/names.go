@@ -115,27 +115,60 @@ func parseMailbox(name string) (string, error) {
 	return mailbox, nil
 }
 
+// uriPattern is a URI of the characters of RFC 3986 section 2, or of other letters than ASCII,
+// which are percent-encoded (RFC 3987 section 3.1).
+var uriPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2}|[^\x00-\x{9f}])+$`)
+
+// These have the form of a URI, and somebody meant another name.
+var (
+	openSSLPattern = regexp.MustCompile(`^(?i:DNS|IP|email|URI|RID|dirName|otherName):`)
+	groupPattern   = regexp.MustCompile(`^[0-9A-Fa-f]{1,4}:($|[^/]|/[^/])`) // of an IPv6 address
+	portPattern    = regexp.MustCompile(`^[^:]+:[0-9]+(/|$)`)
+)
+
+// hostedPattern is a URI whose scheme needs a host: RFC 9110 section 4.2, RFC 6455 section 3,
+// SPIFFE-ID section 2.
+var hostedPattern = regexp.MustCompile(`^(?i:https?|wss?|spiffe):`)
+
+// trustDomainPattern is what a URI of SPIFFE has for a host (SPIFFE-ID section 2.1).
+var trustDomainPattern = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
+
 // parseURI checks a URI (RFC 3986 section 3): it has a scheme and something after it, and its
 // authority, if there is one, a host (RFC 5280 section 4.2.1.6), with A-labels (section 7.4).
 func parseURI(name string) (*url.URL, error) {
-	u, err := url.Parse(name)
-	rest := name[strings.IndexByte(name, ':')+1:]
 	switch {
-	case err != nil || rest == "":
-		return nil, errors.New("is no URI: write it like https://example.com/path, or like urn:uuid: with a UUID")
-	case strings.Trim(rest, "0123456789") == "":
+	case openSSLPattern.MatchString(name):
+		return nil, errors.New("is written as for OpenSSL: leave out what stands before the name, and the colon")
+	case groupPattern.MatchString(name):
+		return nil, errors.New("looks like an IPv6 address, and is none")
+	case portPattern.MatchString(name):
 		return nil, errors.New("has a port, which a certificate cannot have: leave it out")
-	case !strings.HasPrefix(rest, "//"):
-		return u, nil
-	case u.Hostname() == "":
+	}
+	var ascii strings.Builder
+	for _, b := range []byte(name) {
+		if b < utf8.RuneSelf {
+			ascii.WriteByte(b)
+		} else {
+			fmt.Fprintf(&ascii, "%%%02X", b)
+		}
+	}
+	u, err := url.Parse(ascii.String())
+	if err != nil || !utf8.ValidString(name) || !uriPattern.MatchString(name) || u.Opaque+u.Host+u.Path+u.RawQuery == "" {
+		return nil, errors.New("is no URI: write it like https://example.com/path, or like urn:uuid: with a UUID, and %20 for a space")
+	}
+	authority := strings.HasPrefix(name[len(u.Scheme)+1:], "//")
+	host := u.Hostname()
+	switch {
+	case host == "" && (authority || hostedPattern.MatchString(name)):
 		return nil, errors.New("is a URI without a host: write it like https://example.com/path")
-	}
-	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+	case host == "" || u.Scheme == "spiffe" && trustDomainPattern.MatchString(host):
 		return u, nil
 	}
-	host, err := parseHost(u.Hostname())
-	if err != nil || strings.HasPrefix(host, "*") {
-		return nil, fmt.Errorf("is a URI whose host %q is none", u.Hostname())
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Zone() == "" {
+		return u, nil
+	}
+	if host, err = parseHost(host); err != nil || strings.HasPrefix(host, "*") {
+		return nil, fmt.Errorf("is a URI with %q for a host, which is none", u.Hostname())
 	}
 	if port := u.Port(); port != "" {
 		host += ":" + port
@@ -212,7 +245,7 @@ func (w writtenAttribute) attribute() (pkix.AttributeTypeAndValue, error) {
 	case !utf8.ValidString(w.value) || strings.ContainsFunc(w.value, unicode.IsControl):
 		problem = fmt.Errorf("--subject: %s has control characters, or is not UTF-8", w.key)
 	case length > known.most:
-		problem = fmt.Errorf("--subject: %s has %d characters, and may have %d (RFC 5280, Appendix A)", w.key, length, known.most)
+		problem = fmt.Errorf("--subject: %s has %d characters, and may have %d (RFC 5280, Appendix A, and X.520)", w.key, length, known.most)
 	case known.printable && !printablePattern.MatchString(w.value):
 		problem = fmt.Errorf("--subject: %s=%s: it may have letters, digits, spaces and '()+,-./:=? only (PrintableString)", w.key, w.value)
 	}
@@ -221,7 +254,7 @@ func (w writtenAttribute) attribute() (pkix.AttributeTypeAndValue, error) {
 
 // splitSubject splits at the commas and at the plus signs, and takes the escapes away.
 func splitSubject(text string) (parts [][]writtenAttribute, err error) {
-	malformed := fmt.Errorf("--subject: %q: write it like \"CN=Root CA,O=Example,C=DE\"", text)
+	malformed := fmt.Errorf(`--subject: %q: write it like "CN=Root CA,O=Example,C=DE", with \, or \+ for a comma or a plus sign in a value`, text)
 	var part []writtenAttribute
 	var key, value []byte
 	valued, kept := false, 0 // kept: so much of value is not to be trimmed

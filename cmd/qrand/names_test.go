@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -52,7 +54,7 @@ func TestParseSubject(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "CN=a+": "write it like", ",": "write it like", "CN= ": "write it like",
+		"Root CA": "write it like", "CN=": "write it like", "CN=a,": "write it like", "CN=C++": `\+ for`, "CN=a+": "write it like", ",": "write it like", "CN= ": "write it like",
 		"X=y": "no attribute", "C=Germany": "two letters", "C=ü": "two letters",
 		`CN=a\`: "after a backslash", `CN=\x`: "after a backslash", "CN=a\x00b": "control characters", `CN=\FF`: "not UTF-8",
 		"CN=a;b": `write \;`, "CN=#04": `write \#`, `CN="a"`: `write \"`,
@@ -75,11 +77,18 @@ func TestNames(t *testing.T) {
 		"me@example.com": "email", "me@bücher.example": "email me@xn--bcher-kva.example", "a+b@example.com": "email",
 		"https://example.com/x": "URI", "spiffe://example/db": "URI", "https://[::1]:8443/": "URI", "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6": "URI",
 		"https://bücher.example:8443/ü": "URI https://xn--bcher-kva.example:8443/%C3%BC", "mailto:me@example.com": "URI",
+		"https://b%C3%BCcher.example/": "URI https://xn--bcher-kva.example/", "https://example.com/a%2Fü?q=ü#ü": "URI https://example.com/a%2F%C3%BC?q=%C3%BC#%C3%BC",
+		"urn:example:ü": "URI urn:example:%C3%BC", "spiffe://trust_domain/x": "URI", "aaa://example.com:3868": "URI", "tel:+1-201-555-0123": "URI",
 
 		// RFC 1123 section 2.1: these look like addresses.
 		"10.0.0.256": "", "010.0.0.1": "", "127.1": "", "1.2.3": "", "1": "", "0x7f.1": "", "a.0x7f": "", "a.1": "",
 		// RFC 3986 section 3, RFC 5280 section 4.2.1.6.
 		"x://": "", "https://": "", "https:///path": "", "https://a_b/": "", "https://1.2.3/": "", "urn:": "", "https://%zz/": "", "https://*.example/": "",
+		"https:/example.com": "", "https:example.com": "", "urn:#a": "", "https://[fe80::1%25eth0]/": "", "https://[v1.x]/": "", "urn:example:a b": "",
+		"https://example.com/a b": "", "https://example.com/?%zz": "", "urn:example:\xff": "", "https://example.com/\u0085": "",
+		// These have the form of a URI, and are other names that are written wrongly.
+		"DNS:db.example": "", "ip:10.0.0.1": "", "email:me@example.com": "", "URI:urn:example:a": "", "otherName:1.2.3;UTF8:a": "",
+		"fe80::zz": "", "fe80::1::2": "", "dead:beef": "", "localhost:8080/x": "",
 		"jürgen@example.com": "", "@example.com": "", "me@": "", "me@a_b": "", "me@1.2.3": "", "Me <me@example.com>": "", "me@*.example": "",
 		"db.example:443": "", "fe80::1%eth0": "",
 		"foo!bar#": "", "CN=evil": "", "a..b": "", "-a": "", "a-": "", "a.*": "", "*": "", "": "", "a b": "", "a.": "", strings.Repeat("a.", 130) + "a": "", "a\u200bb.example": "", "-ü.example": "",
@@ -104,4 +113,35 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q is %q, %v, want %q", name, kind, err, want)
 		}
 	}
+}
+
+// FuzzCertificateNames: what is taken before a block is spent can be written when the key is
+// made, and is read as it was written.
+func FuzzCertificateNames(f *testing.F) {
+	for _, san := range []string{"*.bücher.example", "10.0.0.1", "::1", "me@bücher.example", "https://bücher.example:8443/ü?q=ü#ü", "urn:example:ü", "x:?ü"} {
+		f.Add(`CN=a\2C\C3\BC+OU=b,SERIALNUMBER=1`, san)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	f.Fuzz(func(t *testing.T, subject, san string) {
+		o := certificateOptions{csr: true, subject: subject, names: []string{san}, days: defaultDays}
+		var taken x509.Certificate
+		if o.check(algorithm{use: forSigning}) != nil {
+			return
+		}
+		if err := o.addNames(&taken); err != nil {
+			t.Fatal(err)
+		}
+		der, err := o.make(key, rand.Reader)
+		if err != nil {
+			t.Fatalf("%q, %q: %v", subject, san, err)
+		}
+		read, err := x509.ParseCertificateRequest(der)
+		if err != nil {
+			t.Fatalf("%q, %q: %v", subject, san, err)
+		}
+		got := fmt.Sprint(read.DNSNames, read.IPAddresses, read.EmailAddresses, read.URIs)
+		if want := fmt.Sprint(taken.DNSNames, taken.IPAddresses, taken.EmailAddresses, taken.URIs); got != want {
+			t.Errorf("%q: read as %s, want %s", san, got, want)
+		}
+	})
 }
