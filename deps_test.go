@@ -30,6 +30,21 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("the library imports %s", path)
 		}
 	}
+	out, err = exec.Command(goTool, "list", "-f", "{{.ImportPath}} {{join .Deps \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	idna := 0
+	for line := range strings.Lines(string(out)) {
+		if path, deps, _ := strings.Cut(line, " "); strings.Contains(deps, " golang.org/x/net/") {
+			if idna++; path != "example.com/qrand/cmd/qrand" {
+				t.Errorf("%s imports golang.org/x/net, which is for the names in certificates of cmd/qrand", path)
+			}
+		}
+	}
+	if idna == 0 {
+		t.Error("nothing imports golang.org/x/net: remove this check")
+	}
 	out, err = exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./keygen").Output()
 	if err != nil {
 		t.Fatal(err)
