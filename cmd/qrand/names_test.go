@@ -6,10 +6,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"example.com/qrand/qrypttest"
 )
 
 // TestParseSubject: which subjects a certificate may have. The parts keep their order.
@@ -111,6 +115,49 @@ func TestNames(t *testing.T) {
 		}
 		if strings.TrimSpace(kind) != want || (err == nil) != (want != "") {
 			t.Errorf("%q is %q, %v, want %q", name, kind, err, want)
+		}
+	}
+}
+
+// TestOpenSSLReadsNames: OpenSSL and Go read the names of a certificate as they were meant, and
+// find each of them.
+func TestOpenSSLReadsNames(t *testing.T) {
+	openssl := tool(t, "openssl")
+	serve(t, qrypttest.Config{Rate: -1})
+	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", `C=DE,O=b\2C \C3\BC,CN=a+OU=c,SERIALNUMBER=ABC-123`,
+		"--san", "*.bücher.example,10.0.0.1,::1,me@bücher.example,https://bücher.example/ü,urn:example:a")
+	text := openssl("x509", "-in", dir+"/key.crt", "-noout", "-text", "-nameopt", "RFC2253,show_type")
+	for _, want := range []string{
+		// RFC 2253 writes the parts from the last to the first, and OpenSSL also what is in them.
+		`Subject: serialNumber=PRINTABLESTRING:ABC-123,OU=PRINTABLESTRING:c+CN=PRINTABLESTRING:a,O=UTF8STRING:b\, \C3\BC,C=PRINTABLESTRING:DE`,
+		"DNS:*.xn--bcher-kva.example, email:me@xn--bcher-kva.example, IP Address:10.0.0.1, IP Address:0:0:0:0:0:0:0:1, URI:https://xn--bcher-kva.example/%C3%BC, URI:urn:example:a",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+	data, err := os.ReadFile(dir + "/key.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	for name, option := range map[string]string{
+		"www.xn--bcher-kva.example": "-verify_hostname", "10.0.0.1": "-verify_ip", "::1": "-verify_ip", "me@xn--bcher-kva.example": "-verify_email",
+	} {
+		if out := openssl("verify", "-x509_strict", "-CAfile", dir+"/key.crt", option, name, dir+"/key.crt"); !strings.HasSuffix(out, ": OK\n") {
+			t.Errorf("%s: %s", name, out)
+		}
+		if option == "-verify_email" {
+			continue
+		}
+		if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, DNSName: name}); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
