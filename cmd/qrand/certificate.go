@@ -17,7 +17,7 @@ import (
 type certificateOptions struct {
 	selfSigned, csr bool
 	subject         string
-	names           []string
+	names           namesFlag
 	ca              bool
 	days            int
 }
@@ -29,7 +29,7 @@ func (o *certificateOptions) addTo(cmd *cobra.Command) {
 	f.BoolVar(&o.selfSigned, "self-signed", false, "also make a certificate that the key signs itself, in FILE.crt")
 	f.BoolVar(&o.csr, "csr", false, "also make a certificate request, in FILE.csr")
 	f.StringVar(&o.subject, "subject", "", "the owner of the certificate: `NAME` like \"CN=Root CA,O=Example,C=DE\"")
-	f.StringSliceVar(&o.names, "san", nil, "more names in it: a host, an address, a mailbox or a URI (`NAME,...`)")
+	f.Var(&o.names, "san", "more names in it: a host, an address, a mailbox or a URI")
 	f.BoolVar(&o.ca, "ca", false, "the certificate is for a CA")
 	f.IntVar(&o.days, "days", defaultDays, "the certificate is valid for so many `DAYS`")
 }

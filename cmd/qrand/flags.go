@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/subtle"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"math/big"
@@ -37,6 +38,28 @@ func addChoice(cmd *cobra.Command, c *choice, name, usage string) {
 	cmd.Flags().Var(c, name, usage)
 	// It fails only if there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(c.allowed, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// A namesFlag is a flag whose value is one or more names, with commas or line ends between them.
+// Quotation marks around a name let it have a comma (RFC 4180). pflag's StringSlice drops all
+// lines but the first.
+type namesFlag []string
+
+func (n *namesFlag) String() string { return strings.Join(*n, ",") }
+func (n *namesFlag) Type() string   { return "NAME,..." }
+
+func (n *namesFlag) Set(value string) error {
+	r := csv.NewReader(strings.NewReader(value))
+	r.FieldsPerRecord = -1
+	lines, err := r.ReadAll()
+	switch {
+	case err != nil:
+		return errors.New("write names with commas between them, and a name with a comma in quotation marks")
+	case len(lines) == 0:
+		return errors.New("there is no name")
+	}
+	*n = append(*n, slices.Concat(lines...)...)
+	return nil
 }
 
 // A waitFlag is a flag whose value is a duration of zero or more.

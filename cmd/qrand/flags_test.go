@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 func TestParseSize(t *testing.T) {
@@ -42,6 +44,25 @@ func TestParseSize(t *testing.T) {
 		if n, err := parseSize(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("parseSize(%q) = %d, %v, want an error with %q", text, n, err, want)
 		}
+	}
+}
+
+// TestNamesFlag: no name of a list is lost.
+func TestNamesFlag(t *testing.T) {
+	for text, want := range map[string]string{
+		"a": "a", "a,b": "a|b", "a\nb,c\n": "a|b|c", "a\r\nb\r\n": "a|b", `"urn:x:1,2",b`: "urn:x:1,2|b", "a,": "a|", "": "no name", "\n": "no name", `a"b`: "commas between",
+	} {
+		c := certificateOptions{}
+		cmd := new(cobra.Command)
+		c.addTo(cmd)
+		err := cmd.ParseFlags([]string{"--san", text})
+		if got := strings.Join(c.names, "|"); err != nil && !strings.Contains(err.Error(), want) || err == nil && got != want {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+	var n namesFlag
+	if n.Set("a") != nil || n.Set("b,c") != nil || n.String() != "a,b,c" {
+		t.Errorf("given twice: %q", n)
 	}
 }
 
