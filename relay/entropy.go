@@ -17,11 +17,7 @@ const emulatedValue = "this entropy is emulated, not quantum"
 // in which the service does: token, form, rate limit, quota, supply.
 func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{w: w, r: req, began: time.Now()}
-	defer func() {
-		r.counts.add(x.client, x.status, x.handed)
-		r.metrics.seconds.Observe(time.Since(x.began).Seconds())
-		r.log(x)
-	}()
+	defer r.count(x)
 	defer r.rescue(x)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Connection", "close") // until keep
@@ -43,6 +39,18 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		x.refuse(ref)
 		return
 	}
+	r.grant(x, client, o)
+}
+
+// count adds a request for entropy to the metrics and to the access log.
+func (r *Relay) count(x *exchange) {
+	r.counts.add(x.client, x.status, x.handed)
+	r.metrics.seconds.Observe(time.Since(x.began).Seconds())
+	r.log(x)
+}
+
+// grant answers a client's order, within its rate and its quota.
+func (r *Relay) grant(x *exchange, client *clients.Member, o order) {
 	if most := r.cfg.Stock * qrypt.BlockSize; o.bytes() > most {
 		x.refuse(o.malformed("this relay keeps %d bytes ready: ask for no more", most))
 		return
@@ -69,13 +77,20 @@ func (r *Relay) identify(x *exchange) *clients.Member {
 		x.refuse(refuse(http.StatusUnauthorized, "%s", strings.TrimPrefix(err.Error(), "relay: ")))
 		return nil
 	}
-	x.client = client.Name
 	x.keep()
-	if client.Operator {
-		x.refuse(refuse(http.StatusUnauthorized, "this is an operator's token: it opens the operator's pages, and gets no entropy"))
+	if !r.admit(x, client) {
 		return nil
 	}
 	return client
+}
+
+// admit notes which client asks. It refuses operators.
+func (r *Relay) admit(x *exchange, client *clients.Member) bool {
+	x.client = client.Name
+	if client.Operator {
+		x.refuse(refuse(http.StatusUnauthorized, "this is an operator's token: it opens the operator's pages, and gets no entropy"))
+	}
+	return !client.Operator
 }
 
 func tooMany(client *clients.Member) *refusal {
@@ -115,6 +130,11 @@ func (r *Relay) deliver(x *exchange, o order) bool {
 			x.lost = n
 		}
 	}()
+	if x.send != nil {
+		x.status = http.StatusOK
+		delivered = x.send(b.raw, from.age, from.emulated)
+		return true
+	}
 	b.encode(o)
 	// RFC 9111 section 5.1: how long ago the service gave the oldest of it, rounded
 	// up. A client that limits the age, such as RequireFresh, counts from then.

@@ -17,14 +17,16 @@ import (
 
 // An exchange is a request and its answer, and what the log will say of them.
 type exchange struct {
-	w       http.ResponseWriter
-	r       *http.Request
-	began   time.Time
-	client  string // its name; empty: not known
-	status  int    // of the answer; zero: none has begun
-	refused string // why there was no entropy, or no page
-	handed  int    // bytes of entropy in an answer that the network took
-	lost    int    // or did not take
+	w          http.ResponseWriter                                        // nil in Hand
+	send       func(blocks []byte, age time.Duration, emulated bool) bool // of Hand; nil over HTTP
+	r          *http.Request
+	began      time.Time
+	client     string        // its name; empty: not known
+	status     int           // of the answer; zero: none has begun
+	refused    string        // why there was no entropy, or no page
+	retryAfter time.Duration // what a refusal asks the client to wait; zero: nothing
+	handed     int           // bytes of entropy in an answer that the network took
+	lost       int           // or did not take
 }
 
 // A refusal is an answer without entropy.
@@ -50,6 +52,12 @@ func (ref *refusal) send(w http.ResponseWriter) {
 
 func (x *exchange) refuse(ref *refusal) {
 	x.status, x.refused = ref.status, ref.text
+	if x.w == nil {
+		return // Hand's caller tells the client
+	}
+	if x.retryAfter > 0 {
+		x.w.Header().Set("Retry-After", strconv.FormatInt(int64(x.retryAfter/time.Second), 10))
+	}
 	ref.send(x.w)
 }
 
@@ -68,8 +76,7 @@ func (x *exchange) keep() {
 
 // refuseFor is refuse with a Retry-After: whole seconds, rounded up, at least one.
 func (x *exchange) refuseFor(wait time.Duration, ref *refusal) {
-	seconds := max(1, int64((wait+time.Second-1)/time.Second))
-	x.w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	x.retryAfter = max(time.Second, (wait + time.Second - 1).Truncate(time.Second))
 	x.refuse(ref)
 }
 

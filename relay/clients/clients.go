@@ -80,6 +80,7 @@ type index struct {
 	all           []*Member // sorted by name
 	byToken       map[[sha256.Size]byte]*Member
 	byCertificate map[string]*Member
+	byKey         func() map[[16]byte]keyedMember // by Key.ID; computed at the first call
 }
 
 // Open reads a list, and from the file at usagePath what its clients have used so
@@ -192,6 +193,7 @@ func (l *List) newIndex(entries []entry) *index {
 		}
 	}
 	sortByName(next.all, func(m *Member) string { return m.Name })
+	next.byKey = sync.OnceValue(next.keys)
 	return next
 }
 

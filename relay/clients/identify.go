@@ -45,6 +45,11 @@ func (l *List) Identify(r *http.Request) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.admit(now)
+}
+
+// admit returns m itself, unless it has expired.
+func (m *Member) admit(now time.Time) (*Member, error) {
 	if !m.Expires.IsZero() && !now.Before(m.Expires) {
 		return nil, fmt.Errorf("%w: %s expired on %s", errExpired, m.Name, m.Expires.Format(time.RFC3339))
 	}
