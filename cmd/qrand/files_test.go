@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/qrand/internal/relaycmd"
 	"example.com/qrand/qrypt"
 )
 
@@ -41,7 +42,7 @@ func TestNoTokenAfterFailure(t *testing.T) {
 	noService(t)
 	for _, args := range []string{"relay --dev --listen 127.0.0.1:0", "emulate"} {
 		dir := t.TempDir()
-		t.Setenv(envRelayClients, filepath.Join(dir, "none.json"))
+		t.Setenv(relaycmd.EnvClients, filepath.Join(dir, "none.json"))
 		c, _, errs := screen(false, nil)
 		c.out = brokenWriter{}
 		status := execute(t.Context(), append(strings.Fields(args), "--ca-file", filepath.Join(dir, "ca.pem"), "--env-file", filepath.Join(dir, "env")), c)

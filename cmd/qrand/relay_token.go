@@ -12,26 +12,14 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"example.com/qrand/internal/relaycmd"
 	"example.com/qrand/relay/clients"
 )
-
-// The file of a relay's clients, unless --clients names one.
-const (
-	envRelayClients     = "QRAND_RELAY_CLIENTS"
-	defaultRelayClients = "qrand-relay-clients.json"
-)
-
-func relayClientsFile(c *console) string {
-	if file := c.getenv(envRelayClients); file != "" {
-		return file
-	}
-	return defaultRelayClients
-}
 
 // newRelayTokenCommand makes the commands for a relay's list of clients. The root
 // gives defaults only to its own commands, so this gives them to these.
 func newRelayTokenCommand(c *console) *cobra.Command {
-	file := relayClientsFile(c)
+	file := relaycmd.ClientsFile(c.getenv)
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Manage the clients of a relay: who may ask, for how much",

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"example.com/qrand/internal/relaycmd"
 )
 
 // unitFile is a unit or a drop-in of deploy/systemd, without its comments.
@@ -71,8 +73,8 @@ func TestRelayUnit(t *testing.T) {
 	if strings.Contains(unit, "CAP_") {
 		t.Error("the unit has a capability")
 	}
-	if stop, err := time.ParseDuration(unitSetting(unit, "TimeoutStopSec")); err != nil || stop <= relayGrace {
-		t.Errorf("it is killed after %v, %v: a relay may take %v to end", stop, err, relayGrace)
+	if stop, err := time.ParseDuration(unitSetting(unit, "TimeoutStopSec")); err != nil || stop <= relaycmd.Grace {
+		t.Errorf("it is killed after %v, %v: a relay may take %v to end", stop, err, relaycmd.Grace)
 	}
 	if files, err := strconv.Atoi(unitSetting(unit, "LimitNOFILE")); err != nil || files < 2048+64 {
 		t.Errorf("it may have %d files open, %v: fewer than connections", files, err)
