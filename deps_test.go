@@ -92,3 +92,30 @@ func TestModule(t *testing.T) {
 		}
 	}
 }
+
+// TestNoNATS: NATS is a dependency of the module in relaynats alone.
+func TestNoNATS(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("there is no go command to list the dependencies with")
+	}
+	out, err := exec.Command(goTool, "list", "-deps", "-test", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(out), "example.com/qrand/cmd/qrand\n") {
+		t.Error("cmd/qrand is not listed")
+	}
+	for _, file := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, text...)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "nats") {
+			t.Errorf("it depends on %s", line)
+		}
+	}
+}
