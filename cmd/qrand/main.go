@@ -35,6 +35,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/qrand/internal/signals"
 	"example.com/qrand/internal/version"
 )
 
@@ -55,7 +56,7 @@ func run(args []string, c *console) int {
 	// A broken pipe is then an error of the write. execute does not print it, and
 	// temporary files are removed.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := notifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signals.NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	status := make(chan int, 1)
 	go func() { status <- execute(ctx, args, c) }()
@@ -73,17 +74,6 @@ func run(args []string, c *console) int {
 		c.complain(errInterrupted)
 		return exitFailure
 	}
-}
-
-// notifyContext is signal.NotifyContext, without the signals that were ignored when the
-// program was started. They stay ignored: nohup(1) relies on that for SIGHUP, and a shell
-// without job control starts what is in the background without SIGINT.
-func notifyContext(signals ...os.Signal) (context.Context, context.CancelFunc) {
-	signals = slices.DeleteFunc(signals, signal.Ignored)
-	if len(signals) == 0 { // to NotifyContext that would mean all of them
-		return context.WithCancel(context.Background())
-	}
-	return signal.NotifyContext(context.Background(), signals...)
 }
 
 // A cleanup is a list of what has to be done if the process must end without
