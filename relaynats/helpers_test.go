@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -41,10 +42,12 @@ import (
 type bus struct {
 	t       testing.TB
 	dir     string
-	users   map[string]nkeys.KeyPair // by the name in the configuration
+	users   map[string]nkeyPair // by the name in the configuration
 	servers []*server.Server
 	leafs   []string // addresses for leaf nodes
 }
+
+type nkeyPair = nkeys.KeyPair
 
 // conf is the n-th configuration of docs/fleet.md.
 func conf(t testing.TB, n int) []byte {
@@ -76,7 +79,7 @@ func freeAddresses(t testing.TB, n int) []string {
 }
 
 // nkey makes the user of a name, once.
-func (b *bus) nkey(name string) nkeys.KeyPair {
+func (b *bus) nkey(name string) nkeyPair {
 	b.t.Helper()
 	if b.users[name] == nil {
 		pair, err := nkeys.CreateUser()
@@ -132,21 +135,26 @@ func (b *bus) write(name string, data []byte) string {
 	return b.path(name)
 }
 
-// environ is locked while a test sets variables and a server reads them.
-var environ sync.Mutex
+// expand puts values in place of the variables of a configuration: what NATS does with
+// those in its environment, but for several servers in one process.
+func (b *bus) expand(text []byte, env map[string]string) []byte {
+	b.t.Helper()
+	return regexp.MustCompile(`\$(NATS|NKEY)_\w+`).ReplaceAllFunc(text, func(name []byte) []byte {
+		variable := string(name[1:])
+		if user, ok := strings.CutPrefix(variable, "NKEY_"); ok {
+			return []byte(b.public(user))
+		}
+		if env[variable] == "" {
+			b.t.Fatalf("there is no %s", variable)
+		}
+		return strconv.AppendQuote(nil, env[variable])
+	})
+}
 
 // parse reads a configuration whose variables are in env.
 func (b *bus) parse(text []byte, env map[string]string) *server.Options {
 	b.t.Helper()
-	environ.Lock()
-	defer environ.Unlock()
-	for _, name := range regexp.MustCompile(`\$NKEY_\w+`).FindAll(text, -1) {
-		os.Setenv(string(name[1:]), b.public(string(name[len("$NKEY_"):])))
-	}
-	for name, value := range env {
-		os.Setenv(name, fmt.Sprintf("%q", value))
-	}
-	opts, err := server.ProcessConfigFile(b.write("nats.conf", text))
+	opts, err := server.ProcessConfigFile(b.write("nats.conf", b.expand(text, env)))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -181,7 +189,7 @@ func newBus(t testing.TB, changes ...func(*bus, *server.Options)) *bus {
 	if t, ok := t.(*testing.T); ok {
 		t.Parallel() // it takes seconds until the servers have found each other
 	}
-	b := &bus{t: t, dir: t.TempDir(), users: map[string]nkeys.KeyPair{}}
+	b := &bus{t: t, dir: t.TempDir(), users: map[string]nkeyPair{}}
 	b.makeCertificate()
 	routes := freeAddresses(t, 3)
 	for i := range routes {
@@ -255,7 +263,7 @@ func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !done(); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); !done(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
 		}

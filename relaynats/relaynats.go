@@ -45,7 +45,7 @@ func Options() []nats.Option {
 		nats.ReconnectBufSize(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.Timeout(2 * time.Second),
-		nats.PingInterval(5 * time.Second), // a dead server is noticed at the second that it does not answer
+		nats.PingInterval(2 * time.Second), // a server that hangs is left after two
 		nats.MaxPingsOutstanding(1),
 	}
 }

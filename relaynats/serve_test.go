@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -360,5 +361,99 @@ func TestConfig(t *testing.T) {
 		if err := Serve(t.Context(), test.nc, test.r, test.cfg); err == nil {
 			t.Errorf("%d: it serves", i)
 		}
+	}
+}
+
+// An agedSource gives blocks that the service made some time ago, and that are not emulated.
+type agedSource struct {
+	*abuse.Numbered
+	age time.Duration
+}
+
+func (s agedSource) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
+	blocks, err := s.Numbered.Blocks(ctx, n)
+	for i, b := range blocks {
+		if blocks[i], err = qrypt.NewBlock(b.Bytes(), qrypt.Origin{Received: time.Now().Add(-s.age)}); err != nil {
+			return nil, err
+		}
+	}
+	return blocks, err
+}
+
+// TestAge: blocks are as old for the client as they are in the relay, and no less.
+func TestAge(t *testing.T) {
+	b := newBus(t)
+	o := newRelay(t, relay.Config{Stock: 16, Blocks: agedSource{abuse.NewNumbered(), time.Hour}}, clients.Client{Name: "web"})
+	o.serve(b.connect("RELAY_A", 0))
+	began := time.Now()
+	blocks, err := newClient(t, b.connect("WEB_1", 0, inbox("web1")), o.tokens["web"], o).Blocks(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := blocks[0].Origin()
+	if age := began.Sub(origin.Received); age < time.Hour || age > time.Hour+2*time.Minute || origin.Emulated {
+		t.Errorf("the age is %v, emulated: %v", age, origin.Emulated)
+	}
+}
+
+// BenchmarkBlocks: 16 clients ask one relay over three servers, all in this process. The
+// stock is full at the beginning: run it with -benchtime 8000x.
+func BenchmarkBlocks(b *testing.B) {
+	bus := newBus(b)
+	const stock = 8192
+	o := newRelay(b, relay.Config{Stock: stock}, clients.Client{Name: "web", Rate: -1})
+	if b.N > stock {
+		b.Skipf("%d requests are more than a stock of %d blocks: use -benchtime 8000x", b.N, stock)
+	}
+	o.serve(bus.connect("RELAY_A", 0))
+	await(b, "the stock", func() bool { return o.Account().Stock > (stock-512)<<10 })
+	b.SetParallelism(8)
+	var next atomic.Int64
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		c := newClient(b, bus.connect("WEB_1", int(next.Add(1))%3, inbox("web1")), o.tokens["web"], o)
+		for pb.Next() {
+			if _, err := c.Blocks(b.Context(), 1); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+// BenchmarkAnswer: what a relay computes for a request, and what a client does for it.
+func BenchmarkAnswer(b *testing.B) {
+	key, relays := newSigner(b)
+	for _, n := range []int{1, 8, 512} {
+		p := newPair(b, n)
+		blocks := make([]byte, n*qrypt.BlockSize)
+		var text []byte
+		b.Run(fmt.Sprintf("relay/%d", n), func(b *testing.B) {
+			for b.Loop() {
+				r, err := parseRequest(p.text)
+				if err != nil || !r.madeWith(p.key) {
+					b.Fatal(err)
+				}
+				public, err := kem.NewPublicKey(r.public)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if text, err = encodeBlocks(&r, public, blocks, 0, false, key); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("client/%d", n), func(b *testing.B) {
+			for b.Loop() {
+				private, err := kem.GenerateKey()
+				if err != nil {
+					b.Fatal(err)
+				}
+				encodeRequest(n, made, p.key, private.PublicKey().Bytes())
+				if _, err := parseAnswer(text, n, p.digest, p.private, relays); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

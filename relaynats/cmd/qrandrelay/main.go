@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/qrand/internal/relaycmd"
+	"example.com/qrand/internal/signals"
 	"example.com/qrand/internal/version"
 	"example.com/qrand/relay"
 	"example.com/qrand/relaynats"
@@ -32,7 +33,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run returns the exit status. A second signal ends the process at once.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more does not end the relay
+	ctx, stop := signals.NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	cmd := newCommand(stdout, stderr)
