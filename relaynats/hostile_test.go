@@ -227,6 +227,50 @@ func TestHostileRequests(t *testing.T) {
 	a.none("a request that was answered before the relay started again", good)
 }
 
+// TestReplayToOtherRelay: a request that one relay has answered gets nothing from another
+// one either.
+func TestReplayToOtherRelay(t *testing.T) {
+	b := newBus(t, addUser("SPY", "RELAYS"))
+	first := newRelay(t, relay.Config{Stock: 64}, clients.Client{Name: "web", Rate: -1})
+	list, err := clients.Open(first.list, first.list+".second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := newRelay(t, relay.Config{Stock: 64, Clients: list})
+	first.serve(b.connect("RELAY_A", 0))
+	second.serve(b.connect("RELAY_B", 1))
+	spy := listen(t, b.connect("SPY", 0))
+	c := newClient(t, b.connect("WEB_1", 0, inbox("web1")), first.tokens["web"], first, second)
+	handed := func() int64 { return first.Account().HandedOut + second.Account().HandedOut }
+	refused := func() int {
+		const name = `requests_total{client="",status="401"}`
+		return first.metric(name) + second.metric(name)
+	}
+	for asked := range int64(5) {
+		before := len(spy.all())
+		await(t, "a block", func() bool { // a relay may not be known yet
+			_, err := c.Blocks(t.Context(), 1)
+			return err == nil
+		})
+		await(t, "the spy", func() bool { return len(spy.all()) == before+2 }) // request and answer
+		request := spy.all()[before].Data
+		was := refused()
+		for i := range 10 {
+			if err := spy.nc.PublishRequest(DefaultSubject, fmt.Sprintf("attacker.%d", i), request); err != nil {
+				t.Fatal(err)
+			}
+		}
+		await(t, "the relays to refuse all", func() bool { return refused() == was+10 })
+		if got := handed(); got != (asked+1)*qrypt.BlockSize {
+			t.Errorf("%d bytes were handed out for %d requests", got, asked+1)
+		}
+		before = len(spy.all())
+	}
+	if first.metric(`requests_total{client="",status="401"}`) == 0 || second.metric(`requests_total{client="",status="401"}`) == 0 {
+		t.Error("one relay was never asked")
+	}
+}
+
 // TestForgedAnswer: a client takes no block from who answers in place of a relay.
 func TestForgedAnswer(t *testing.T) {
 	b := newBus(t, addUser("FORGER", "RELAYS"))
@@ -317,7 +361,8 @@ func TestPermissions(t *testing.T) {
 	}
 	for _, user := range []string{"RELAY_A", "RELAY_B"} {
 		try(user, true, "listen in the group", group(DefaultSubject, queue))
-		for _, subject := range []string{">", "qrand.>", DefaultSubject, "_R_.>", "_INBOX.>", "$SYS.>"} {
+		try(user, true, "hear all requests", subscribe(DefaultSubject))
+		for _, subject := range []string{">", "qrand.>", "_R_.>", "_INBOX.>", "$SYS.>"} {
 			try(user, false, "listen to "+subject, subscribe(subject))
 		}
 		try(user, false, "listen in another group", group(DefaultSubject, "spies"))

@@ -110,3 +110,33 @@ func (h *history) halve() {
 	h.since = time.Unix(0, times[len(times)/2]+1)
 	h.forget(h.since)
 }
+
+// overheard counts how often each of the last messages came to all relays. So a relay knows
+// which requests it was not chosen for. Who can publish very many messages can make it
+// forget some; what this relay has answered itself is in its memory.
+type overheard struct {
+	counts map[[sha256.Size]byte]int
+	last   [][sha256.Size]byte // a ring
+	next   int
+}
+
+// maxOverheard is 1,000 requests a second in the time that is accepted.
+const maxOverheard = 1 << 16
+
+func (o *overheard) add(digest [sha256.Size]byte) {
+	if o.counts == nil {
+		o.counts = map[[sha256.Size]byte]int{}
+	}
+	if o.counts[digest]++; o.counts[digest] > 1 {
+		return
+	}
+	if len(o.last) < maxOverheard {
+		o.last = append(o.last, digest)
+		return
+	}
+	delete(o.counts, o.last[o.next])
+	o.last[o.next] = digest
+	o.next = (o.next + 1) % maxOverheard
+}
+
+func (o *overheard) count(digest [sha256.Size]byte) int { return o.counts[digest] }

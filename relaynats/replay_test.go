@@ -99,3 +99,21 @@ func TestReplayRoom(t *testing.T) {
 		t.Error("another client is refused")
 	}
 }
+
+// TestOverheard: the last 65,536 messages are counted, and no more are kept.
+func TestOverheard(t *testing.T) {
+	var o overheard
+	for i := range maxOverheard {
+		o.add(digestOf(i))
+	}
+	o.add(digestOf(0))
+	if o.count(digestOf(0)) != 2 || o.count(digestOf(maxOverheard-1)) != 1 || o.count(digestOf(maxOverheard)) != 0 {
+		t.Error("they are not counted")
+	}
+	for i := range maxOverheard + 1 {
+		o.add(digestOf(maxOverheard + i))
+	}
+	if len(o.counts) != maxOverheard || len(o.last) != maxOverheard || o.count(digestOf(0)) != 0 || o.count(digestOf(maxOverheard+1)) != 1 {
+		t.Errorf("%d are kept", len(o.counts))
+	}
+}

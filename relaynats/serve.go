@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/hpke"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,15 +32,15 @@ type ServerConfig struct {
 }
 
 const (
-	// Of requests that wait, for each processor. NATS may send more, or longer ones: they
-	// are dropped.
-	maxPending      = 512
-	maxPendingBytes = 1 << 20
+	// How many messages may wait to be looked at, and how many requests to be answered. The
+	// first are up to 1 MiB long, but never wait for long.
+	maxMessages = 4096
+	maxRequests = 4096
 
 	// startLimit is how long NATS may take to accept the subscriptions, and stopLimit how
-	// long the requests may take that have come before the end.
+	// long the answers may take to leave that are made at the end.
 	startLimit = 10 * time.Second
-	stopLimit  = 10 * time.Second
+	stopLimit  = 5 * time.Second
 )
 
 // Serve answers requests over nc from the relay's stock, until ctx is done. The clients are
@@ -46,8 +48,8 @@ const (
 // have over HTTPS, and the account, the access log and the metrics have their requests.
 //
 // A request that was made more than 30 s before or after the relay's time, or before Serve
-// began, gets no answer. Neither does one that was altered, or that was answered before. The
-// relay's log says so.
+// began, gets no answer. Neither does one that was altered, or that was answered before, by
+// this relay or another. The relay's log says so.
 //
 // Serve returns an error if NATS does not permit it to listen, or when nc is closed. While nc
 // is disconnected it waits.
@@ -62,47 +64,43 @@ func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig)
 	if err := checkSubject(cfg.Subject); err != nil {
 		return err
 	}
-	s := &service{relay: r, cfg: cfg, memory: newMemory(time.Now())}
+	s := &service{relay: r, cfg: cfg, memory: newMemory(time.Now()), messages: make(chan *nats.Msg, maxMessages)}
 	closed := nc.StatusChanged(nats.CLOSED)
 	defer nc.RemoveStatusListener(closed)
-	var subs []*nats.Subscription
-	ended := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for range cap(ended) { // each subscription has a goroutine
-		sub, err := nc.QueueSubscribe(cfg.Subject, queue, s.answer)
-		if err != nil {
-			return fmt.Errorf("relaynats: %w", err)
-		}
-		defer sub.Unsubscribe() // for an early return; after Drain it does nothing
-		sub.SetClosedHandler(func(string) { ended <- struct{}{} })
-		if err := sub.SetPendingLimits(maxPending, maxPendingBytes); err != nil {
-			return fmt.Errorf("relaynats: %w", err)
-		}
-		subs = append(subs, sub)
+	// Each message comes to all relays, and to one of the group. Both come through one
+	// channel, in this order.
+	all, err := nc.ChanSubscribe(cfg.Subject, s.messages)
+	if err != nil {
+		return fmt.Errorf("relaynats: %w", err)
 	}
+	defer all.Unsubscribe()
+	if s.group, err = nc.ChanQueueSubscribe(cfg.Subject, queue, s.messages); err != nil {
+		return fmt.Errorf("relaynats: %w", err)
+	}
+	defer s.group.Unsubscribe()
 	if err := nc.FlushTimeout(startLimit); err == nil && denied(nc, cfg.Subject) {
-		return fmt.Errorf("relaynats: NATS does not permit this user to listen at %s in the queue group %s", cfg.Subject, queue)
+		return fmt.Errorf("relaynats: NATS does not permit this user to listen at %s, alone and in the queue group %s", cfg.Subject, queue)
 	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.run(stop)
+	}()
 	select {
 	case <-closed:
-		return errors.New("relaynats: the connection to NATS was closed")
+		err = errors.New("relaynats: the connection to NATS was closed")
 	case <-ctx.Done():
+		// In this order, or NATS would give a request to nobody. If nc is disconnected, it has
+		// nothing to give.
+		_, _ = all.Drain(), s.group.Drain()
+		_ = nc.FlushTimeout(stopLimit) // then all is here that NATS has sent
 	}
-	// The requests that have come are answered.
-	limit := time.After(stopLimit)
-	for _, sub := range subs {
-		if err := sub.Drain(); err != nil {
-			continue // nc is disconnected, and there is nobody to answer
-		}
-		select {
-		case <-ended:
-		case <-limit:
-			return fmt.Errorf("relaynats: requests were dropped that did not end within %v", stopLimit)
-		}
-	}
+	close(stop)
+	<-stopped
 	if nc.IsConnected() {
 		_ = nc.FlushTimeout(stopLimit) // or the answers are lost, as any may be
 	}
-	return nil
+	return err
 }
 
 // denied reports whether NATS has told that the user has no permission for a subject.
@@ -111,11 +109,60 @@ func denied(nc *nats.Conn, subject string) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), strconv.Quote(subject))
 }
 
-// A service answers requests. It is safe for concurrent use.
+// A service answers requests.
 type service struct {
-	relay  *relay.Relay
-	cfg    ServerConfig
-	memory *memory
+	relay    *relay.Relay
+	cfg      ServerConfig
+	memory   *memory
+	messages chan *nats.Msg
+	group    *nats.Subscription
+}
+
+// A job is a message to be answered.
+type job struct {
+	*nats.Msg
+	again bool // it came before
+}
+
+// run answers messages. After stop it ends when none is left.
+func (s *service) run(stop <-chan struct{}) {
+	jobs := make(chan job, maxRequests)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer close(jobs)
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for j := range jobs {
+				s.answer(j)
+			}
+		})
+	}
+	var heard overheard
+	for {
+		var m *nats.Msg
+		select {
+		case m = <-s.messages:
+		case <-stop:
+			select {
+			case m = <-s.messages:
+			default:
+				return
+			}
+		}
+		if len(m.Data) != requestSize {
+			m.Data = nil // it is malformed, and may be long
+		}
+		digest := sha256.Sum256(m.Data)
+		if m.Sub != s.group {
+			heard.add(digest)
+			continue
+		}
+		select {
+		case jobs <- job{m, heard.count(digest) > 1}:
+		default:
+			s.refuse(errOverload)
+		}
+	}
 }
 
 // These are the reasons why a request gets no answer. They are for the relay's log.
@@ -123,11 +170,20 @@ var (
 	errNoReply  = errors.New("the message does not say where to answer")
 	errStale    = fmt.Errorf("the request is more than %v old or early: is this clock right, and the client's?", acceptedAge)
 	errReplayed = errors.New("the request was answered before, or was made before this relay started, or this client makes too many")
+	errOverload = fmt.Errorf("more than %d requests wait", maxRequests)
 	errAltered  = errors.New("the request was not made with the client's token, or was altered")
 )
 
+// refuse counts a message that gets no answer.
+func (s *service) refuse(why error) {
+	s.relay.Hand(context.Background(), relay.Request{
+		Remote: "nats", Call: s.cfg.Subject,
+		Identify: func(*clients.List) (*clients.Member, error) { return nil, why },
+	})
+}
+
 // answer answers a message, or nothing.
-func (s *service) answer(m *nats.Msg) {
+func (s *service) answer(m job) {
 	var public hpke.PublicKey
 	heard := false // the client is told why it gets nothing
 	req, err := parseRequest(m.Data)
@@ -152,7 +208,7 @@ func (s *service) answer(m *nats.Msg) {
 				return false
 			}
 			why = errReplayed
-			return s.memory.accept(client.Name, client.Rate, req.digest, req.made, now)
+			return !m.again && s.memory.accept(client.Name, client.Rate, req.digest, req.made, now)
 		})
 		if errors.Is(err, clients.ErrNotVerified) {
 			return nil, why

@@ -5,16 +5,22 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
 // A Key authenticates the requests of a client that must not show its token, because they
 // pass through other hands than the relay's. It is made of the SHA-256 of the token, which
 // is what the relay has: whoever can read the list of clients can make such requests, too.
+// And whoever sees a request can search for its token: that must be one of those that Add
+// makes, which cannot be guessed.
 type Key struct {
 	ID  [16]byte // names the key; it is no secret
 	MAC [32]byte // is the secret key of an HMAC
 }
+
+// Format shows nothing of the key, for any verb.
+func (Key) Format(f fmt.State, _ rune) { io.WriteString(f, "clients.Key(redacted)") }
 
 // KeyOf returns the key of the client that has a token.
 func KeyOf(token string) Key { return keyOf(hashToken(token)) }

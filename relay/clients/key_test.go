@@ -3,7 +3,9 @@ package clients
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +20,9 @@ func TestKeyOf(t *testing.T) {
 	}
 	if got := hex.EncodeToString(k.MAC[:]); got != "cdb372715b983037d515a1eb1154b24e272cd9285fd7a0f5708b98c79a7be32b" {
 		t.Error("the MAC key is another one")
+	}
+	if text := fmt.Sprintf("%v %+v %x %s", k, &k, k, struct{ K Key }{k}); strings.Contains(strings.ReplaceAll(text, "redacted", ""), "cd") || strings.Contains(text, "205") {
+		t.Errorf("it prints %s", text)
 	}
 }
 
