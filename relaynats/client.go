@@ -110,7 +110,8 @@ func (c *Client) refuse(id [16]byte) {
 
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n blocks or an error.
 // That is a *qrypt.Error, unless n is out of range or ctx is done. Its Class is
-// qrypt.ErrNetwork if NATS is not connected, or if no relay listens. It is qrypt.ErrTimeout
+// qrypt.ErrNetwork if NATS is not connected at the end of the timeout, or if no relay
+// listens. It is qrypt.ErrTimeout
 // if no relay answers, as if the request was altered or a clock is wrong.
 func (c *Client) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	if n < 1 || n > qrypt.MaxBlocks {
@@ -124,13 +125,18 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 		c.refuse([16]byte{})                                                    // any token that appears counts as changed
 		return nil, &qrypt.Error{Endpoint: c.endpoint, Class: qrypt.ErrNoToken} // err could quote what it got
 	}
+	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	if err := c.connected(ctx, limited); err != nil {
+		return nil, err
+	}
 	private, err := kem.GenerateKey()
 	if err != nil {
 		return nil, fmt.Errorf("relaynats: %w", err)
 	}
 	asked := time.Now()
 	message := encodeRequest(n, asked, key, private.PublicKey().Bytes())
-	reply, err := c.ask(ctx, message)
+	reply, err := c.ask(ctx, limited, message)
 	if err != nil {
 		return nil, err
 	}
@@ -166,17 +172,36 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	return blocks, nil
 }
 
+// fail returns an error that says what is known.
+func (c *Client) fail(class error, detail string) error {
+	return &qrypt.Error{Endpoint: c.endpoint, Class: class, Detail: detail}
+}
+
+// connected waits for the connection, which is often there again soon after a server died. A
+// request that is made without it could be sent when nobody waits for it any more. limited
+// is ctx with the timeout.
+func (c *Client) connected(ctx, limited context.Context) error {
+	changed := c.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer c.nc.RemoveStatusListener(changed)
+	for !c.nc.IsConnected() {
+		if c.nc.IsClosed() {
+			return c.fail(qrypt.ErrNetwork, "the connection to NATS was closed")
+		}
+		select {
+		case <-changed:
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("relaynats: %s: %w", c.endpoint, context.Cause(ctx))
+			}
+			return c.fail(qrypt.ErrNetwork, "not connected to NATS")
+		}
+	}
+	return nil
+}
+
 // ask sends a request and returns the first answer. Of the errors of NATS it keeps none:
 // they may quote what a server says.
-func (c *Client) ask(ctx context.Context, message []byte) ([]byte, error) {
-	fail := func(class error, detail string) error {
-		return &qrypt.Error{Endpoint: c.endpoint, Class: class, Detail: detail}
-	}
-	if !c.nc.IsConnected() { // the request would be sent when nobody waits for it any more
-		return nil, fail(qrypt.ErrNetwork, "not connected to NATS")
-	}
-	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
+func (c *Client) ask(ctx, limited context.Context, message []byte) ([]byte, error) {
 	m, err := c.nc.RequestWithContext(limited, c.cfg.Subject, message)
 	switch {
 	case err == nil:
@@ -184,11 +209,11 @@ func (c *Client) ask(ctx context.Context, message []byte) ([]byte, error) {
 	case ctx.Err() != nil: // the caller gave up
 		return nil, fmt.Errorf("relaynats: %s: %w", c.endpoint, context.Cause(ctx))
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fail(qrypt.ErrNetwork, "no relay listens there, or this account does not import the subject")
+		return nil, c.fail(qrypt.ErrNetwork, "no relay listens there, or this account does not import the subject")
 	case limited.Err() != nil && denied(c.nc, c.cfg.Subject):
-		return nil, fail(qrypt.ErrNetwork, "NATS does not permit this user to publish to the subject")
+		return nil, c.fail(qrypt.ErrNetwork, "NATS does not permit this user to publish to the subject")
 	case limited.Err() != nil:
-		return nil, fail(qrypt.ErrTimeout, "no relay answers: are the token and this clock right? The relay's log says more")
+		return nil, c.fail(qrypt.ErrTimeout, "no relay answers: are the token and this clock right? The relay's log says more")
 	}
-	return nil, fail(qrypt.ErrNetwork, "the exchange over NATS failed")
+	return nil, c.fail(qrypt.ErrNetwork, "the exchange over NATS failed")
 }

@@ -183,17 +183,21 @@ func TestTokenChanged(t *testing.T) {
 	}
 }
 
-// TestUnreachable: a tenant is told at once that nobody can answer: because no relay
-// listens, because its account does not import the subject, or because NATS is away.
+// TestUnreachable: a tenant is told that nobody can answer. It is told at once if no relay
+// listens, or if its account does not import the subject, and after the timeout if NATS is
+// away.
 func TestUnreachable(t *testing.T) {
 	b := newBus(t, addUser("OUTSIDER", "OUTSIDE"))
 	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web"})
 	token := o.tokens["web"]
 	web := b.connect("WEB_1", 0, inbox("web1"))
+	timeout := defaultTimeout
 	ask := func(nc *nats.Conn, detail string) {
 		t.Helper()
 		began := time.Now()
-		_, err := newClient(t, nc, token, o).Blocks(t.Context(), 1)
+		c := newClient(t, nc, token, o)
+		c.cfg.Timeout = timeout
+		_, err := c.Blocks(t.Context(), 1)
 		if !errors.Is(err, qrypt.ErrNetwork) || !strings.Contains(err.Error(), detail) {
 			t.Errorf("%v, want %q", err, detail)
 		}
@@ -220,7 +224,26 @@ func TestUnreachable(t *testing.T) {
 		s.Shutdown()
 	}
 	await(t, "the end of the connection", func() bool { return !web.IsConnected() })
+	timeout = 100 * time.Millisecond
 	ask(web, "not connected to NATS")
+	web.Close()
+	ask(web, "was closed")
+}
+
+// TestReconnect: a request that is made while NATS is away is sent when it is there again,
+// within the timeout.
+func TestReconnect(t *testing.T) {
+	b := newBus(t)
+	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web"})
+	o.serve(b.connect("RELAY_A", 1))
+	web := b.connect("WEB_1", 0, inbox("web1"))
+	c := newClient(t, web, o.tokens["web"], o)
+	c.cfg.Timeout = 30 * time.Second
+	b.servers[0].Shutdown()
+	await(t, "the end of the connection", func() bool { return !web.IsConnected() || web.Stats().Reconnects > 0 })
+	if _, err := c.Blocks(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTimeout: without an answer, or with one that was delayed, the client gives up after
