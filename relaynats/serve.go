@@ -78,29 +78,42 @@ func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig)
 		return fmt.Errorf("relaynats: %w", err)
 	}
 	defer s.group.Unsubscribe()
-	if err := nc.FlushTimeout(startLimit); err == nil && denied(nc, cfg.Subject) {
-		return fmt.Errorf("relaynats: NATS does not permit this user to listen at %s, alone and in the queue group %s", cfg.Subject, queue)
-	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		s.run(stop)
 	}()
-	select {
-	case <-closed:
-		err = errors.New("relaynats: the connection to NATS was closed")
-	case <-ctx.Done():
-		// In this order, or NATS would give a request to nobody. If nc is disconnected, it has
-		// nothing to give.
-		_, _ = all.Drain(), s.group.Drain()
-		_ = nc.FlushTimeout(stopLimit) // then all is here that NATS has sent
-	}
+	err = s.wait(ctx, nc, closed)
+	// In this order, or NATS would give a request to nobody. If nc is disconnected, it has
+	// nothing to give.
+	_, _ = all.Drain(), s.group.Drain()
+	flush(nc) // then all is here that NATS has sent
 	close(stop)
 	<-stopped
-	if nc.IsConnected() {
-		_ = nc.FlushTimeout(stopLimit) // or the answers are lost, as any may be
-	}
+	flush(nc) // and all answers have left, or are lost, as any may be
 	return err
+}
+
+// wait returns when the relay must end.
+func (s *service) wait(ctx context.Context, nc *nats.Conn, closed <-chan nats.Status) error {
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := nc.FlushWithContext(limited); err == nil && denied(nc, s.cfg.Subject) {
+		return fmt.Errorf("relaynats: NATS does not permit this user to listen at %s, alone and in the queue group %s", s.cfg.Subject, queue)
+	}
+	select {
+	case <-closed:
+		return errors.New("relaynats: the connection to NATS was closed")
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// flush waits until NATS has got what was sent, and we what NATS sent before that.
+func flush(nc *nats.Conn) {
+	if nc.IsConnected() {
+		_ = nc.FlushTimeout(stopLimit)
+	}
 }
 
 // denied reports whether NATS has told that the user has no permission for a subject.

@@ -336,6 +336,20 @@ func TestServeEnds(t *testing.T) {
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "was closed") {
 		t.Errorf("the connection was closed: %v", err)
 	}
+	// Without NATS a relay waits, and ends when it is told to.
+	away, err := nats.Connect("nats://"+freeAddresses(t, 1)[0], Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- Serve(ctx, away, o.Relay, ServerConfig{Key: o.key}) }()
+	await(t, "the relay to listen", func() bool { return away.NumSubscriptions() > 1 })
+	began := time.Now()
+	cancel()
+	if err := <-ended; err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("without NATS it ended after %v: %v", time.Since(began), err)
+	}
 }
 
 // TestConfig: what cannot work is refused at once.
