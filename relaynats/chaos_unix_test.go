@@ -336,7 +336,7 @@ func (c *chaos) startRelay(i int) {
 		line, _ := out.ReadString('\n')
 		address <- listensOn.FindStringSubmatch(line)
 	}, []string{qrypt.EnvToken + "=" + token}, "--plain", "--listen", "127.0.0.1:0", "--clients", c.path("clients.json"), "--usage-file", c.path("usage-"+name),
-		"--stock", "1024", "--batch", "256", "--quiet", "--log-format", "json",
+		"--quiet", "--log-format", "json",
 		"--nats", c.urls, "--nats-ca", c.path("cert.pem"), "--nats-creds", c.path("relay-"+name+".nk"), "--nats-key", c.path("relay.pem"))
 	found := <-address
 	if found == nil {

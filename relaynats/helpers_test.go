@@ -303,6 +303,13 @@ func (l *lockedBuffer) String() string {
 // newRelay makes a relay that has a block, with clients whose tokens are by their names.
 func newRelay(t testing.TB, cfg relay.Config, members ...clients.Client) *testRelay {
 	t.Helper()
+	o := startRelay(t, cfg, members...)
+	await(t, "the first blocks", o.Ready)
+	return o
+}
+
+func startRelay(t testing.TB, cfg relay.Config, members ...clients.Client) *testRelay {
+	t.Helper()
 	o := &testRelay{t: t, source: abuse.NewNumbered(), list: filepath.Join(t.TempDir(), "clients.json"), tokens: map[string]string{}, log: new(lockedBuffer)}
 	for _, c := range members {
 		token, err := clients.Add(o.list, c)
@@ -337,7 +344,6 @@ func newRelay(t testing.TB, cfg relay.Config, members ...clients.Client) *testRe
 			t.Errorf("the account does not balance: %+v", a)
 		}
 	})
-	await(t, "the first blocks", o.Ready)
 	return o
 }
 
@@ -363,25 +369,29 @@ func (o *testRelay) metric(name string) (n int) {
 	return n
 }
 
-// serve serves the relay until the end of the test.
+// serve serves the relay until the end of the test, and returns when it listens.
 func (o *testRelay) serve(nc *nats.Conn) {
 	o.t.Helper()
+	before := nc.NumSubscriptions()
+	o.serving(nc)
+	await(o.t, "the relay to listen", func() bool { return nc.NumSubscriptions() >= before+2 })
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// serving begins to serve the relay.
+func (o *testRelay) serving(nc *nats.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	before := nc.NumSubscriptions()
 	go func() { ended <- Serve(ctx, nc, o.Relay, ServerConfig{Key: o.key}) }()
-	stop := sync.OnceFunc(func() {
+	o.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			o.t.Error(err)
 		}
 	})
-	o.stop = stop
-	o.t.Cleanup(stop)
-	await(o.t, "the relay to listen", func() bool { return nc.NumSubscriptions() > before })
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
-		o.t.Fatal(err)
-	}
+	o.t.Cleanup(o.stop)
 }
 
 // newClient is a client of the relays.

@@ -37,18 +37,22 @@ const (
 	maxMessages = 4096
 	maxRequests = 4096
 
+	// readyInterval is how often it is looked whether the relay has blocks.
+	readyInterval = 20 * time.Millisecond
+
 	// startLimit is how long NATS may take to accept the subscriptions, and stopLimit how
 	// long the answers may take to leave that are made at the end.
 	startLimit = 10 * time.Second
 	stopLimit  = 5 * time.Second
 )
 
-// Serve answers requests over nc from the relay's stock, until ctx is done. The clients are
+// Serve answers requests over nc from the relay's stock, from its first blocks on until ctx
+// is done. The clients are
 // those in the relay's list that have a token. Their rates and quotas are those that they
 // have over HTTPS, and the account, the access log and the metrics have their requests.
 //
 // A request that was made more than 30 s before or after the relay's time, or before Serve
-// began, gets no answer. Neither does one that was altered, or that was answered before, by
+// listened, gets no answer. Neither does one that was altered, or that was answered before, by
 // this relay or another. The relay's log says so.
 //
 // Serve returns an error if NATS does not permit it to listen, or when nc is closed. While nc
@@ -63,6 +67,9 @@ func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig)
 	}
 	if err := checkSubject(cfg.Subject); err != nil {
 		return err
+	}
+	if !ready(ctx, r) {
+		return nil
 	}
 	s := &service{relay: r, cfg: cfg, memory: newMemory(time.Now()), messages: make(chan *nats.Msg, maxMessages)}
 	closed := nc.StatusChanged(nats.CLOSED)
@@ -92,6 +99,21 @@ func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig)
 	<-stopped
 	flush(nc) // and all answers have left, or are lost, as any may be
 	return err
+}
+
+// ready waits until the relay has had its first blocks. Before that, another relay of the
+// group would be the better one to ask. It returns false if ctx is done.
+func ready(ctx context.Context, r *relay.Relay) bool {
+	tick := time.NewTicker(readyInterval)
+	defer tick.Stop()
+	for !r.Ready() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
 }
 
 // wait returns when the relay must end.

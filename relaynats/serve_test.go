@@ -77,6 +77,48 @@ func (r recorded) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	return blocks, err
 }
 
+// A gate is a source that gives nothing before it is open.
+type gate struct {
+	*abuse.Numbered
+	open chan struct{}
+}
+
+func (g gate) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
+	select {
+	case <-g.open:
+		return g.Numbered.Blocks(ctx, n)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestNotReady: a relay that has no block yet is asked by nobody.
+func TestNotReady(t *testing.T) {
+	b := newBus(t)
+	g := gate{abuse.NewNumbered(), make(chan struct{})}
+	o := startRelay(t, relay.Config{Stock: 16, Blocks: g}, clients.Client{Name: "web", Rate: -1})
+	nc := b.connect("RELAY_A", 0)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 2)
+	go func() { ended <- Serve(ctx, nc, o.Relay, ServerConfig{Key: o.key}) }()
+	c := newClient(t, b.connect("WEB_1", 0, inbox("web1")), o.tokens["web"], o)
+	for range 100 {
+		if _, err := c.Blocks(t.Context(), 1); !errors.Is(err, qrypt.ErrNetwork) {
+			t.Fatalf("%v", err)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	o.serving(nc)
+	close(g.open)
+	await(t, "a block", func() bool {
+		_, err := c.Blocks(t.Context(), 1)
+		return err == nil
+	})
+}
+
 // TestAsOverHTTPS: the statuses and waits of a relay are the same over NATS and over HTTPS,
 // and its clients use up the same rate and quota.
 func TestAsOverHTTPS(t *testing.T) {
