@@ -638,15 +638,17 @@ func TestHerd(t *testing.T) {
 	}
 }
 
-// TestBusyFleet: nearly as many processes as a token can feed, and then many more, are read
-// all the time. All of them get blocks.
+// TestBusyFleet: nearly as many processes as a token can feed are read all the time. All of
+// them get blocks. For larger fleets, some of which are too large:
+//
+//	QRAND_FLEETS=1 go test -run TestBusyFleet -v .
 func TestBusyFleet(t *testing.T) {
 	for _, tc := range []struct {
 		n            int
 		countRefused bool
-	}{{300, false}, {300, true}, {2000, false}} {
+	}{{300, false}, {300, true}, {360, false}, {360, true}, {720, false}, {720, true}, {1000, false}, {1000, true}, {1400, false}, {1400, true}} {
 		if os.Getenv("QRAND_FLEETS") == "" && tc.n > 300 {
-			continue // these take half a minute
+			continue // these take minutes
 		}
 		bubble(t, func(t *testing.T) {
 			service := &simService{name: "https://service", latency: 50 * time.Millisecond, limit: &simLimit{simRules: simRules{countRefused: tc.countRefused}}}
@@ -684,14 +686,62 @@ func TestBusyFleet(t *testing.T) {
 					ok++
 				}
 			}
-			t.Logf("%d busy processes, refused requests count %v: in three hours %.0f blocks each, %d the fewest; %d requests a minute, of which %d are answered, of 180",
-				tc.n, tc.countRefused, float64(given)/float64(tc.n), fewest, len(service.asked)/180, ok/180)
-			if fewest < 1 {
+			t.Logf("%d busy processes, refused requests count %v: %.0f blocks each in an hour, %.0f the fewest; %d requests a minute, of which %d are answered, of 180",
+				tc.n, tc.countRefused, float64(given)/float64(3*tc.n), float64(fewest)/3, len(service.asked)/180, ok/180)
+			if fewest < 1 && (tc.n <= 720 || !tc.countRefused) {
 				t.Errorf("%d processes, refused requests count %v: one got no block in three hours", tc.n, tc.countRefused)
 			}
 			if tc.n == 300 && float64(given)/float64(tc.n) < 150 {
 				t.Errorf("%d processes got %.1f blocks each in three hours", tc.n, float64(given)/float64(tc.n))
 			}
 		})
+	}
+}
+
+// TestShareOfALimit: processes that know nothing of each other, and want all that they can
+// get, come to share what a token allows, and use most of it. For all figures:
+//
+//	QRAND_FLEETS=1 go test -run TestShareOfALimit -v .
+func TestShareOfALimit(t *testing.T) {
+	for _, tc := range []struct {
+		n     int
+		least float64 // of what the token allows
+	}{{2, 0.9}, {3, 0.8}, {8, 0.65}} {
+		for kind := range 8 {
+			if os.Getenv("QRAND_FLEETS") == "" && (tc.n > 2 || built.Race) && kind != 0 && kind != 2 && kind != 5 {
+				continue // these take a quarter of a minute
+			}
+			rules := simRules{fixed: kind&1 != 0, countRefused: kind&2 != 0, retryAfter: kind&4 != 0}
+			bubble(t, func(t *testing.T) {
+				service := &simService{name: "https://service", latency: 50 * time.Millisecond, limit: &simLimit{simRules: rules}}
+				processes := make([]*simProcess, tc.n)
+				for i := range processes {
+					processes[i] = startProcess(t, mathrand.Uint64(), i, Config{BatchBlocks: 1, ReseedBytes: 1}, service)
+				}
+				begin, before := time.Now(), make([]int64, tc.n)
+				for time.Since(begin) < 3*time.Hour {
+					if time.Since(begin) == time.Hour { // they have had time to learn
+						for i, p := range processes {
+							before[i] = p.Status().Blocks
+						}
+					}
+					for _, p := range processes {
+						mustRead(t, p.Source, 1)
+					}
+					time.Sleep(250 * time.Millisecond)
+				}
+				var got []float64 // shares of what a process may have
+				sum := 0.0
+				for i, p := range processes {
+					got = append(got, float64(p.Status().Blocks-before[i])/(7200*3)*float64(tc.n))
+					sum += got[i] / float64(tc.n)
+					p.Close()
+				}
+				t.Logf("%d processes, %+v: %.2f of the limit, shares %.2f", tc.n, rules, sum, got)
+				if sum < tc.least || slices.Min(got) < sum*2/3 || slices.Max(got) > sum*4/3 {
+					t.Errorf("want at least %.2f of the limit, and equal shares", tc.least)
+				}
+			})
+		}
 	}
 }

@@ -186,6 +186,7 @@ type model struct {
 	limitedAt time.Duration // when the service last refused a request as one too many; 0: never
 	since     time.Duration // when it began to, as far as frames go; 0: the last request was not refused
 	memory    time.Duration // how long that took when it last ended, halved by each answer
+	placeAt   time.Duration // when the last request was answered; 0: it was refused
 	asks      []*modelAsk
 
 	status Status
@@ -640,6 +641,7 @@ func (m *model) answered(s observation) {
 	m.failing, m.renewed, m.due = nil, false, 0
 	m.asking = min(2*m.asking, m.BatchBlocks)
 	m.unanswered, m.status.LastAnswer = 0, m.now()
+	m.placeAt = m.time
 	if m.memory /= 2; m.since != 0 {
 		m.memory, m.since = min(m.time-m.since, 20*time.Minute), 0
 	}
@@ -691,7 +693,9 @@ func (m *model) failed(f fault, asked time.Duration) {
 // limited handles a request that the service refused for its limit. held is how long it
 // asked us to wait.
 func (m *model) limited(held time.Duration) {
-	if m.limitedAt = m.time; m.since == 0 {
+	m.limitedAt = m.time
+	hasPlace := m.placeAt != 0 && m.time-m.placeAt < window // whoever was answered just now need not wait for a frame
+	if m.placeAt = 0; !hasPlace && m.since == 0 {
 		m.since = m.time - m.memory
 	}
 	if held == 0 { // then until our oldest request no longer counts
@@ -701,7 +705,7 @@ func (m *model) limited(held time.Duration) {
 		}
 	}
 	begin, end := m.since, m.since // of the next frame
-	for i := 0; m.since < m.time && begin <= m.time; i++ {
+	for i := 0; !hasPlace && m.since < m.time && begin <= m.time; i++ {
 		if i == len(frames) {
 			i -= 3
 		}
@@ -709,6 +713,10 @@ func (m *model) limited(held time.Duration) {
 	}
 	m.from = max(m.time+min(held, window), begin)
 	m.to = max(m.from+slowest+spread, end)
+	if hasPlace {
+		m.from = m.time + min(held, window)
+		m.to = m.from + 2*slowest
+	}
 	if held > window {
 		m.from = max(m.from, m.time+held)
 		m.to = max(m.to, m.time+held+min(max(held/10, spread), 5*time.Minute))

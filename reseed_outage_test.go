@@ -294,41 +294,6 @@ func TestPartlyBadAnswer(t *testing.T) {
 	})
 }
 
-// TestShareOfALimit: Sources that know nothing of each other learn to share what a token
-// allows, and use most of it. (This emulator allows fewer requests than the service, so
-// that the client's own limit, which processes do not share, is never reached.)
-func TestShareOfALimit(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		const rate, sources = 12, 4
-		w := newWorld(t, qrypttest.Config{Regions: []string{"api-eus"}, Rate: rate}, qrypt.DialectQuantumEntropy)
-		var all []*Source
-		for i := range sources {
-			time.Sleep(time.Duration(i) * 777 * time.Millisecond)
-			all = append(all, w.source(t, Config{BatchBlocks: 1, ReseedBytes: 1}))
-		}
-		const minutes = 240
-		for range minutes * 60 * 2 {
-			for _, s := range all {
-				mustRead(t, s, 1)
-			}
-			time.Sleep(500 * time.Millisecond)
-		}
-		total := int64(0)
-		for _, s := range all {
-			total += s.Status().Blocks
-		}
-		allowed := int64(minutes * 60 / 10 * rate)
-		if total < allowed*2/5 || total > allowed {
-			t.Errorf("%d blocks of the %d allowed", total, allowed)
-		}
-		for i, s := range all {
-			if st := s.Status(); st.Blocks < total/sources/2 || st.Blocks > total/sources*3/2 {
-				t.Errorf("source %d has %d blocks, the mean is %d", i, st.Blocks, total/sources)
-			}
-		}
-	})
-}
-
 // TestStockInAnOutage: a reseed from the stock does not end an outage.
 func TestStockInAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package supply
 
 import (
+	"math"
 	"time"
 
 	"example.com/qrand/internal/clock"
@@ -12,14 +13,28 @@ const (
 	RateLimit  = 30.0
 )
 
-// A pace keeps the requests of one process apart. Their rate increases additively
-// and decreases multiplicatively (Chiu and Jain, 1989), so that processes which ask
-// all the time come to share a token's limit. The rate never falls below one request
-// in a window: a refusal by one endpoint delays a request to another by no more.
-type pace struct{ rate float64 } // requests in a window
+// A pace keeps the requests of one process apart, so that processes which ask all the time
+// come to share a token's limit. The rate decreases multiplicatively (Chiu and Jain, 1989).
+// As in CUBIC (RFC 9438), it then soon comes near to what was too much, stays there for a
+// while, and grows faster and faster to use what others leave. The rate never falls below
+// one request in a window: a refusal by one endpoint delays a request to another by no more.
+type pace struct {
+	rate   float64 // requests in a window
+	near   float64 // up to here the rate grows by one with each answer
+	growth float64 // of the rate in a window beyond that; doubles in each
+}
 
-func (p *pace) refused()  { p.rate = max(p.rate/2, 1) }
-func (p *pace) answered() { p.rate = min(p.rate+1, RateLimit) }
+func (p *pace) refused() { p.near, p.rate, p.growth = 0.9*p.rate+0.2, 0.8*p.rate+0.2, 0.05 }
+
+func (p *pace) answered() {
+	if p.rate < p.near {
+		p.rate++
+	} else {
+		p.rate += p.growth / p.rate
+		p.growth *= math.Exp2(1 / p.rate)
+	}
+	p.rate = min(p.rate, RateLimit)
+}
 
 // spacing is the least time from one request to the next. It is a hundredth more than
 // the rate says, so that no window has one more request at its very end.
@@ -42,6 +57,7 @@ type sharedLimit struct {
 	began  time.Time     // of this streak of refusals; zero: the last request was answered
 	since  time.Time     // the same, or earlier by what is remembered of the streak before
 	last   time.Time     // when we were last refused
+	served time.Time     // when we were last answered; zero: we were refused since
 	memory time.Duration // how long the last streak took; each answer since has halved it
 }
 
@@ -99,10 +115,19 @@ func (l *sharedLimit) refused(least time.Duration, now time.Time) (from, to time
 	return from, clock.Later(from.Add(shortFrame), l.since.Add(end))
 }
 
+// isAlmostRight reports whether a refusal says only that we ask a little too often. Who was
+// answered within the last window has a place, and slows down. It need not leave the place
+// to others, as it does from the next refusal on.
+func (l *sharedLimit) isAlmostRight(now time.Time) bool {
+	defer func() { l.served = time.Time{} }()
+	return now.Sub(l.served) < RateWindow
+}
+
 // answered takes in an answer. The memory of the streak shortens the way to the right
 // frame while the others stay. A process that was just served does not return to the
 // short frames, and so does not overtake those that still wait.
 func (l *sharedLimit) answered(now time.Time) {
+	l.served = now
 	if l.began.IsZero() {
 		l.memory /= 2
 		return
@@ -135,6 +160,9 @@ func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
 		e.notBefore = turn
 	case joins: // an old streak, and e may have another limit
 		e.notBefore = now.Add(least + s.jitter.upTo(shortFrame))
+	case e.limit.isAlmostRight(now):
+		e.limit.last = now
+		e.notBefore = now.Add(least + s.jitter.upTo(2*s.pace.spacing()))
 	default:
 		from, to := e.limit.refused(max(min(least, RateWindow), s.pace.spacing()), now)
 		at := from.Add(s.jitter.upTo(to.Sub(from)))

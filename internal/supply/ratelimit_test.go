@@ -10,38 +10,49 @@ import (
 
 func near(a, b time.Duration) bool { return (a - b).Abs() < time.Millisecond }
 
-// TestPace: after each 429 requests are half as frequent, but never less than one in
-// a window; each answer makes them a little more frequent again.
+// TestPace: after a 429 requests are a fifth less frequent, but never less than one in a
+// window. Soon they are nearly as frequent as before, and stay so for half a minute. If
+// nobody else asks, the whole limit is used within three minutes.
 func TestPace(t *testing.T) {
 	p := pace{rate: RateLimit}
-	want := func(rate time.Duration) {
+	after := func(d time.Duration) float64 { // the rate when all requests have been answered for so long
+		for ; d > 0; d -= p.spacing() {
+			p.answered()
+		}
+		return p.rate
+	}
+	within := func(what string, low, high float64) {
 		t.Helper()
-		if got := p.spacing(); !near(got, RateWindow/rate*101/100) {
-			t.Errorf("spacing %v, want that of %d in a window", got, rate)
+		if p.rate < low || p.rate > high || !near(p.spacing(), time.Duration(1.01*float64(RateWindow)/p.rate)) {
+			t.Errorf("%s %.2f requests in a window, with %v between them; want %v to %v", what, p.rate, p.spacing(), low, high)
 		}
 	}
-	want(30)
+	within("at first", RateLimit, RateLimit)
+	p.rate = 15
 	p.refused()
-	want(15)
-	p.answered()
-	want(16)
+	within("after a 429 at 15", 11.5, 12.5)
+	after(5 * time.Second)
+	within("5 s later", 13.5, 14.5)
+	after(25 * time.Second)
+	within("30 s later", 13.5, 15)
+	after(150 * time.Second)
+	within("3 min later", RateLimit, RateLimit)
 	for range 100 {
 		p.refused()
 	}
-	want(1)
-	for range 100 {
-		p.answered()
-	}
-	want(30)
+	within("after 100 times 429", 1, 1.01)
+	after(3 * time.Minute)
+	within("3 min later", RateLimit, RateLimit)
 
 	// A Supply keeps the pace: 429s and answers change it, and no window has more requests than are allowed.
 	d := newDriver(t, 1, least)
 	d.fakes[0].err = failure(qrypt.ErrRateLimited, 0)
-	if d.next(); d.pace.rate != RateLimit/2 || d.endpoints[0].limit.began != d.now {
+	if d.next(); d.pace.rate > RateLimit*0.9 || d.endpoints[0].limit.began != d.now {
 		t.Errorf("after a 429 %v in a window", d.pace.rate)
 	}
 	d.fakes[0].err = nil
-	if d.next(); d.pace.rate != RateLimit/2+1 || !d.endpoints[0].limit.began.IsZero() {
+	refused := d.pace.rate
+	if d.next(); d.pace.rate <= refused || !d.endpoints[0].limit.began.IsZero() {
 		t.Errorf("after an answer %v in a window", d.pace.rate)
 	}
 	d = newDriver(t, 2, least)
