@@ -26,7 +26,7 @@ const (
 type outcome struct{ what, by string }
 
 // slow are tests that take a second or more, or a go command: run last.
-const slow = "^(TestStorm|TestReplaceReader|TestDependencies|TestCustomReaderHonored|TestDump|TestDisasterStartedAtOnce|TestLife|TestNothingReadIsKept|TestPromises|TestFleetStarts|TestHerd|TestBusyFleet|TestAnothersRefusal)$"
+const slow = "^(TestStorm|TestReplaceReader|TestDependencies|TestCustomReaderHonored|TestDump|TestDisasterStartedAtOnce|TestLife|TestNothingReadIsKept|TestPromises|TestFleetStarts|TestHerd|TestBusyFleet|TestShareOfALimit|TestAnothersRefusal|TestFreshAfterARefusal|TestSourceFromOutsideABubble|TestCISaysWhatFailed)$"
 
 // A tester runs the tests of the packages that a mutant could break: its own, and
 // that at the root.
