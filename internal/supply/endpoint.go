@@ -31,10 +31,10 @@ func (p Preferred) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 func Check(source BlockSource) error {
 	all, ok := source.(Preferred)
 	switch {
-	case !ok && isNil(source):
-		return fmt.Errorf("is a nil %T: was the error of its constructor looked at?", source)
 	case ok && len(all) == 0:
 		return errors.New("has no source")
+	case isNil(source):
+		return fmt.Errorf("is a nil %T: was the error of its constructor looked at?", source)
 	}
 	for _, each := range all {
 		if err := Check(each); err != nil {
@@ -120,7 +120,7 @@ func (e *endpoint) failing() bool { return e.retry != nil }
 
 // ask begins a request.
 func (e *endpoint) ask(ctx context.Context, n, number int, answers chan<- Answer, now time.Time) {
-	e.state, e.number, e.asked, e.joinedLate, e.retryNow = asking, number, now, false, false
+	e.state, e.number, e.asked, e.retryNow = asking, number, now, false
 	e.waits.Store(false)
 	e.waited.Store(false)
 	ctx, e.cancel = context.WithCancel(ctx)

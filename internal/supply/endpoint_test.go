@@ -300,6 +300,27 @@ func TestPreference(t *testing.T) {
 	}
 }
 
+// TestSkippedWaitsAreTriedOnce: who skips the waits of two endpoints sees each of them fail
+// once more. Then nothing is tried without a wait, even where that is over already.
+func TestSkippedWaitsAreTriedOnce(t *testing.T) {
+	d := newDriver(t, 2, least)
+	for _, f := range d.fakes {
+		f.err = failure(qrypt.ErrNoSupply, 0)
+	}
+	d.next()
+	d.next()
+	if !d.SkipWaits(d.now) {
+		t.Fatal("no wait is skipped")
+	}
+	first, o := d.next()
+	if o.Held {
+		t.Error("the second endpoint is not tried")
+	}
+	if second, o := d.next(); second == first || !o.Held {
+		t.Errorf("endpoints %d and %d are asked, held %v", first, second, o.Held)
+	}
+}
+
 // TestSkipWaits: it is enough that the wait of one endpoint may be skipped. Where nothing
 // failed, or a request is under way, something is tried anyway.
 func TestSkipWaits(t *testing.T) {
