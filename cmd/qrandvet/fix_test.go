@@ -222,6 +222,49 @@ const qrandkeygen = "what the fix would call package keygen"
 package a
 
 func keygen() {}
+-- size/size.go --
+package size
+
+import (
+	"crypto/rsa"
+	"io"
+)
+
+const double = 2 * half
+
+func Key(r io.Reader) (*rsa.PrivateKey, error) { return rsa.GenerateKey(r, double) }
+
+func Other(r io.Reader) (*rsa.PrivateKey, error) { return rsa.GenerateKey(r, 2*once) }
+-- size/once.go --
+package size
+
+const once = 1024
+-- size/large.go --
+//go:build !small
+
+package size
+
+const half = 1024
+-- size/small.go --
+//go:build small
+
+package size
+
+const half = 512
+-- size/size_test.go --
+package size
+
+import (
+	"crypto/rand"
+	"io"
+	"testing"
+)
+
+func TestKey(t *testing.T) {
+	if _, err := Key(struct{ io.Reader }{rand.Reader}); err != nil {
+		t.Error(err)
+	}
+}
 -- onetest/a.go --
 package onetest
 
@@ -252,7 +295,7 @@ type keygen struct{}
 `
 
 // TestFixKeepsWorking: what worked before -fix works after it, in the tests and on other
-// systems.
+// systems, and under other build tags.
 func TestFixKeepsWorking(t *testing.T) {
 	for name, fix := range fixes() {
 		t.Run(name, func(t *testing.T) {
@@ -266,8 +309,10 @@ func TestFixKeepsWorking(t *testing.T) {
 						t.Errorf("%s, %s: %s%s", when, system, out, errs)
 					}
 				}
-				if out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod"}, "go", "test", "./..."); status != 0 {
-					t.Errorf("%s: %s%s", when, out, errs)
+				for _, args := range [][]string{{"test", "./..."}, {"test", "-tags=small", "./size"}} {
+					if out, errs, status := command(t, dir, []string{"GOFLAGS=-mod=mod"}, "go", args...); status != 0 {
+						t.Errorf("%s, %s: %s%s", when, args, out, errs)
+					}
 				}
 			}
 			works("before")
@@ -277,6 +322,10 @@ func TestFixKeepsWorking(t *testing.T) {
 			works("after")
 			fixed, err := os.ReadFile(filepath.Join(dir, "tested", "a.go"))
 			if err != nil || !strings.Contains(string(fixed), "qrandkeygen.ECDH(ecdh.X25519(), r)") {
+				t.Errorf("not fixed: %v\n%s", err, fixed)
+			}
+			fixed, err = os.ReadFile(filepath.Join(dir, "size", "size.go"))
+			if err != nil || !strings.Contains(string(fixed), "keygen.RSA(2*once, r)") {
 				t.Errorf("not fixed: %v\n%s", err, fixed)
 			}
 		})

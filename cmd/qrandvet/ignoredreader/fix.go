@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -94,7 +95,7 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 		}
 	}
 	for _, name := range []string{"keygen", "qrandkeygen"} {
-		if _, used := scope.LookupParent(name, pos); used != nil || c.declared(file)[name] {
+		if _, used := scope.LookupParent(name, pos); used != nil || c.declared(file)[name] > 0 {
 			continue
 		}
 		spec := strconv.Quote(keygenPath)
@@ -108,20 +109,24 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 	return "", nil
 }
 
-// declared returns the names that the package declares in files that are not of the pass:
-// in its tests, or for other systems.
-func (c *checker) declared(file *ast.File) map[string]bool {
+// declared returns how often the package declares each name, also in files that are not of
+// the pass: in its tests, or for other systems.
+func (c *checker) declared(file *ast.File) map[string]int {
 	if c.names == nil {
-		c.names = map[string]bool{}
-		files, _ := filepath.Glob(filepath.Join(filepath.Dir(nameOf(c.pass.Fset, file)), "*.go"))
-		for _, name := range files {
-			f, _ := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		c.names = map[string]int{}
+		dir := filepath.Dir(nameOf(c.pass.Fset, file))
+		files, _ := os.ReadDir(dir) // not filepath.Glob, which a [ in dir would mislead
+		for _, entry := range files {
+			if filepath.Ext(entry.Name()) != ".go" {
+				continue
+			}
+			f, _ := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, entry.Name()), nil, parser.SkipObjectResolution)
 			if f == nil || f.Name.Name != c.pass.Pkg.Name() {
 				continue
 			}
 			for _, decl := range f.Decls {
 				for _, name := range declaredBy(decl) {
-					c.names[name.Name] = true
+					c.names[name.Name]++
 				}
 			}
 		}

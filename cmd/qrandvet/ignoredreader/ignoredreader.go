@@ -45,7 +45,7 @@ type finding struct {
 type checker struct {
 	pass   *analysis.Pass
 	values *values
-	names  map[string]bool // what declared returns
+	names  map[string]int // what declared returns
 }
 
 func run(pass *analysis.Pass) (any, error) {
@@ -154,7 +154,7 @@ func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 		if f.from != none {
 			from = args[f.from]
 		}
-		if c.isTaken(f.keygen, from) && !c.mayFail(args[f.reader]) {
+		if c.isTaken(file, f.keygen, from) && !c.mayFail(args[f.reader]) {
 			advice = "use keygen." + f.keygen + "(" + inBrief(from, "...") + ", " + reader + ")"
 			found.fix = func() []analysis.SuggestedFix { return c.fix(file, call, f, from) }
 		}
@@ -229,7 +229,7 @@ func (c *checker) typeOf(e ast.Expr) (name string) {
 
 // isTaken reports whether the function of package keygen certainly makes a key of e: of a
 // curve that each value of e is, or of a constant size. (A nil curve makes a key nowhere.)
-func (c *checker) isTaken(function string, e ast.Expr) (taken bool) {
+func (c *checker) isTaken(file *ast.File, function string, e ast.Expr) (taken bool) {
 	if e == nil { // a method expression has no receiver
 		return false
 	}
@@ -239,7 +239,7 @@ func (c *checker) isTaken(function string, e ast.Expr) (taken bool) {
 			return false
 		}
 		n, ok := constant.Int64Val(value)
-		return ok && n >= 2048 && n <= 8192 && n%16 == 0
+		return ok && n >= 2048 && n <= 8192 && n%16 == 0 && c.isFixed(file, e)
 	}
 	for leaf := range c.values.ofLocal(e) {
 		if c.values.isNil(leaf) {
@@ -251,6 +251,25 @@ func (c *checker) isTaken(function string, e ast.Expr) (taken bool) {
 		taken = true
 	}
 	return taken
+}
+
+// isFixed reports whether a constant has the same value under all build tags: whether the
+// package declares the constants that it is made of, each in one file only.
+func (c *checker) isFixed(file *ast.File, e ast.Expr) bool {
+	fixed := true
+	ast.Inspect(e, func(n ast.Node) bool {
+		id, ok := n.(*ast.Ident)
+		if !ok {
+			return fixed
+		}
+		if x, ok := c.pass.TypesInfo.Uses[id].(*types.Const); ok {
+			value := c.values.constants[x] // nil in other packages, and for iota
+			several := x.Parent() == c.pass.Pkg.Scope() && c.declared(file)[x.Name()] > 1
+			fixed = fixed && value != nil && !several && c.isFixed(file, value)
+		}
+		return fixed
+	})
+	return fixed
 }
 
 // mayFail reports whether a reader is known that can be nil, or that ends or fails. Without

@@ -19,15 +19,20 @@ type values struct {
 
 	assigned map[*types.Var][]ast.Expr
 	unknown  map[*types.Var]bool // they can also hold other values
+
+	constants map[*types.Const]ast.Expr // what is written as their values
 }
 
 func newValues(pass *analysis.Pass) *values {
-	v := &values{pass.TypesInfo, map[*types.Var]bool{}, map[*types.Var][]ast.Expr{}, map[*types.Var]bool{}}
+	v := &values{pass.TypesInfo, map[*types.Var]bool{}, map[*types.Var][]ast.Expr{}, map[*types.Var]bool{}, map[*types.Const]ast.Expr{}}
 	for _, file := range pass.Files {
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.ValueSpec:
 				for i, name := range n.Names {
+					if constant, ok := v.info.Defs[name].(*types.Const); ok && i < len(n.Values) {
+						v.constants[constant] = n.Values[i]
+					}
 					v.declare(name)
 					switch len(n.Values) {
 					case 0:
