@@ -184,15 +184,27 @@ func parsePrivateDER(der []byte) (public any, err error) {
 	return public, err
 }
 
-// checkECPrivateKey compares the public key that an ECPrivateKey (RFC 5915 section 3) may
-// have. crypto/x509 does not look at it.
+// checkECPrivateKey compares the curve and the public key that an ECPrivateKey (RFC 5915
+// section 3) may have. In PKCS #8, crypto/x509 looks at neither, and OpenSSL goes by this curve.
 func checkECPrivateKey(der []byte, public *ecdsa.PublicKey) error {
-	var copied cryptobyte.String
-	var hasCopy bool
+	var curve, copied cryptobyte.String
+	var hasCurve, hasCopy bool
 	s, ok := sequence(der)
-	if !ok || !s.SkipASN1(cbasn1.INTEGER) || !s.SkipASN1(cbasn1.OCTET_STRING) || !s.SkipOptionalASN1(curveTag) ||
+	if !ok || !s.SkipASN1(cbasn1.INTEGER) || !s.SkipASN1(cbasn1.OCTET_STRING) || !s.ReadOptionalASN1(&curve, &hasCurve, curveTag) ||
 		!s.ReadOptionalASN1(&copied, &hasCopy, pointTag) || !s.Empty() || hasCopy && !copied.ReadASN1(&copied, cbasn1.BIT_STRING) {
 		return errors.New("keyfile: malformed EC private key")
+	}
+	spki, err := PublicDER(public) // its AlgorithmIdentifier is id-ecPublicKey and the curve
+	if err != nil {
+		return err
+	}
+	info, _ := sequence(spki)
+	var algorithm cryptobyte.String
+	if !info.ReadASN1(&algorithm, cbasn1.SEQUENCE) || !algorithm.SkipASN1(cbasn1.OBJECT_IDENTIFIER) {
+		return errSPKI
+	}
+	if hasCurve && !bytes.Equal(curve, algorithm) {
+		return errors.New("keyfile: the file names two curves for its EC private key: it is damaged")
 	}
 	if !hasCopy {
 		return nil

@@ -108,7 +108,7 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 		}
 		return file, err
 	case "OPENSSH PRIVATE KEY":
-		public, err := parsePrivateSSH(pem.EncodeToMemory(block), passphrase)
+		public, err := parsePrivateSSH(block, passphrase)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,8 @@ func parsePEM(data, passphrase []byte) (*File, error) {
 func parseDER(der, passphrase []byte) (*File, error) {
 	s, ok := sequence(der)
 	if ok && s.PeekASN1Tag(cbasn1.INTEGER) {
-		s.SkipASN1(cbasn1.INTEGER)
+		var integer cryptobyte.String
+		s.ReadASN1(&integer, cbasn1.INTEGER)
 		switch {
 		case s.PeekASN1Tag(cbasn1.OCTET_STRING):
 			return parseTraditional(KindPrivate, der, func() (any, error) { return x509.ParseECPrivateKey(der) })
@@ -134,6 +135,8 @@ func parseDER(der, passphrase []byte) (*File, error) {
 			return parseTraditional(KindPublic, der, func() (any, error) { return x509.ParsePKCS1PublicKey(der) })
 		case s.PeekASN1Tag(cbasn1.INTEGER):
 			return parseTraditional(KindPrivate, der, func() (any, error) { return x509.ParsePKCS1PrivateKey(der) })
+		case bytes.Equal(integer, []byte{3}): // its version, RFC 7292 section 4
+			return nil, errors.New("keyfile: PKCS #12 is not read: convert it with openssl pkcs12")
 		}
 		return parseKind(KindPrivate, der)
 	}

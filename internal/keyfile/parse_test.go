@@ -165,6 +165,7 @@ func TestFiles(t *testing.T) {
 		{"a private and a public key", join(private, public), "more than one key"},
 		{"two private keys", join(private, private), "more than one key"},
 		{"a certificate and a private key", join(certificate, private), "more than one key"},
+		{"PKCS #12", tlv(cbasn1.SEQUENCE, []byte{2, 1, 3}, tlv(cbasn1.SEQUENCE, dsaOID), tlv(cbasn1.SEQUENCE)), "PKCS #12 is not read"},
 		{"two lines", join(line, line), "more than one SSH"},
 		{"half a PEM", private[:60], "malformed PEM"},
 		{"another PEM", pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{1}}), `"EC PARAMETERS" is not read`},

@@ -1,6 +1,7 @@
 package keyfile
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -81,8 +82,12 @@ func errNoSSH(key any) error {
 }
 
 // parsePrivateSSH reads an OpenSSH private key. The library does not check the public
-// half of an Ed25519 key, so the key is made again from its seed.
-func parsePrivateSSH(data, passphrase []byte) (public any, err error) {
+// half of an Ed25519 key, so the key is made again from its seed. Nor does it look at the
+// public key before the private one, which is not encrypted, and which ssh offers to servers
+// before it asks for a passphrase.
+func parsePrivateSSH(block *pem.Block, passphrase []byte) (public any, err error) {
+	data := pem.EncodeToMemory(block)
+	defer clear(data)
 	var key any
 	if len(passphrase) > 0 {
 		key, err = ssh.ParseRawPrivateKeyWithPassphrase(data, passphrase)
@@ -108,13 +113,31 @@ func parsePrivateSSH(data, passphrase []byte) (public any, err error) {
 		if made := ed25519.NewKeyFromSeed(k.Seed()); subtle.ConstantTimeCompare(made, *k) != 1 {
 			return nil, errMismatch
 		}
-		return k.Public(), nil
+		public = k.Public()
 	case *ecdsa.PrivateKey: // the library has compared its public half
-		return &k.PublicKey, nil
+		public = &k.PublicKey
 	case *rsa.PrivateKey: // the library has compared its modulus with the primes
-		return &k.PublicKey, nil
+		public = &k.PublicKey
+	default:
+		return nil, errType(key)
 	}
-	return nil, errType(key)
+	want, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	var file struct { // PROTOCOL.key of OpenSSH
+		Cipher, KDF, Options string
+		Keys                 uint32
+		Public               []byte
+		Rest                 []byte `ssh:"rest"`
+	}
+	if err := ssh.Unmarshal(bytes.TrimPrefix(block.Bytes, []byte("openssh-key-v1\x00")), &file); err != nil {
+		return nil, wrap(err)
+	}
+	if !bytes.Equal(file.Public, want.Marshal()) {
+		return nil, errMismatch
+	}
+	return public, nil
 }
 
 // parsePublicSSH reads a line of authorized_keys.

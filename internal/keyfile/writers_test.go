@@ -3,6 +3,7 @@ package keyfile_test
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/mlkem"
 	"crypto/rand"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+	"golang.org/x/crypto/ssh"
 
 	"example.com/qrand/internal/keyfile"
 )
@@ -104,6 +106,12 @@ func TestECPrivateKey(t *testing.T) {
 		return oneAsymmetricKey(t, 0, asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}, curve, sec1, nil)
 	}
 	spki := must(keyfile.PublicDER(&key.PublicKey))(t)
+	secp256k1 := tlv(0xa0, []byte{6, 5, 0x2b, 0x81, 4, 0, 10}) // OpenSSL reads the key as one of that curve
+	refused(t, "another curve in PKCS #8", pkcs8(tlv(cbasn1.SEQUENCE, sec1[2:39], secp256k1)), "two curves")
+	refused(t, "no curve", tlv(cbasn1.SEQUENCE, sec1[2:39]), "unknown elliptic curve")
+	if f, err := keyfile.Parse(pkcs8(tlv(cbasn1.SEQUENCE, sec1[2:39])), nil); err != nil || !bytes.Equal(f.SPKI, spki) {
+		t.Errorf("no curve in PKCS #8: another key, or %v", err)
+	}
 	for what, der := range map[string][]byte{
 		"uncompressed": with(4, point[1:]),
 		"compressed":   with(2|odd, point[1:33]),
@@ -177,6 +185,48 @@ func TestKeyLength(t *testing.T) {
 			cmd.Stdin = bytes.NewReader(der)
 			if text, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("openssl: %v, %s", err, text)
+			}
+		}
+	}
+}
+
+// TestPublicKeyOfOpenSSH: a private key of OpenSSH has a public key before it that is not
+// encrypted, and that must be the private key's. ssh-keygen is the witness that it is refused.
+func TestPublicKeyOfOpenSSH(t *testing.T) {
+	ed, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string]any{
+		"ed25519":    ed,
+		"ecdsa-p256": must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t).Public(),
+		"ecdsa-p521": must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))(t).Public(),
+		"rsa-2048":   must(rsa.GenerateKey(rand.Reader, 2048))(t).Public(),
+	} {
+		for _, secret := range [][]byte{nil, passphrase} {
+			key := keyNamed(t, name)
+			spki := must(keyfile.PublicDER(must(keyfile.Public(key))(t)))(t)
+			right := must(keyfile.PrivateSSH(key, "a comment", secret))(t)
+			if f, err := keyfile.Parse(right, passphrase); err != nil || !bytes.Equal(f.SPKI, spki) {
+				t.Errorf("%s: another key, or %v", name, err)
+			}
+			block, _ := pem.Decode(right)
+			const magic = "openssh-key-v1\x00"
+			var content struct {
+				Cipher, KDF, Options string
+				Keys                 uint32
+				Public               []byte
+				Rest                 []byte `ssh:"rest"`
+			}
+			if err := ssh.Unmarshal(bytes.TrimPrefix(block.Bytes, []byte(magic)), &content); err != nil {
+				t.Fatal(err)
+			}
+			content.Public = must(ssh.NewPublicKey(other))(t).Marshal()
+			block.Bytes = append([]byte(magic), ssh.Marshal(content)...)
+			wrong := pem.EncodeToMemory(block)
+			refused(t, name+" with another public key", wrong, "does not belong to the private key")
+			if keygen, err := exec.LookPath("ssh-keygen"); err == nil && exec.Command(keygen, "-y", "-P", string(secret), "-f", file(t, "id", wrong)).Run() == nil {
+				t.Errorf("%s: ssh-keygen reads it", name)
 			}
 		}
 	}
