@@ -97,9 +97,6 @@ there. The record says how many bytes that was.`,
 			if o.algorithm, err = findAlgorithm(strings.Join(args, "")); err != nil {
 				return misused(cmd, "%w", err)
 			}
-			if cmd.Flags().Changed("output") && (o.file == "" || o.file == "-") {
-				return misused(cmd, "-o names no file: leave it out to print the key")
-			}
 			if err := o.check(c); err != nil {
 				return misused(cmd, "%w", err)
 			}

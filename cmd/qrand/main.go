@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"example.com/qrand/internal/signals"
 	"example.com/qrand/internal/version"
@@ -212,6 +213,8 @@ qrand demo and qrand emulate.`,
 		SilenceUsage:  true,
 		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: filesHaveNames,
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("qrand {{.Version}}\n")
@@ -262,6 +265,18 @@ func newHelpCommand() *cobra.Command {
 			return about.Help()
 		},
 	}
+}
+
+// filesHaveNames refuses a flag for a file without its name. That is a variable of a shell that is
+// not set, and the command must not do without the file: --passphrase-file "$UNSET" would make a
+// key that is not encrypted. A - would be a file of that name.
+func filesHaveNames(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if what, _ := pflag.UnquoteUsage(f); what == "FILE" && (f.Value.String() == "" || f.Value.String() == "-") && err == nil {
+			err = misused(cmd, "--%s names no file: leave it out, or write the file's name", f.Name)
+		}
+	})
+	return err
 }
 
 // knownCommand refuses an unknown command, and suggests similar ones.
