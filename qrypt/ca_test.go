@@ -55,7 +55,7 @@ func TestCAFileIsReadAgain(t *testing.T) {
 	if n := strings.Count(log.String(), "level=WARN"); n != 2 { // of each client
 		t.Errorf("%d warnings:\n%s", n, log.String())
 	}
-	write(bytes.Join([][]byte{renewed.CAPEM(), old.CAPEM()}, nil))
+	write(bytes.Join([][]byte{[]byte("\ufeff"), renewed.CAPEM(), old.CAPEM()}, nil)) // the mark is an editor's
 	try("both", nil, nil)
 	if n := strings.Count(log.String(), "level=INFO"); n != 2 {
 		t.Errorf("%d times said that it can be read again:\n%s", n, log.String())

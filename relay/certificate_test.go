@@ -267,3 +267,30 @@ func TestClientCARenewal(t *testing.T) {
 	}
 	want("renewed", "refused", "1")
 }
+
+// TestByteOrderMark: what is in PEM behind a byte order mark is read whole.
+func TestByteOrderMark(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := pemPair(t, "one.example")
+	put(t, filepath.Join(dir, "cert"), "\ufeff"+cert)
+	put(t, filepath.Join(dir, "key"), "\ufeff"+key)
+	if _, err := LoadCertificate(filepath.Join(dir, "cert"), filepath.Join(dir, "key")); err != nil {
+		t.Error(err)
+	}
+	first, second := testca.New(t), testca.New(t)
+	text := "\ufeff"
+	for _, ca := range []*testca.CA{first, second} {
+		text += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate.Raw}))
+	}
+	put(t, filepath.Join(dir, "cas"), text)
+	cas, err := LoadClientCAs(filepath.Join(dir, "cas"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := x509.NewCertPool()
+	want.AddCert(first.Certificate)
+	want.AddCert(second.Certificate)
+	if !cas.current.Load().Equal(want) {
+		t.Error("not both CAs are trusted")
+	}
+}

@@ -15,6 +15,7 @@
 package relaynats
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -67,6 +68,7 @@ func ParseKey(text []byte) (ed25519.PrivateKey, error) {
 // ParsePublicKeys reads the public keys of relays, one or more, in PEM.
 func ParsePublicKeys(text []byte) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // of an editor: behind it the first key would be overlooked
 	for {
 		block, rest := pem.Decode(text)
 		if block == nil {
