@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"runtime"
@@ -129,10 +132,15 @@ func (s *settings) checkCA(r *report, path string) {
 	const advice = "name a file with PEM certificates, or unset " + qrypt.EnvCAFile
 	data, err := os.ReadFile(path)
 	if err != nil {
+		var named *fs.PathError
+		if errors.As(err, &named) { // not its path, which may be a token that was set by mistake
+			err = named.Err
+		}
 		s.broken = true
-		r.add(fail, "ca", qrypt.EnvCAFile+": "+err.Error(), advice)
+		r.add(fail, "ca", qrypt.EnvCAFile+": the file cannot be read: "+err.Error(), advice)
 		return
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as qrypt does
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
 		s.broken = true
