@@ -65,6 +65,9 @@ func checkReplaceable(path, owner string, isOurs func([]byte) bool) error {
 	if path == "" {
 		return nil
 	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() { // reading a pipe could wait forever
+		return fmt.Errorf("%s is not a regular file", path)
+	}
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

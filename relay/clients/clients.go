@@ -98,6 +98,9 @@ func Open(path, usagePath string) (*List, error) {
 	if l.file.path, err = resolve(cmp.Or(usagePath, path+usageSuffix)); err != nil {
 		return nil, fmt.Errorf("relay: what clients have used cannot be written: %w", err)
 	}
+	if err := checkUsage(l.file.path, path); err != nil { // before a lock is left beside it
+		return nil, err
+	}
 	// The lock comes before the usage: what another relay still changes must not be read.
 	if err := l.file.lock(); err != nil {
 		return nil, err

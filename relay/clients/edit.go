@@ -86,6 +86,9 @@ func Read(path, usagePath string) ([]Status, error) {
 		return nil, err
 	}
 	file := usageFile{path: cmp.Or(usagePath, path+usageSuffix)} // reading follows links
+	if err := checkUsage(file.path, path); err != nil {
+		return nil, err
+	}
 	used, err := file.load()
 	if err != nil {
 		return nil, err

@@ -33,6 +33,22 @@ type fileUsage struct {
 	LastUsed    time.Time `json:"last_used,omitzero"`
 }
 
+// checkUsage refuses a path that is that of the list, of a pipe, which would keep us waiting,
+// or of something else that is no file: the error for a damaged file says to delete it.
+func checkUsage(path, list string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // there may be none yet; load says what else is wrong
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("relay: %s is not a regular file: name the file of what clients have used", path)
+	}
+	if other, err := os.Stat(list); err == nil && os.SameFile(info, other) {
+		return fmt.Errorf("relay: %s is the list of clients: name another file for what they have used", path)
+	}
+	return nil
+}
+
 // lock makes this relay the one that writes the file, or fails at once.
 func (u *usageFile) lock() error {
 	lock := newLock(u.path, 0o600)

@@ -243,6 +243,33 @@ func TestUnwritableFolder(t *testing.T) {
 	}
 }
 
+// TestUsageIsNoFile: a device (or a pipe, which would keep a relay waiting) and the list itself
+// are no files of usage. Nothing says to delete them, and no lock is left beside them.
+func TestUsageIsNoFile(t *testing.T) {
+	const text = `{"clients":[]}`
+	path := listFile(t, text)
+	link := filepath.Join(t.TempDir(), "link")
+	wrong := map[string]string{os.DevNull: "not a regular file", t.TempDir(): "not a regular file", path: "is the list of clients"}
+	if err := os.Symlink(path, link); err == nil {
+		wrong[link] = "is the list of clients"
+	}
+	for usage, want := range wrong {
+		_, openErr := Open(path, usage)
+		_, readErr := Read(path, usage)
+		for _, err := range []error{openErr, readErr} {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "delete") {
+				t.Errorf("%s: %v, want %q", usage, err, want)
+			}
+		}
+		if _, err := os.Stat(usage + ".lock"); err == nil {
+			t.Errorf("%s: a lock is left", usage)
+		}
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != text {
+		t.Errorf("the list: %q, %v", data, err)
+	}
+}
+
 func TestDamagedUsage(t *testing.T) {
 	path := listFile(t, `{"clients":[]}`)
 	for _, text := range []string{
