@@ -164,6 +164,12 @@ func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err
 		passphrase, _, _ = bytes.Cut(data, []byte("\n"))
 		passphrase = bytes.TrimSuffix(passphrase, []byte("\r"))
 		clear(data[len(passphrase):])
+		// Neither a person nor openssl would open a new key: nobody types a mark, and C ends at a
+		// zero byte.
+		if isNew && (bytes.HasPrefix(passphrase, []byte("\ufeff")) || bytes.IndexByte(passphrase, 0) >= 0) {
+			clear(passphrase)
+			return nil, fmt.Errorf("--passphrase-file: %s begins with a byte order mark, or has a zero byte: save it in UTF-8 without the mark", o.file)
+		}
 	case o.ask:
 		if passphrase, err = c.askSecret("Passphrase: "); err != nil {
 			return nil, err

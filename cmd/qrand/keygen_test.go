@@ -661,6 +661,19 @@ func TestPassphraseFile(t *testing.T) {
 			t.Errorf("%q: %q, %v", content, got, err)
 		}
 	}
+	// What an editor wrote with a mark, or in UTF-16, is no passphrase for a new key.
+	for _, content := range []string{"\ufeffa\r\n", "\xff\xfea\x00b\x00\n\x00", "a\x00b"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := passphraseOptions{file: path}
+		if got, err := o.read(c, true); err == nil || got != nil || !strings.Contains(err.Error(), "byte order mark") {
+			t.Errorf("%q for a new key: %q, %v", content, got, err)
+		}
+		if got, err := o.read(c, false); err != nil || len(got) == 0 { // a key may have been encrypted with it
+			t.Errorf("%q: %q, %v", content, got, err)
+		}
+	}
 }
 
 // TestReadBounded: a file that is too large is not read, and nothing but regular
