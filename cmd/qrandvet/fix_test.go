@@ -235,6 +235,40 @@ const double = 2 * half
 func Key(r io.Reader) (*rsa.PrivateKey, error) { return rsa.GenerateKey(r, double) }
 
 func Other(r io.Reader) (*rsa.PrivateKey, error) { return rsa.GenerateKey(r, 2*once) }
+-- set/set.go --
+package set
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"io"
+)
+
+type reader struct{ io.Reader }
+
+var source, other io.Reader = reader{rand.Reader}, reader{rand.Reader}
+
+func Key() (*ecdsa.PrivateKey, error) {
+	r := source
+	return ecdsa.GenerateKey(elliptic.P256(), r)
+}
+
+func Other() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), other) }
+-- set/set_test.go --
+package set
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestKey(t *testing.T) {
+	source = strings.NewReader("of a test")
+	if _, err := Key(); err != nil {
+		t.Error(err)
+	}
+}
 -- size/once.go --
 package size
 
@@ -322,6 +356,10 @@ func TestFixKeepsWorking(t *testing.T) {
 			works("after")
 			fixed, err := os.ReadFile(filepath.Join(dir, "tested", "a.go"))
 			if err != nil || !strings.Contains(string(fixed), "qrandkeygen.ECDH(ecdh.X25519(), r)") {
+				t.Errorf("not fixed: %v\n%s", err, fixed)
+			}
+			fixed, err = os.ReadFile(filepath.Join(dir, "set", "set.go"))
+			if err != nil || !strings.Contains(string(fixed), "keygen.ECDSA(elliptic.P256(), other)") {
 				t.Errorf("not fixed: %v\n%s", err, fixed)
 			}
 			fixed, err = os.ReadFile(filepath.Join(dir, "size", "size.go"))

@@ -114,14 +114,8 @@ func (c *checker) importKeygen(file *ast.File, pos token.Pos) (string, []analysi
 func (c *checker) declared(file *ast.File) map[string]int {
 	if c.names == nil {
 		c.names = map[string]int{}
-		dir := filepath.Dir(nameOf(c.pass.Fset, file))
-		files, _ := os.ReadDir(dir) // not filepath.Glob, which a [ in dir would mislead
-		for _, entry := range files {
-			if filepath.Ext(entry.Name()) != ".go" {
-				continue
-			}
-			f, _ := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, entry.Name()), nil, parser.SkipObjectResolution)
-			if f == nil || f.Name.Name != c.pass.Pkg.Name() {
+		for _, f := range c.folder(file, ".go") {
+			if f.Name.Name != c.pass.Pkg.Name() {
 				continue
 			}
 			for _, decl := range f.Decls {
@@ -132,6 +126,52 @@ func (c *checker) declared(file *ast.File) map[string]int {
 		}
 	}
 	return c.names
+}
+
+// setByTests returns the names of the variables and fields that tests in the folder set.
+func (c *checker) setByTests(file *ast.File) map[string]bool {
+	if c.set == nil {
+		c.set = map[string]bool{}
+		set := func(e ast.Expr) {
+			switch e := ast.Unparen(e).(type) {
+			case *ast.Ident:
+				c.set[e.Name] = true
+			case *ast.SelectorExpr:
+				c.set[e.Sel.Name] = true
+			}
+		}
+		for _, f := range c.folder(file, "_test.go") {
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.AssignStmt:
+					for _, left := range n.Lhs {
+						set(left)
+					}
+				case *ast.UnaryExpr:
+					if n.Op == token.AND {
+						set(n.X)
+					}
+				}
+				return true
+			})
+		}
+	}
+	return c.set
+}
+
+// folder parses the files beside a file whose names have that end, as far as it can.
+func (c *checker) folder(file *ast.File, end string) (files []*ast.File) {
+	dir := filepath.Dir(nameOf(c.pass.Fset, file))
+	entries, _ := os.ReadDir(dir) // not filepath.Glob, which a [ in dir would mislead
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), end) {
+			continue
+		}
+		if f, _ := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, entry.Name()), nil, parser.SkipObjectResolution); f != nil {
+			files = append(files, f)
+		}
+	}
+	return files
 }
 
 // declaredBy returns the names of a declaration at top level, but not those of methods.

@@ -45,7 +45,8 @@ type finding struct {
 type checker struct {
 	pass   *analysis.Pass
 	values *values
-	names  map[string]int // what declared returns
+	names  map[string]int  // what declared returns
+	set    map[string]bool // what setByTests returns
 }
 
 func run(pass *analysis.Pass) (any, error) {
@@ -154,7 +155,7 @@ func (c *checker) call(file *ast.File, call *ast.CallExpr) (finding, bool) {
 		if f.from != none {
 			from = args[f.from]
 		}
-		if c.isTaken(file, f.keygen, from) && !c.mayFail(args[f.reader]) {
+		if c.isTaken(file, f.keygen, from) && !c.mayFail(file, args[f.reader]) {
 			advice = "use keygen." + f.keygen + "(" + inBrief(from, "...") + ", " + reader + ")"
 			found.fix = func() []analysis.SuggestedFix { return c.fix(file, call, f, from) }
 		}
@@ -273,8 +274,13 @@ func (c *checker) isFixed(file *ast.File, e ast.Expr) bool {
 }
 
 // mayFail reports whether a reader is known that can be nil, or that ends or fails. Without
-// it the key was made all the same.
-func (c *checker) mayFail(reader ast.Expr) bool {
+// it the key was made all the same. A test may set a variable of the package to such a reader.
+func (c *checker) mayFail(file *ast.File, reader ast.Expr) bool {
+	for leaf := range c.values.ofLocal(reader) {
+		if x := variable(c.pass.TypesInfo, leaf); x != nil && isGlobal(x) && c.setByTests(file)[x.Name()] {
+			return true
+		}
+	}
 	for leaf := range c.values.of(reader) {
 		if c.values.isNil(leaf) {
 			return true
