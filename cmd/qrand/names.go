@@ -11,6 +11,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -130,8 +131,9 @@ var (
 // SPIFFE-ID section 2.
 var hostedPattern = regexp.MustCompile(`^(?i:https?|wss?|spiffe):`)
 
-// trustDomainPattern is what a URI of SPIFFE has for a host (SPIFFE-ID section 2.1).
-var trustDomainPattern = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
+// spiffePattern is a trust domain and a path, without user, port, query and fragment (SPIFFE-ID
+// sections 2.1 and 2.2).
+var spiffePattern = regexp.MustCompile(`^(?i:spiffe)://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)*$`)
 
 // parseURI checks a URI (RFC 3986 section 3): it has a scheme and something after it, and its
 // authority, if there is one, a host (RFC 5280 section 4.2.1.6), with A-labels (section 7.4).
@@ -161,7 +163,9 @@ func parseURI(name string) (*url.URL, error) {
 	switch {
 	case host == "" && (authority || hostedPattern.MatchString(name)):
 		return nil, errors.New("is a URI without a host: write it like https://example.com/path")
-	case host == "" || u.Scheme == "spiffe" && trustDomainPattern.MatchString(host):
+	case u.Scheme == "spiffe" && (len(name) > 2048 || !spiffePattern.MatchString(name) || u.Path != "" && path.Clean(u.Path) != u.Path):
+		return nil, errors.New("is no SPIFFE ID: write it like spiffe://example.org/db/1, with a trust domain in small letters and a path of letters, digits, dots, - and _")
+	case host == "" || u.Scheme == "spiffe":
 		return u, nil
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Zone() == "" {

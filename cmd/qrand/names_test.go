@@ -90,6 +90,10 @@ func TestNames(t *testing.T) {
 		"x://": "", "https://": "", "https:///path": "", "https://a_b/": "", "https://1.2.3/": "", "urn:": "", "https://%zz/": "", "https://*.example/": "",
 		"https:/example.com": "", "https:example.com": "", "urn:#a": "", "https://[fe80::1%25eth0]/": "", "https://[v1.x]/": "", "urn:example:a b": "",
 		"https://example.com/a b": "", "https://example.com/?%zz": "", "urn:example:\xff": "", "https://example.com/\u0085": "",
+		// SPIFFE-ID sections 2.1 and 2.2.
+		"spiffe://td": "URI", "spiffe://1.2.3/a_b/c-D": "URI",
+		"spiffe://TD/x": "", "spiffe://td:8443/x": "", "spiffe://me@td/x": "", "spiffe://td/x?y": "", "spiffe://td/x#y": "", "spiffe://td/x/": "", "spiffe://td/": "",
+		"spiffe://td/a//b": "", "spiffe://td/a/../b": "", "spiffe://td/.": "", "spiffe://td/%41": "", "spiffe://td/ü": "", "spiffe://td/" + strings.Repeat("a", 2048): "",
 		// These have the form of a URI, and are other names that are written wrongly.
 		"DNS:db.example": "", "ip:10.0.0.1": "", "email:me@example.com": "", "URI:urn:example:a": "", "otherName:1.2.3;UTF8:a": "",
 		"fe80::zz": "", "fe80::1::2": "", "dead:beef": "", "localhost:8080/x": "",
