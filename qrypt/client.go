@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -223,7 +224,8 @@ func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Bl
 func (c *Client) exchange(ctx context.Context, endpoint, token string, body []byte, newRequest func(context.Context) (*http.Request, error)) (size int, origin Origin, err error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := newRequest(limited)
+	unanswered := new(atomic.Bool)
+	req, err := newRequest(context.WithValue(limited, unansweredKey{}, unanswered))
 	if err != nil {
 		return 0, origin, &Error{Endpoint: endpoint, Class: ErrNetwork, Detail: "the request could not be made"}
 	}
@@ -241,6 +243,9 @@ func (c *Client) exchange(ctx context.Context, endpoint, token string, body []by
 	asked := time.Now()
 	res, err := c.http.Do(req)
 	if err != nil {
+		if unanswered.Load() {
+			err = fmt.Errorf("%w: %w", errUnanswered, err)
+		}
 		return 0, origin, transportError(ctx, endpoint, err)
 	}
 	defer res.Body.Close()

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,7 +35,7 @@ var (
 )
 
 // ErrProxy is why a service cannot be reached (ErrNetwork) if the proxy cannot be reached, or
-// answers our CONNECT with another status than 200. That is the proxy's answer, not the
+// answers our CONNECT not at all or with another status than 200. That is the proxy's answer, not the
 // service's: a 429 or 403 of it is no rate limit and no quota of the token.
 var ErrProxy = errors.New("no connection through the proxy")
 
@@ -53,6 +54,7 @@ type onProxyConnect = func(context.Context, *url.URL, *http.Request, *http.Respo
 // that was there before, if there was one.
 func refusedByProxy(next onProxyConnect) onProxyConnect {
 	return func(ctx context.Context, proxy *url.URL, req *http.Request, res *http.Response) (err error) {
+		setUnanswered(ctx, false)
 		if next != nil {
 			err = next(ctx, proxy, req, res)
 		}
@@ -63,16 +65,48 @@ func refusedByProxy(next onProxyConnect) onProxyConnect {
 	}
 }
 
+type onProxyRequest = func(context.Context, *url.URL, string) (http.Header, error)
+
+// askingProxy is for http.Transport.GetProxyConnectHeader. It returns what next does, the
+// function that was there before, or else header.
+func askingProxy(next onProxyRequest, header http.Header) onProxyRequest {
+	return func(ctx context.Context, proxy *url.URL, target string) (http.Header, error) {
+		setUnanswered(ctx, true)
+		if next != nil {
+			return next(ctx, proxy, target)
+		}
+		return header, nil
+	}
+}
+
+// errUnanswered is an error of package net/http after our CONNECT and before an answer to it.
+var errUnanswered = errors.New("no answer to our CONNECT")
+
+// unansweredKey is the key of an *atomic.Bool in a context: whether a proxy owes an answer.
+type unansweredKey struct{}
+
+func setUnanswered(ctx context.Context, value bool) {
+	if unanswered, ok := ctx.Value(unansweredKey{}).(*atomic.Bool); ok {
+		unanswered.Store(value)
+	}
+}
+
 // onTheWay returns the failure of a connection to the proxy, as ErrProxy. Package net/http
 // names these operations so.
 func onTheWay(err error, e *Error) error {
 	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "proxyconnect" && !strings.HasPrefix(op.Op, "socks ") {
+	var cause error
+	switch {
+	case errors.Is(err, errUnanswered):
+		cause = fmt.Errorf("%w: it does not answer our CONNECT as a proxy does", ErrProxy)
+	case !errors.As(err, &op):
 		return e
-	}
-	cause := fmt.Errorf("%w: it cannot be reached", ErrProxy)
-	if op.Op != "proxyconnect" {
+	case op.Op == "proxyconnect":
+		cause = fmt.Errorf("%w: it cannot be reached", ErrProxy)
+	case strings.HasPrefix(op.Op, "socks "):
 		cause = fmt.Errorf("%w: SOCKS failed, or was refused", ErrProxy)
+	default:
+		return e
 	}
 	if e.Detail != "" {
 		cause = fmt.Errorf("%w: %s", cause, e.Detail)

@@ -95,11 +95,30 @@ func TestProxyUnreachable(t *testing.T) {
 	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	untrusted.StartTLS()
 	defer untrusted.Close()
+	const words = "WORDS-of-the-peer"
+	mail, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // speaks another protocol than HTTP
+		for {
+			conn, err := mail.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(conn, "220 %s\r\n", words)
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+	}()
+	defer mail.Close()
 	for proxy, want := range map[string]string{
 		"http://127.0.0.1:1":                 "it cannot be reached: connection refused",
 		"socks5://127.0.0.1:1":               "it cannot be reached: connection refused",
 		"socks5://" + silent.Addr().String(): "SOCKS failed, or was refused: ",
 		untrusted.URL:                        "it cannot be reached: its certificate is refused",
+		"http://" + silent.Addr().String():   "it does not answer our CONNECT as a proxy does: ",
+		"http://" + mail.Addr().String():     "it does not answer our CONNECT as a proxy does: the HTTP exchange failed",
 	} {
 		at, err := url.Parse(proxy)
 		if err != nil {
@@ -108,7 +127,7 @@ func TestProxyUnreachable(t *testing.T) {
 		h := NewHTTPClient()
 		h.Transport.(*http.Transport).Proxy = http.ProxyURL(at)
 		c := mustNew(t, Config{Endpoints: []string{"https://service.invalid"}, Token: StaticToken("token"), HTTPClient: h})
-		if e := mustFail(t, c, 1, ErrNetwork); !strings.Contains(e.Error(), "cannot be reached: no connection through the proxy: "+want) || !errors.Is(e, ErrProxy) {
+		if e := mustFail(t, c, 1, ErrNetwork); !strings.Contains(e.Error(), "cannot be reached: no connection through the proxy: "+want) || !errors.Is(e, ErrProxy) || strings.Contains(e.Error(), words) {
 			t.Errorf("%s: %v", proxy, e)
 		}
 	}

@@ -29,6 +29,7 @@ func NewHTTPClient() *http.Client {
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
+		GetProxyConnectHeader:  askingProxy(nil, nil),
 		OnProxyConnectResponse: refusedByProxy(nil),
 	}}
 }
@@ -59,6 +60,7 @@ func single(client http.Client) http.Client {
 		if transport.TLSClientConfig.Rand == nil {
 			transport.TLSClientConfig.Rand = osrand.Reader() //qrandvet:ignore it is the reader of crypto/rand
 		}
+		transport.GetProxyConnectHeader = askingProxy(transport.GetProxyConnectHeader, transport.ProxyConnectHeader)
 		transport.OnProxyConnectResponse = refusedByProxy(transport.OnProxyConnectResponse)
 		onlyHTTP1(transport)
 		client.Transport = transport
