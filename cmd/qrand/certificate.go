@@ -80,7 +80,13 @@ func (o *certificateOptions) check(a algorithm) error {
 	if _, err := parseSubject(o.subject); err != nil {
 		return err
 	}
-	return o.addNames(new(x509.Certificate))
+	if err := o.addNames(new(x509.Certificate)); err != nil {
+		return err
+	}
+	if o.selfSigned && o.subject == "" { // RFC 5280 section 4.1.2.4
+		return errors.New("the subject of a self-signed certificate is its issuer too, and cannot be empty: give --subject \"CN=...\"")
+	}
+	return nil
 }
 
 // make makes the certificate or the request, in DER, with randomness from r.
