@@ -324,7 +324,7 @@ func (c *chaos) startServer(i int) {
 	}
 }
 
-var listensOn = regexp.MustCompile(`^The relay listens on (\S+), and at qrand.v1.blocks over NATS.\n$`)
+var listensOn = regexp.MustCompile(`^The relay listens on (\S+), and at qrand.v1.blocks while it is connected to NATS.\n$`)
 
 func (c *chaos) startRelay(i int) {
 	c.t.Helper()

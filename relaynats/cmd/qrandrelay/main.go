@@ -130,7 +130,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	return o.Run(ctx, logger, relaycmd.Hooks{
 		Listening: func(at *net.TCPAddr) error {
-			_, err := fmt.Fprintf(stdout, "The relay listens on %s, and at %s over NATS.\n", at, o.subject)
+			_, err := fmt.Fprintf(stdout, "The relay listens on %s, and at %s while it is connected to NATS.\n", at, o.subject)
 			return err
 		},
 		Beside: func(ctx context.Context, r *relay.Relay) error {
