@@ -102,7 +102,7 @@ func (o *emulateOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.token, "token", "", "accept this `TOKEN` (ps shows it: for tests only)")
 	f.StringVar(&o.fault, "fault", "", "the faults: a `SCRIPT`, or @FILE with one")
 	f.StringVar(&o.caFile, "ca-file", "qrand-emulator-ca.pem", "write the CA's certificate to this `FILE`")
-	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE` while the emulator runs")
+	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE` while the emulator runs, without export")
 	f.IntVar(&o.rate, "rate", 0, "`N` requests in 10 s for each token; below 0: no limit (default 30)")
 	f.BoolVar(&o.fixedWindow, "fixed-window", false, "start to count again at every multiple of 10 s")
 	f.BoolVar(&o.freeRefusals, "free-refusals", false, "do not count requests that are refused with 429")

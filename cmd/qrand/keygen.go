@@ -72,9 +72,9 @@ the bytes that the algorithm's standard calls the key or its seed.
 --passphrase encrypts a pem or ssh key.
 
 --self-signed also makes a certificate, in FILE.crt. --csr makes a certificate
-request instead, in FILE.csr: give one of them. Their serial numbers come from
-the Source. So does the randomness of a signature, where Go reads it from
-there. The record says how many bytes that was.`,
+request instead, in FILE.csr: give one of them. The serial number of a
+certificate comes from the Source. So does the randomness of a signature, where
+Go reads it from there. The record says how many bytes that was.`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"

@@ -201,9 +201,9 @@ func newRoot(c *console) *cobra.Command {
 them. They are never weaker than crypto/rand, even if the service fails.
 
 The access token comes from QRYPT_TOKEN, or from the file that
-QRYPT_TOKEN_FILE names. QRYPT_ENDPOINTS, QRYPT_DIALECT and QRYPT_CA_FILE say
-where the service is, if you do not use Qrypt's own. No account is needed for
-qrand demo and qrand emulate.`,
+QRYPT_TOKEN_FILE names. QRYPT_ENDPOINTS, QRYPT_DIALECT, QRYPT_AUTH and
+QRYPT_CA_FILE describe the service, if you do not use Qrypt's own. No account is
+needed for qrand demo and qrand emulate.`,
 		Example: `  qrand demo                       # see six kinds of outage
   qrand doctor                     # is everything set up?
   qrand read -n 32 --format hex    # 32 bytes for a person to look at

@@ -54,7 +54,8 @@ After the service refused the token or the quota, the relay asks again when
 there is another token, and else rarely. SIGUSR1 makes it ask now.
 
 --dev makes a certificate for this run and, if there is no file of clients, a
-token. It prints what to paste in another shell.`,
+token. It prints what to paste in another shell. A file of clients that is made
+while such a relay runs counts only after a restart.`,
 		Example: `  qrand relay --dev
   qrand relay token new web-1 --quota 10MiB/24h
   qrand relay --listen :443 --cert relay.crt --key relay.key`,
@@ -70,7 +71,7 @@ token. It prints what to paste in another shell.`,
 	o.AddTo(f)
 	f.BoolVar(&o.dev, "dev", false, "make a certificate for this run, and a token if there are no clients")
 	f.StringVar(&o.caFile, "ca-file", "qrand-relay-ca.pem", "with --dev, write the certificate of the CA to this `FILE`")
-	f.StringVar(&o.envFile, "env-file", "", "with --dev, also write the variables to this `FILE` while it runs")
+	f.StringVar(&o.envFile, "env-file", "", "with --dev, also write the variables to this `FILE` while it runs, without export")
 	cmd.AddCommand(newRelayTokenCommand(c))
 	return cmd
 }

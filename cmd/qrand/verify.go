@@ -47,6 +47,7 @@ The exit status is 0 if the record belongs to the key, 1 if not. With --quantum
 it is 0 only if the record also says that quantum entropy, not emulated, was
 in the key.`,
 		Example: `  qrand verify root.pem.pub
+  qrand verify root.pem.crt
   qrand verify root.pem --passphrase --quantum
   qrand verify kem.pem.pub --json | jq .record.fingerprints`,
 		Args: oneArgument,
