@@ -252,7 +252,9 @@ func checkFree(paths ...string) error {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if info, err := os.Stat(filepath.Dir(path)); err != nil {
+		if info, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no folder %s: make it first", filepath.Dir(path))
+		} else if err != nil {
 			return err
 		} else if !info.IsDir() {
 			return fmt.Errorf("%s is no folder", filepath.Dir(path))

@@ -318,12 +318,13 @@ func (c *console) complain(err error) {
 	io.WriteString(c.err, c.onErr().red("qrand:")+" "+plain(text)+"\n")
 }
 
-// plain removes the package names at the beginning of an error's text.
+// plain removes the package names at the beginning of an error's text, and of each error
+// that follows a semicolon in it.
 func plain(text string) string {
 	for {
 		was := text
 		for _, name := range []string{"qrand: ", "qrypt: ", "qrypttest: ", "keygen: ", "keyfile: ", "provenance: ", "relay: ", "kernel: "} {
-			text = strings.TrimPrefix(text, name)
+			text = strings.ReplaceAll(strings.TrimPrefix(text, name), "; "+name, "; ")
 		}
 		if text == was {
 			return text

@@ -184,7 +184,10 @@ func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfil
 // readBounded reads a file, unless it is larger than any key or record.
 func readBounded(path string) ([]byte, error) {
 	info, err := os.Stat(path) // before opening it, which for a pipe could block
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no %s", path)
+	case err != nil:
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
@@ -272,7 +275,11 @@ func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record
 		}
 	}
 	if r.Certificate != nil {
-		add(r.Certificate.Kind, "SHA-256 %s; %s of the Source in serial number and signature", r.Certificate.SHA256, count(r.Certificate.Bytes, "byte"))
+		where := "serial number and signature"
+		if r.Certificate.Kind == "request" {
+			where = "its signature"
+		}
+		add(r.Certificate.Kind, "SHA-256 %s; %s of the Source in %s", r.Certificate.SHA256, count(r.Certificate.Bytes, "byte"), where)
 	}
 	_, err := fmt.Fprintf(c.out, "%s %s: the record belongs to this %v\n\n%s\n", p.green(m.ok), path, kind, strings.Join(lines, "\n"))
 	return err
