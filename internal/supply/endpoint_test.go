@@ -303,22 +303,77 @@ func TestPreference(t *testing.T) {
 // TestSkippedWaitsAreTriedOnce: who skips the waits of two endpoints sees each of them fail
 // once more. Then nothing is tried without a wait, even where that is over already.
 func TestSkippedWaitsAreTriedOnce(t *testing.T) {
+	for name, random := range map[string]func(time.Duration) time.Duration{"waits that are over": least, "waits that are not": most} {
+		d := newDriver(t, 2, random)
+		for _, f := range d.fakes {
+			f.err = failure(qrypt.ErrNoSupply, 0)
+		}
+		d.next()
+		d.next()
+		if !d.SkipWaits(d.now) {
+			t.Fatalf("%s: none is skipped", name)
+		}
+		first, o := d.next()
+		if o.Held {
+			t.Errorf("%s: the second endpoint is not tried", name)
+		}
+		if second, o := d.next(); second == first || !o.Held {
+			t.Errorf("%s: endpoints %d and %d are asked, held %v", name, first, second, o.Held)
+		}
+	}
+}
+
+// TestNewTokenIsTried: while one endpoint is asked, there is a new token for another. The
+// failure of the first does not mean that nothing is tried.
+func TestNewTokenIsTried(t *testing.T) {
 	d := newDriver(t, 2, least)
-	for _, f := range d.fakes {
-		f.err = failure(qrypt.ErrNoSupply, 0)
-	}
+	d.fakes[0].err, d.fakes[1].err = failure(qrypt.ErrUnauthorized, 0), failure(qrypt.ErrNoSupply, 0)
 	d.next()
 	d.next()
-	if !d.SkipWaits(d.now) {
-		t.Fatal("no wait is skipped")
+	d.fakes[1].calls = make(chan call, 1)
+	d.now = d.endpoints[0].tokenAt.Add(-1)
+	d.Act(t.Context(), 8, d.now)
+	under := <-d.fakes[1].calls
+	d.fakes[0].fresh = true
+	d.now = d.now.Add(1)
+	d.Act(t.Context(), 8, d.now)
+	d.Handle(<-d.Answers(), d.now)
+	under.end <- failure(qrypt.ErrNoSupply, 0)
+	if o := d.Handle(<-d.Answers(), d.now); o.Err == nil || o.Held {
+		t.Errorf("a new token is not tried: %+v", o)
 	}
-	first, o := d.next()
-	if o.Held {
-		t.Error("the second endpoint is not tried")
+}
+
+// TestHopeless: a token function that failed may succeed the next time. It is hopeless to
+// wait only when it has been called again and there is still no token.
+func TestHopeless(t *testing.T) {
+	d := newDriver(t, 1, least)
+	f := d.fakes[0]
+	noToken := failure(qrypt.ErrNoToken, 0)
+	fails := func(when string, err error) {
+		t.Helper()
+		f.err = err
+		if _, o := d.next(); o.Hopeless {
+			t.Errorf("hopeless %s", when)
+		}
 	}
-	if second, o := d.next(); second == first || !o.Held {
-		t.Errorf("endpoints %d and %d are asked, held %v", first, second, o.Held)
+	compare := func(when string, want bool) {
+		t.Helper()
+		d.now = d.endpoints[0].tokenAt
+		d.Act(t.Context(), 8, d.now)
+		if o := d.Handle(<-d.Answers(), d.now); o.Number != 0 || o.Hopeless != want {
+			t.Errorf("hopeless %v %s: %+v", o.Hopeless, when, o)
+		}
 	}
+	fails("at first", noToken)
+	compare("when there is still no token", true)
+	f.fresh = true
+	compare("when there is a token", false)
+	f.fresh = false
+	fails("when the new token cannot be read", noToken)
+	compare("when there is still none", true)
+	fails("after another failure", failure(qrypt.ErrNoSupply, 0))
+	fails("when the token is missing again", noToken)
 }
 
 // TestSkipWaits: it is enough that the wait of one endpoint may be skipped. Where nothing
