@@ -61,7 +61,8 @@ func (v *view) headline() headline {
 	}
 	h := headline{
 		Level: levelGood, Word: "OK", Title: "Handing out entropy", Since: up.Since,
-		Detail: "The service answers. " + v.Lasts(),
+		// With a full stock the service is not asked, so it may have gone since.
+		Detail: "The service answered " + span(v.Now.Sub(up.LastAnswer)) + " ago. " + v.Lasts(),
 	}
 	if up.Emulated { // which is right in a test, and nowhere else
 		h.Level, h.Word, h.Title = levelWarn, "Emulated", "Handing out emulated entropy"
