@@ -10,6 +10,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/qrand/internal/supply"
@@ -203,6 +204,9 @@ func (m *model) now() time.Time { return setWall(m.begin.Add(m.time), m.skew) }
 // start does what New does.
 func (m *model) start() {
 	m.status = Status{Since: m.now(), Mix: m.Mix, Policy: m.Policy, Failures: map[Reason]int64{}}
+	if m.Policy == RequireFresh {
+		m.status.MaxAgeSeconds = m.MaxAge.Seconds()
+	}
 	m.lastReseed, m.asking, m.wanting, m.warned = m.time, m.BatchBlocks, true, map[Reason]bool{}
 	for i := range m.shards {
 		copy(m.shards[i].gen.key[:], m.os.pop(m, &m.os.reader))
@@ -588,6 +592,7 @@ func (m *model) mixIn(i int) {
 	}
 	m.status.Blocks++
 	m.status.LastBlock, m.status.LastReceived, m.status.LastEndpoint = m.now(), block.received, "fake"
+	m.status.LastEndpointCertificate, m.status.LastEndpointPublicKey = "c0"+strings.Repeat("0", 62), "d0"+strings.Repeat("0", 62)
 	m.status.Fingerprints = append(m.status.Fingerprints, m.fingerprintOf(block.number))
 	m.status.Fingerprints = m.status.Fingerprints[max(0, len(m.status.Fingerprints)-16):]
 	changed := m.failing == nil && m.enter(Seeded, "")

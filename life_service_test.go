@@ -110,7 +110,7 @@ func (f *lifeService) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) 
 	for i := range n {
 		f.given++
 		p := newTestBlock(f.given).Bytes()
-		origin := qrypt.Origin{Endpoint: "fake", Received: f.now().Add(-behaviour.kept), Emulated: behaviour.emulated}
+		origin := qrypt.Origin{Endpoint: "fake", Received: f.now().Add(-behaviour.kept), Emulated: behaviour.emulated, CertificateSHA256: [32]byte{0xc0}, PublicKeySHA256: [32]byte{0xd0}}
 		bad := i == behaviour.bad%n
 		switch {
 		case bad && behaviour.name == "unhealthy":

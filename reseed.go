@@ -2,6 +2,8 @@ package qrand
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
@@ -372,6 +374,7 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	r.update(func(st *Status) {
 		st.Blocks++
 		st.LastBlock, st.LastReceived, st.LastEndpoint = now, received, origin.Endpoint
+		st.LastEndpointCertificate, st.LastEndpointPublicKey = digest(origin.CertificateSHA256), digest(origin.PublicKeySHA256)
 		st.Fingerprints = append(st.Fingerprints[max(0, len(st.Fingerprints)-fingerprintsKept+1):], named)
 		if !r.supply.Failing() {
 			changed = st.enter(Seeded, "", now)
@@ -396,6 +399,14 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 	if changed {
 		r.s.emit(Event{Kind: StateChanged, Time: now})
 	}
+}
+
+// digest returns a SHA-256 in hex; empty for none.
+func digest(sum [sha256.Size]byte) string {
+	if sum == ([sha256.Size]byte{}) {
+		return ""
+	}
+	return hex.EncodeToString(sum[:])
 }
 
 // beforeFirst says how long the first block took, and what was read before it.

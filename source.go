@@ -254,6 +254,9 @@ func newSource(cfg Config, shards int, parts parts) (*Source, error) {
 		replied:  make(chan struct{}),
 		status:   Status{Since: now, Mix: cfg.Mix, Policy: cfg.Policy, Failures: map[Reason]int64{}},
 	}
+	if cfg.Policy == RequireFresh {
+		s.status.MaxAgeSeconds = cfg.MaxAge.Seconds()
+	}
 	for i := range s.shards {
 		sh := &shard{wakeAt: s.wakeQuantum()}
 		sh.gen.Store(&secrets{generator: generator{keystream: s.keystream}})

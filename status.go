@@ -71,6 +71,8 @@ type Status struct {
 	Mix    Mix       `json:"mix"`
 	Policy Policy    `json:"policy"`
 
+	MaxAgeSeconds float64 `json:"max_age_seconds,omitempty"` // Config.MaxAge, under RequireFresh
+
 	LastBlock     time.Time `json:"last_block,omitzero"`     // when a block last went into the key; zero if none has
 	LastReceived  time.Time `json:"last_received,omitzero"`  // when that block came from the service
 	LastEndpoint  string    `json:"last_endpoint,omitempty"` // where that block came from
@@ -81,6 +83,11 @@ type Status struct {
 	OSReseeds     int64     `json:"os_reseeds"`              // reseeds with crypto/rand alone, because there was no block
 	Stock         int       `json:"stock"`                   // blocks received and not yet used
 	RefusedBlocks int64     `json:"refused_blocks"`          // blocks received and thrown away: unhealthy, repeated, too old or emulated, or the wrong number of them
+
+	// The SHA-256, in hex, of the TLS certificate that LastEndpoint had, and of the
+	// SubjectPublicKeyInfo in it. Empty as in qrypt.Origin.
+	LastEndpointCertificate string `json:"last_endpoint_certificate_sha256,omitempty"`
+	LastEndpointPublicKey   string `json:"last_endpoint_public_key_sha256,omitempty"`
 
 	Reads            int64 `json:"reads"`              // that returned bytes
 	Bytes            int64 `json:"bytes"`              // that they returned

@@ -57,6 +57,11 @@ func TestStatus(t *testing.T) {
 				t.Errorf("status is %s", text)
 			}
 		}
+		for name := range strings.FieldsSeq("last_endpoint_certificate_sha256 last_endpoint_public_key_sha256 max_age_seconds") {
+			if strings.Contains(string(text), name) {
+				t.Errorf("%s without TLS, under Augment: %s", name, text)
+			}
+		}
 		for _, want := range []string{"Seeded for 30s: last block 30s ago from http://127.0.0.1 (EMULATED, not quantum)", "1 with a block, 0 without; stock 7"} {
 			if !strings.Contains(st.String(), want) {
 				t.Errorf("String is %q, without %q", st, want)

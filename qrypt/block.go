@@ -1,6 +1,7 @@
 package qrypt
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,12 @@ type Origin struct {
 	Endpoint string    // base URL of the service, or another source's name for itself
 	Received time.Time // when its answer arrived, less the Age that a relay gives
 	Emulated bool      // the answer says that an emulator made it: not quantum entropy
+
+	// SHA-256 of the DER of the server's TLS certificate (RFC 5280 section 4.1), and of the
+	// SubjectPublicKeyInfo in it. A resumed session counts with the certificate that it began
+	// with. Zero: the answer came without TLS, or the transport did not tell.
+	CertificateSHA256 [sha256.Size]byte
+	PublicKeySHA256   [sha256.Size]byte
 }
 
 // NewBlock returns a Block with a copy of p, which must have 1,024 bytes. It is for

@@ -86,7 +86,7 @@ func TestReceived(t *testing.T) {
 			return reply(http.StatusOK, answerWith(DialectQuantumEntropy, noise(1, 2)...)), nil
 		}).client()
 		for _, b := range mustBlocks(t, mustNew(t, Config{Token: StaticToken("token"), HTTPClient: h}), 2) {
-			if want := (Origin{EndpointEUS, answered, false}); b.Origin() != want {
+			if want := (Origin{Endpoint: EndpointEUS, Received: answered}); b.Origin() != want {
 				t.Errorf("from %v, want %v", b.Origin(), want)
 			}
 		}

@@ -15,6 +15,7 @@ package qrypt
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -254,6 +255,10 @@ func (c *Client) exchange(ctx context.Context, endpoint, token string, body []by
 		return 0, origin, statusError(endpoint, res, received)
 	}
 	origin = Origin{Endpoint: endpoint, Received: received, Emulated: len(res.Header.Values(EmulatedHeader)) > 0}
+	if res.TLS != nil && len(res.TLS.PeerCertificates) > 0 {
+		leaf := res.TLS.PeerCertificates[0]
+		origin.CertificateSHA256, origin.PublicKeySHA256 = sha256.Sum256(leaf.Raw), sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	}
 	if kept := age(res.Header); kept > 0 {
 		origin.Received = asked.Add(-kept) // it may have been that old then: RFC 9111 section 4.2.3
 	}

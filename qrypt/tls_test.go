@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	cryptorand "crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 )
@@ -132,4 +135,41 @@ func TestTLSUsesNoReplacedReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Wipe()
+}
+
+// TestOriginNamesCertificate: a block says which certificate and key its server had, of the
+// chain the leaf, in a resumed session too. Without TLS it says none.
+func TestOriginNamesCertificate(t *testing.T) {
+	cert := selfSigned(t, "there.example")
+	cert.Certificate = append(cert.Certificate, selfSigned(t, "another.example").Certificate...)
+	spki, err := x509.MarshalPKIXPublicKey(cert.Leaf.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var resumed []bool
+	s := newTLSServer(t, cert, func(c *tls.Config) {
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			resumed = append(resumed, state.DidResume)
+			return nil
+		}
+	})
+	c := s.client(t, "there.example", "token")
+	for range 2 {
+		o := mustBlocks(t, c, 1)[0].Origin()
+		if o.CertificateSHA256 != sha256.Sum256(cert.Certificate[0]) || o.PublicKeySHA256 != sha256.Sum256(spki) {
+			t.Errorf("certificate %x, public key %x", o.CertificateSHA256, o.PublicKeySHA256)
+		}
+	}
+	if !slices.Equal(resumed, []bool{false, true}) {
+		t.Errorf("resumed: %v", resumed)
+	}
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(oneBlock[DialectQuantumEntropy])
+	}))
+	defer plain.Close()
+	o := mustBlocks(t, clientOf(t, plain), 1)[0].Origin()
+	if none := ([sha256.Size]byte{}); o.Endpoint != plain.URL || o.CertificateSHA256 != none || o.PublicKeySHA256 != none {
+		t.Errorf("without TLS: %+v", o)
+	}
 }
