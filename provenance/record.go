@@ -8,6 +8,7 @@
 //	key, err := keygen.ECDSA(elliptic.P256(), rec)
 //	...
 //	record, err := rec.Record("ecdsa-p256", spki) // DER, as x509.MarshalPKIXPublicKey gives it
+//	text, err := record.Encode()
 //
 // A Record is a claim of the program that made it, not a proof. It is not signed, and what
 // it says of the service is what the service said. Sign it, or keep it where the users of
@@ -22,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +33,10 @@ import (
 	"example.com/qrand"
 )
 
-// Version is the version of the Records that this package writes. It reads no other.
-const Version = 1
+// Version is the version of the Records that this package writes. It also reads version 1,
+// which has no max_age_seconds, no endpoint_certificate_sha256 and no
+// endpoint_public_key_sha256.
+const Version = 2
 
 // An Entropy says in a word what was in the Source's key besides crypto/rand.
 type Entropy string
@@ -43,7 +47,8 @@ const (
 	OSOnly   Entropy = "crypto/rand" // no block: as good as crypto/rand, and no better
 )
 
-// A Record says what is known of the random bytes of one key.
+// A Record says what is known of the random bytes of one key. docs/records.md describes
+// each member.
 type Record struct {
 	Version   int       `json:"version"`
 	Algorithm string    `json:"algorithm"`         // as the command qrand keygen names it: "ml-dsa-65"
@@ -57,13 +62,20 @@ type Record struct {
 	Mix    qrand.Mix    `json:"mix"`
 	Policy qrand.Policy `json:"policy"`
 
+	MaxAgeSeconds float64 `json:"max_age_seconds,omitempty"` // under RequireFresh: how old the Policy lets the newest block be
+
 	// What had gone into the Source's key before the first byte.
 	Blocks       int64     `json:"blocks"`                 // how many
 	Fingerprints []string  `json:"fingerprints,omitempty"` // keyed, of the last 16 of them, the newest last: see qrand.FingerprintKey
-	LastBlock    time.Time `json:"last_block,omitzero"`    // when the newest went in
-	LastReceived time.Time `json:"last_received,omitzero"` // when it had come from the service
-	AgeSeconds   float64   `json:"age_seconds,omitempty"`  // from LastReceived to Time, by the wall clock or the monotonic one, whichever says more
+	LastBlock    time.Time `json:"last_block,omitzero"`    // when the last one went in, as the clock of Time sees it
+	LastReceived time.Time `json:"last_received,omitzero"` // when it had come from the service: Time less its age
+	AgeSeconds   float64   `json:"age_seconds,omitempty"`  // its age at Time, by the wall clock or the monotonic one, whichever says more
 	Endpoint     string    `json:"endpoint,omitempty"`     // where it had come from
+
+	// SHA-256, in hex, of the DER of the TLS certificate that Endpoint had for it, and of the
+	// SubjectPublicKeyInfo in that (RFC 5280 section 4.1). Empty without HTTPS.
+	EndpointCertificate string `json:"endpoint_certificate_sha256,omitempty"`
+	EndpointPublicKey   string `json:"endpoint_public_key_sha256,omitempty"`
 
 	Certificate *Certificate `json:"certificate,omitempty"` // made with the key, if one was
 
@@ -97,12 +109,79 @@ func (r Record) Check(spki []byte) error {
 	return nil
 }
 
-// maxRecord is far more than a Record needs.
-const maxRecord = 1 << 20
+// CheckTime reports whether the Record can have been written before now: not in the
+// future, with a few minutes for clocks that differ, and not before qrand can have existed.
+func (r Record) CheckTime(now time.Time) error {
+	switch {
+	case r.Time.After(now.Add(clockSkew)):
+		return fmt.Errorf("provenance: the record's time is %s, and now it is %s: a clock is wrong, or the record was not written by qrand", r.Time.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	case r.Time.Before(firstVersion):
+		return fmt.Errorf("provenance: the record's time is %s, before the first version of qrand: a clock was wrong, or the record was not written by qrand", r.Time.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
 
-// Parse reads a Record, and refuses one that contradicts itself.
+const clockSkew = 5 * time.Minute
+
+// firstVersion is a time before every version of qrand: all need Go 1.26, which came out in
+// that month.
+var firstVersion = time.Date(2026, time.February, 1, 0, 0, 0, 0, time.UTC)
+
+// CheckEndpoint reports whether the last block in the key came over HTTPS from one of the
+// trusted endpoints. These are base URLs as qrypt.Config has them, without a slash at the end.
+func (r Record) CheckEndpoint(trusted []string) error {
+	switch {
+	case r.Blocks == 0:
+		return errors.New("provenance: no block was in the key, so it came from no endpoint")
+	case !strings.HasPrefix(r.Endpoint, "https://"):
+		return fmt.Errorf("provenance: the block came from %.100q, and not over HTTPS: nobody knows who sent it", r.Endpoint)
+	case !slices.Contains(trusted, r.Endpoint):
+		return fmt.Errorf("provenance: the block came from %.100q, which is not trusted: that is only %s", r.Endpoint, strings.Join(trusted, ", "))
+	}
+	return nil
+}
+
+// Encode returns the JSON of the Record: as json.MarshalIndent writes it, with an indent of
+// two spaces, a newline at the end, and times in UTC. It refuses a Record that Parse refuses.
+func (r Record) Encode() ([]byte, error) {
+	if err := r.validate(); err != nil {
+		return nil, fmt.Errorf("provenance: the record contradicts itself: %w", err)
+	}
+	r.Time, r.LastBlock, r.LastReceived = r.Time.UTC(), r.LastBlock.UTC(), r.LastReceived.UTC()
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("provenance: encoding the record: %w", err)
+	}
+	if err := json.Unmarshal(text, new(Record)); err != nil { // an unknown State, Mix or Policy
+		return nil, fmt.Errorf("provenance: encoding the record: %w", err)
+	}
+	return append(text, '\n'), nil
+}
+
+// maxRecord is far more than a Record needs.
+const maxRecord = 64 << 10
+
+// Parse reads a Record, byte for byte as Encode writes it. It refuses every other encoding,
+// because two programs may read two things in it, and a Record that contradicts itself.
 func Parse(data []byte) (Record, error) {
-	var r Record
+	r, err := parse(data)
+	if err != nil {
+		return Record{}, err
+	}
+	text, err := r.Encode()
+	if err != nil {
+		return Record{}, err
+	}
+	if !bytes.Equal(data, text) {
+		n, got, want := firstDifference(data, text)
+		return Record{}, fmt.Errorf("provenance: the record is not as qrand writes it: line %d is %.100q, not %.100q", n, got, want)
+	}
+	return r, nil
+}
+
+// parse reads a Record in any encoding in which no member is there twice, in another case,
+// or unknown.
+func parse(data []byte) (r Record, err error) {
 	if len(data) > maxRecord {
 		return r, fmt.Errorf("provenance: %d bytes are too many for a record", len(data))
 	}
@@ -110,25 +189,71 @@ func Parse(data []byte) (Record, error) {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(data, &kind); err != nil {
-		return r, fmt.Errorf("provenance: not a record: %w", err)
+		return r, notRecord(err)
 	}
-	if kind.Version != Version {
-		return r, fmt.Errorf("provenance: the record's version is %d, not %d: read it with the qrand that wrote it", kind.Version, Version)
+	if kind.Version < 1 || kind.Version > Version {
+		return r, fmt.Errorf("provenance: the record's version is %d, and this qrand reads 1 to %d: read it with the qrand that wrote it", kind.Version, Version)
+	}
+	if err := checkNames(json.NewDecoder(bytes.NewReader(data))); err != nil {
+		return r, notRecord(err)
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
-		return Record{}, fmt.Errorf("provenance: not a record: %w", err)
-	}
-	if err := r.validate(); err != nil {
-		return Record{}, fmt.Errorf("provenance: the record contradicts itself: %w", err)
+		return r, notRecord(err)
 	}
 	return r, nil
 }
 
+// notRecord bounds the text of an error that may quote the file.
+func notRecord(err error) error { return fmt.Errorf("provenance: not a record: %.200s", err) }
+
+// checkNames finds a member that an object has twice, or in another case. Package json
+// accepts both.
+func checkNames(d *json.Decoder) error {
+	opening, err := d.Token()
+	if opening != json.Delim('{') && opening != json.Delim('[') {
+		return err
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if opening == json.Delim('{') {
+			token, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name, _ := token.(string)
+			lower := strings.ToLower(name)
+			switch {
+			case seen[lower]:
+				return fmt.Errorf("the member %.100q is there twice", name)
+			case name != lower:
+				return fmt.Errorf("the member %.100q is not in lower case", name)
+			}
+			seen[lower] = true
+		}
+		if err := checkNames(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token() // that closes it
+	return err
+}
+
+// firstDifference returns the first line that differs in two different texts, and its number.
+func firstDifference(a, b []byte) (n int, x, y string) {
+	lines, others := strings.SplitAfter(string(a), "\n"), strings.SplitAfter(string(b), "\n")
+	for lines[n] == others[n] { // all but the last end with a newline, and the last do not
+		n++
+	}
+	return n + 1, lines[n], others[n]
+}
+
 const (
-	maxText = 1 << 10
-	maxAge  = 1e10 // seconds: centuries
+	maxText         = 1 << 10
+	maxAge          = 1e10 // seconds: centuries
+	maxFingerprints = 16   // that Status keeps
+	rounding        = 1e-3 // seconds
 )
 
 // The patterns are compiled when the first record is checked: a program that imports this
@@ -145,12 +270,22 @@ func (r Record) validate() error {
 			return fmt.Errorf("%.100q is not text of one line", text)
 		}
 	}
+	if len(r.Fingerprints) > maxFingerprints {
+		return fmt.Errorf("it has %d fingerprints, more than %d", len(r.Fingerprints), maxFingerprints)
+	}
 	for _, f := range r.Fingerprints {
 		if !fingerprintPattern().MatchString(f) {
 			return fmt.Errorf("%.100q is not a fingerprint", f)
 		}
 	}
+	for _, digest := range []string{r.EndpointCertificate, r.EndpointPublicKey} {
+		if digest != "" && !digestPattern().MatchString(digest) {
+			return fmt.Errorf("%.100q is not a SHA-256 in hex", digest)
+		}
+	}
 	switch {
+	case r.Version < 1 || r.Version > Version:
+		return fmt.Errorf("unknown version %d", r.Version)
 	case !digestPattern().MatchString(r.PublicKey):
 		return errors.New("public_key_sha256 is not a SHA-256 in hex")
 	case r.Algorithm == "":
@@ -173,8 +308,25 @@ func (r Record) validate() error {
 		return fmt.Errorf("unknown kind of certificate %q", r.Certificate.Kind)
 	case r.Certificate != nil && (!digestPattern().MatchString(r.Certificate.SHA256) || r.Certificate.Bytes < 0):
 		return errors.New("its certificate has a malformed SHA-256 or a negative number of bytes")
-	case (r.Blocks > 0) == r.LastReceived.IsZero(), (r.Blocks > 0) == r.LastBlock.IsZero(), (r.Blocks > 0) != (len(r.Fingerprints) > 0), int64(len(r.Fingerprints)) > r.Blocks:
+	case (r.Blocks > 0) == r.LastReceived.IsZero(), (r.Blocks > 0) == r.LastBlock.IsZero(), (r.Blocks > 0) != (len(r.Fingerprints) > 0), int64(len(r.Fingerprints)) > r.Blocks,
+		r.Blocks <= 0 && (r.Endpoint != "" || r.AgeSeconds != 0):
 		return fmt.Errorf("what it says of the last block does not fit the number of blocks, %d", r.Blocks)
+	case r.Blocks == 0 && r.Policy != qrand.Augment && r.State != qrand.Closed:
+		return fmt.Errorf("no block was in the key, and %v makes none without", r.Policy)
+	case r.LastReceived.After(r.LastBlock):
+		return fmt.Errorf("the last block came at %v, but it went in at %v, before that", r.LastReceived, r.LastBlock)
+	case r.LastBlock.After(r.Time):
+		return fmt.Errorf("the last block went in at %v, after the key was made, at %v", r.LastBlock, r.Time)
+	case r.Blocks > 0 && r.AgeSeconds < r.Time.Sub(r.LastReceived).Seconds()-rounding:
+		return fmt.Errorf("a block that came at %v was older than %g seconds at %v", r.LastReceived, r.AgeSeconds, r.Time)
+	case r.Version == 1 && (r.MaxAgeSeconds != 0 || r.EndpointCertificate != "" || r.EndpointPublicKey != ""):
+		return errors.New("it has members that version 1 does not have")
+	case r.Version != 1 && (r.Policy == qrand.RequireFresh) == (r.MaxAgeSeconds == 0), !(r.MaxAgeSeconds >= 0 && r.MaxAgeSeconds < maxAge):
+		return fmt.Errorf("max_age_seconds, %g, does not fit the policy, %v", r.MaxAgeSeconds, r.Policy)
+	case r.MaxAgeSeconds != 0 && r.AgeSeconds > r.MaxAgeSeconds:
+		return fmt.Errorf("the last block was %g seconds old, and %v allowed %g", r.AgeSeconds, r.Policy, r.MaxAgeSeconds)
+	case (r.EndpointCertificate == "") != (r.EndpointPublicKey == ""), r.EndpointCertificate != "" && !strings.HasPrefix(r.Endpoint, "https://"):
+		return fmt.Errorf("a TLS certificate and its public key do not fit the endpoint %.100q", r.Endpoint)
 	}
 	return nil
 }

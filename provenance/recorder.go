@@ -2,8 +2,12 @@ package provenance
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"example.com/qrand"
 	"example.com/qrand/internal/clock"
@@ -13,7 +17,10 @@ import (
 // A Recorder is an io.Reader that reads from a Source and notes the state of that. It is
 // for one key, and for one goroutine at a time.
 type Recorder struct {
-	src    *qrand.Source
+	src interface { // a *qrand.Source
+		Read(p []byte) (int, error)
+		Status() qrand.Status
+	}
 	before qrand.Status // of the Source before the first byte
 	after  qrand.Status // and after the last one
 	bytes  int64
@@ -22,15 +29,43 @@ type Recorder struct {
 // NewRecorder returns a Recorder for the next key to be made from src.
 func NewRecorder(src *qrand.Source) *Recorder { return &Recorder{src: src} }
 
-// Read reads from the Source.
+// Read reads from the Source. Under RequireFresh it also returns qrand.ErrStale if the block
+// that went in last is older than MaxAge, though one before it is not: the Record could not
+// say that the Policy was kept.
 func (r *Recorder) Read(p []byte) (int, error) {
-	if r.bytes == 0 {
+	first := r.bytes == 0
+	if first {
 		r.before = r.src.Status()
 	}
 	n, err := r.src.Read(p)
+	if first && n > 0 && !meetsPolicy(r.before) {
+		// The block that the Policy wants came after Status was called.
+		r.before = r.src.Status()
+		if n, err = r.src.Read(p); n > 0 && !meetsPolicy(r.before) {
+			clear(p)
+			n, err = 0, qrand.ErrStale
+		}
+	}
 	r.bytes += int64(n)
 	r.after = r.src.Status()
 	return n, err
+}
+
+// meetsPolicy reports whether the blocks in a Source's key are what its Policy wants, as a
+// Record of that Status would say it.
+func meetsPolicy(st qrand.Status) bool {
+	if st.Policy == qrand.Augment {
+		return true
+	}
+	age, _ := ages(st)
+	return st.Blocks > 0 && (st.Policy != qrand.RequireFresh || age.Seconds() <= st.MaxAgeSeconds)
+}
+
+// ages returns how long before st.Time the last block came from the service, and how long
+// before it went into the key, which is not longer. The clock may have been set meanwhile.
+func ages(st qrand.Status) (received, mixed time.Duration) {
+	mixed = max(0, clock.Age(st.Time, st.LastBlock))
+	return max(mixed, clock.Age(st.Time, st.LastReceived)), mixed
 }
 
 // Bytes returns how many bytes were read.
@@ -39,44 +74,63 @@ func (r *Recorder) Bytes() int64 { return r.bytes }
 // Record returns what is known of the bytes read, for a key of the named algorithm. spki
 // is the public key, as a DER SubjectPublicKeyInfo. A block counts if it was in the
 // Source's key before the first byte. An emulated block counts also if it came later. If
-// the Source is closed, no block counts.
+// the Source is closed, no block counts. The times of blocks are what the clock of
+// Record.Time says, even if it was set since they came. Parse accepts what Encode makes of
+// the Record.
 func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 	if r.bytes == 0 {
 		return Record{}, errors.New("provenance: no byte was read from the Source: the function that made the key ignores its reader: use package keygen")
 	}
 	before := r.before
-	if r.after.State == qrand.Closed { // then some bytes may come from crypto/rand alone
-		before.Blocks, before.Fingerprints = 0, nil
-		before.LastBlock, before.LastReceived, before.LastEndpoint = time.Time{}, time.Time{}, ""
-	}
 	record := Record{
-		Version:      Version,
-		Algorithm:    algorithm,
-		PublicKey:    Digest(spki),
-		Time:         before.Time.UTC(),
-		Bytes:        r.bytes,
-		Entropy:      OSOnly,
-		State:        before.State,
-		Reason:       before.Reason,
-		Mix:          before.Mix,
-		Policy:       before.Policy,
-		Blocks:       before.Blocks,
-		Fingerprints: before.Fingerprints,
-		LastBlock:    before.LastBlock.UTC(),
-		LastReceived: before.LastReceived.UTC(),
-		Endpoint:     before.LastEndpoint,
-		Software:     version.Path + " " + version.Get(),
-		GoVersion:    runtime.Version(),
+		Version:       Version,
+		Algorithm:     algorithm,
+		PublicKey:     Digest(spki),
+		Time:          before.Time.UTC().Round(0),
+		Bytes:         r.bytes,
+		Entropy:       OSOnly,
+		State:         before.State,
+		Reason:        before.Reason,
+		Mix:           before.Mix,
+		Policy:        before.Policy,
+		MaxAgeSeconds: before.MaxAgeSeconds,
+		Software:      version.Path + " " + version.Get(),
+		GoVersion:     runtime.Version(),
 	}
 	if r.after.State == qrand.Degraded || r.after.State == qrand.Closed {
 		record.State, record.Reason = r.after.State, r.after.Reason
 	}
-	if before.Blocks > 0 {
+	if before.Blocks > 0 && r.after.State != qrand.Closed { // or some bytes may come from crypto/rand alone
+		received, mixed := ages(before)
 		record.Entropy = Quantum
-		record.AgeSeconds = max(0, clock.Age(before.Time, before.LastReceived)).Seconds()
+		record.Blocks, record.Fingerprints = before.Blocks, before.Fingerprints
+		record.LastBlock, record.LastReceived = record.Time.Add(-mixed), record.Time.Add(-received)
+		record.AgeSeconds = received.Seconds()
+		record.Endpoint = oneLine(before.LastEndpoint)
+		if strings.HasPrefix(record.Endpoint, "https://") && before.LastEndpointCertificate != "" && before.LastEndpointPublicKey != "" {
+			record.EndpointCertificate, record.EndpointPublicKey = before.LastEndpointCertificate, before.LastEndpointPublicKey
+		}
 	}
 	if r.after.Emulated {
 		record.Entropy = Emulated
 	}
+	if err := record.validate(); err != nil {
+		return Record{}, fmt.Errorf("provenance: %w", err)
+	}
 	return record, nil
+}
+
+// oneLine makes a text of one line of the name that a BlockSource gave its endpoint.
+func oneLine(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, s)
+	for len(s) > maxText {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
 }

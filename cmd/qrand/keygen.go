@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -305,7 +304,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	default:
 		cert = keyfile.PEM(keyfile.KindCertificate, cert)
 	}
-	recorded, err := json.MarshalIndent(record, "", "  ")
+	recorded, err := record.Encode()
 	if err != nil {
 		return err
 	}
@@ -321,7 +320,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 		data []byte
 		mode os.FileMode
 	}{
-		{names.record, append(recorded, '\n'), 0o644},
+		{names.record, recorded, 0o644},
 		{names.public, public, 0o644},
 		{names.certificate, cert, 0o644},
 		{names.private, private, 0o600}, // last: when it is there, the others are
