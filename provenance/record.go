@@ -136,7 +136,7 @@ func (r Record) CheckEndpoint(trusted []string) error {
 	case !strings.HasPrefix(r.Endpoint, "https://"):
 		return fmt.Errorf("provenance: the block came from %.100q, and not over HTTPS: nobody knows who sent it", r.Endpoint)
 	case !slices.Contains(trusted, r.Endpoint):
-		return fmt.Errorf("provenance: the block came from %.100q, which is not trusted: that is only %s", r.Endpoint, strings.Join(trusted, ", "))
+		return fmt.Errorf("provenance: the block came from %.100q, which is not trusted: only %s", r.Endpoint, strings.Join(trusted, ", "))
 	}
 	return nil
 }
@@ -173,8 +173,7 @@ func Parse(data []byte) (Record, error) {
 		return Record{}, err
 	}
 	if !bytes.Equal(data, text) {
-		n, got, want := firstDifference(data, text)
-		return Record{}, fmt.Errorf("provenance: the record is not as qrand writes it: line %d is %.100q, not %.100q", n, got, want)
+		return Record{}, fmt.Errorf("provenance: the record is not as qrand writes it: %s", difference(data, text))
 	}
 	return r, nil
 }
@@ -240,13 +239,18 @@ func checkNames(d *json.Decoder) error {
 	return err
 }
 
-// firstDifference returns the first line that differs in two different texts, and its number.
-func firstDifference(a, b []byte) (n int, x, y string) {
-	lines, others := strings.SplitAfter(string(a), "\n"), strings.SplitAfter(string(b), "\n")
-	for lines[n] == others[n] { // all but the last end with a newline, and the last do not
+// difference names the first line of a text that is not as in another one.
+func difference(text, want []byte) string {
+	a, b := strings.SplitAfter(string(text), "\n"), strings.SplitAfter(string(want), "\n")
+	n := 0
+	for a[n] == b[n] { // all but the last end with a newline, and the last do not
 		n++
 	}
-	return n + 1, lines[n], others[n]
+	got, right := strings.Join(strings.Fields(a[n]), " "), strings.Join(strings.Fields(b[n]), " ")
+	if strings.ReplaceAll(got, " ", "") == strings.ReplaceAll(right, " ", "") {
+		return fmt.Sprintf("other white space in line %d, %.100q", n+1, got)
+	}
+	return fmt.Sprintf("line %d is %.100q, not %.100q", n+1, got, right)
 }
 
 const (

@@ -53,6 +53,8 @@ With -o FILE there are three files. None of them may exist before.
 The record says what was true of the Source when the key was made: whether it
 contained a block of quantum entropy, from where, how old the block was, and
 which one (by a keyed fingerprint). qrand verify checks it against the key.
+What the record says of the entropy is the word of the service: over plain
+HTTP, which only a loopback address may have, that is anybody's word.
 Without -o the private key is printed. If the service does not answer, the key
 comes anyway, as good as crypto/rand makes it. A note on stderr and the record
 then say that it contains no quantum entropy.
@@ -249,6 +251,9 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	noteDegraded(c, st)
 	if st.Emulated {
 		c.note("the entropy in what was made is EMULATED, not quantum: use it only for tests")
+	}
+	if strings.HasPrefix(st.LastEndpoint, "http://") {
+		c.note("the last block came over plain HTTP from %s: nobody knows who sent it, so qrand verify --quantum refuses its record", st.LastEndpoint)
 	}
 	if o.file == "" && o.record == "" {
 		c.note("no record of provenance was written: -o FILE writes one beside the key")

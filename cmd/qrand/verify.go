@@ -17,6 +17,7 @@ import (
 	"example.com/qrand"
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/provenance"
+	"example.com/qrand/qrypt"
 )
 
 // The record of a key's provenance has the name of the key and this suffix.
@@ -24,10 +25,12 @@ const recordSuffix = ".provenance.json"
 
 // verifyOptions are the flags of qrand verify.
 type verifyOptions struct {
-	record  string
-	quantum bool
-	asJSON  bool
-	secret  passphraseOptions
+	record    string
+	quantum   bool
+	endpoints []string
+	trusted   []string // endpoints, or Qrypt's own
+	asJSON    bool
+	secret    passphraseOptions
 }
 
 func newVerifyCommand(c *console) *cobra.Command {
@@ -43,12 +46,18 @@ For a private key, the public key is computed again.
 A record says what the program that wrote it, and the service, claim. It is
 not signed. Keep records where nobody can change them, or sign them.
 
-The exit status is 0 if the record belongs to the key, 1 if not. With --quantum
-it is 0 only if the record also says that quantum entropy, not emulated, was
-in the key.`,
+The exit status is 0 if the record belongs to the key, 1 if not. It is 1, too,
+if the file is not byte for byte as qrand writes it, if the times in it do not
+fit each other, or if it is from the future or older than qrand.
+
+With --quantum it is 0 only if the record also says that quantum entropy, not
+emulated, was in the key, and that the last block came over HTTPS from an
+endpoint that you trust. That is Qrypt's own, unless --endpoint names others.
+No endpoint over plain HTTP is trusted: nobody knows who sent the block.`,
 		Example: `  qrand verify root.pem.pub
   qrand verify root.pem.crt
   qrand verify root.pem --passphrase --quantum
+  qrand verify tls.pem --quantum --endpoint https://relay.example:7443
   qrand verify kem.pem.pub --json | jq .record.fingerprints`,
 		Args: oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -64,15 +73,37 @@ in the key.`,
 			if err := o.secret.check(); err != nil {
 				return misused(cmd, "%w", err)
 			}
+			if err := o.trust(); err != nil {
+				return misused(cmd, "%w", err)
+			}
 			return runVerify(c, args[0], o)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.record, "provenance", "", "the record is in this `FILE`")
 	f.BoolVar(&o.quantum, "quantum", false, "fail if no quantum entropy was in the key")
+	f.StringArrayVar(&o.endpoints, "endpoint", nil, "with --quantum: trust the endpoint with this `URL`, and not Qrypt's own; once for each")
 	f.BoolVar(&o.asJSON, "json", false, "print the outcome as JSON")
 	o.secret.addTo(cmd, "open the private key")
 	return cmd
+}
+
+// trust finds which endpoints are trusted.
+func (o *verifyOptions) trust() error {
+	if len(o.endpoints) > 0 && !o.quantum {
+		return errors.New("--endpoint is about --quantum, which is not given")
+	}
+	client, err := qrypt.New(qrypt.Config{Endpoints: o.endpoints, Dialect: qrypt.DialectOpenAPI}) // it is asked for nothing
+	if err != nil {
+		return fmt.Errorf("--endpoint: %s", plain(err.Error()))
+	}
+	o.trusted = client.Endpoints()
+	for _, endpoint := range o.trusted {
+		if !strings.HasPrefix(endpoint, "https://") {
+			return fmt.Errorf("--endpoint: %s is not https: over plain HTTP nobody knows who sent a block", endpoint)
+		}
+	}
+	return nil
 }
 
 func runVerify(c *console, path string, o verifyOptions) error {
@@ -87,24 +118,25 @@ func runVerify(c *console, path string, o verifyOptions) error {
 	if err != nil {
 		return err
 	}
+	outcome := struct {
+		OK      bool               `json:"ok"`
+		Problem string             `json:"problem,omitempty"`
+		Note    string             `json:"note,omitempty"`
+		Record  *provenance.Record `json:"record,omitempty"` // if it is one
+	}{}
+	var key *keyfile.File
 	record, err := provenance.Parse(data)
 	if err != nil {
-		return fmt.Errorf("%s: %s", recordPath, plain(err.Error()))
-	}
-	key, err := o.readKey(c, path, record.Algorithm)
-	if err != nil {
-		return err
-	}
-	err = checkRecord(record, key)
-	if err == nil && o.quantum && record.Entropy != provenance.Quantum {
-		err = fmt.Errorf("the record says that the entropy was %s", entropyText(record))
+		path = recordPath
+	} else {
+		if key, err = o.readKey(c, path, record.Algorithm); err != nil {
+			return err
+		}
+		outcome.Record, outcome.Note = &record, versionText(record)
+		err = o.check(record, key)
 	}
 	if o.asJSON {
-		outcome := struct {
-			OK      bool              `json:"ok"`
-			Problem string            `json:"problem,omitempty"`
-			Record  provenance.Record `json:"record"`
-		}{err == nil, "", record}
+		outcome.OK = err == nil
 		if err != nil {
 			outcome.Problem = plain(err.Error())
 		}
@@ -122,6 +154,36 @@ func runVerify(c *console, path string, o verifyOptions) error {
 		return fmt.Errorf("%s: %s", path, plain(err.Error()))
 	}
 	return printRecord(c, path, key.Kind, record)
+}
+
+// check finds what is wrong with a record for this key and these options.
+func (o *verifyOptions) check(r provenance.Record, key *keyfile.File) error {
+	if err := checkRecord(r, key); err != nil {
+		return err
+	}
+	if err := r.CheckTime(time.Now()); err != nil {
+		return err
+	}
+	switch {
+	case !o.quantum:
+		return nil
+	case r.Entropy != provenance.Quantum:
+		return fmt.Errorf("the record says that the entropy was %s", entropyText(r))
+	case r.Version == 1 && r.Policy == qrand.RequireFresh && r.AgeSeconds > defaultMaxAge.Seconds():
+		return fmt.Errorf("a block that was %g seconds old is not fresh: a record of version 1 does not say that more than %v were allowed", r.AgeSeconds, defaultMaxAge)
+	}
+	return r.CheckEndpoint(o.trusted)
+}
+
+// defaultMaxAge is qrand.Config's. The keygen that wrote records of version 1 had no other.
+const defaultMaxAge = 10 * time.Minute
+
+// versionText says what a record of an older version does not say.
+func versionText(r provenance.Record) string {
+	if r.Version >= provenance.Version {
+		return ""
+	}
+	return fmt.Sprintf("a record of version %d: it does not say how old a block RequireFresh allowed, nor which TLS certificate the endpoint had", r.Version)
 }
 
 // findRecord finds the record beside a file of a key.
@@ -247,6 +309,11 @@ func entropyText(r provenance.Record) string {
 	return "crypto/rand alone"
 }
 
+// seconds makes a duration for people.
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(10 * time.Microsecond)
+}
+
 // printRecord prints what a record says, for a person.
 func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record) error {
 	p, m := c.onOut(), c.marks()
@@ -258,6 +325,11 @@ func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record
 	if r.Entropy != provenance.Quantum {
 		entropy = p.yellow(entropyText(r))
 	}
+	version := fmt.Sprintf("version %d", r.Version)
+	if text := versionText(r); text != "" {
+		version = p.yellow(text)
+	}
+	add("record", "%s", version)
 	add("algorithm", "%s", r.Algorithm)
 	add("public key", "SHA-256 %s", r.PublicKey)
 	add("made", "%s by %s with %s", r.Time.UTC().Format(time.RFC3339), r.Software, r.GoVersion)
@@ -266,12 +338,19 @@ func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record
 	if r.State == qrand.Degraded {
 		state = p.yellow(stateText(r.State, r.Reason))
 	}
-	add("source", "%s; %v, %v", state, r.Mix, r.Policy)
+	policy := r.Policy.String()
+	if r.MaxAgeSeconds > 0 {
+		policy += fmt.Sprintf(" of %v", seconds(r.MaxAgeSeconds))
+	}
+	add("source", "%s; %v, %s", state, r.Mix, policy)
 	if r.Blocks > 0 {
-		age := time.Duration(r.AgeSeconds * float64(time.Second)).Round(10 * time.Microsecond)
-		add("last block", "%v old, from %s; %s in all", age, r.Endpoint, count(r.Blocks, "block"))
+		add("last block", "%v old, from %s; %s in all", seconds(r.AgeSeconds), r.Endpoint, count(r.Blocks, "block"))
 		for _, f := range r.Fingerprints {
 			add("", "%s", f)
+		}
+		if r.EndpointCertificate != "" {
+			add("endpoint", "TLS certificate SHA-256 %s", r.EndpointCertificate)
+			add("", "its public key  SHA-256 %s", r.EndpointPublicKey)
 		}
 	}
 	if r.Certificate != nil {
