@@ -17,7 +17,7 @@ func readCAs(path string) (pem []byte, roots *x509.CertPool, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("it cannot be read: %w", withoutPath(err))
 	}
-	pem = bytes.TrimPrefix(pem, []byte("\ufeff")) // of an editor: behind it the first certificate would be overlooked
+	pem = bytes.TrimPrefix(pem, []byte{0xef, 0xbb, 0xbf}) // a byte order mark: behind it the first certificate would be overlooked
 	roots = x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, nil, fmt.Errorf("%s holds no PEM certificate", path)
