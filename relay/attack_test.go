@@ -339,7 +339,7 @@ func serveAttacked(t *testing.T, source *abuse.Numbered, relayConfig Config, cfg
 	path := filepath.Join(t.TempDir(), "clients.json")
 	var tokens []string
 	for _, name := range []string{"good", "bad"} {
-		token, err := clients.Add(path, clients.Client{Name: name, Rate: -1})
+		token, err := clients.Add(path, clients.Client{Name: name, Rate: -1, Bandwidth: -1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 const emulatedValue = "this entropy is emulated, not quantum"
 
 // serveEntropy answers the two calls of the API. It checks a request in the order
-// in which the service does: token, form, rate limit, quota, supply.
+// in which the service does: token, form, rate and bandwidth, quota, supply.
 func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{w: w, r: req, began: time.Now()}
 	defer r.count(x)
@@ -49,25 +49,30 @@ func (r *Relay) count(x *exchange) {
 	r.log(x)
 }
 
-// grant answers a client's order, within its rate and its quota.
+// grant answers a client's order, within its limits.
 func (r *Relay) grant(x *exchange, client *clients.Member, o order) {
 	if most := r.cfg.Stock * qrypt.BlockSize; o.bytes() > most {
 		x.refuse(o.malformed("this relay keeps %d bytes ready: ask for no more", most))
 		return
 	}
-	now := time.Now()
-	if wait := client.Allow(now); wait > 0 {
-		x.refuseFor(wait, tooMany(client))
-		return
-	}
-	ok, paid, until := client.Charge(int64(o.bytes()), now)
-	if !ok {
-		x.refuseFor(until.Sub(now), refuse(http.StatusForbidden, "this client's quota has less than %d bytes left until %s", o.bytes(), until.UTC().Format(time.RFC3339)))
-		return
-	}
-	if !r.deliver(x, o) {
+	if paid, ok := x.charge(client, o.bytes()); ok && !r.deliver(x, o) {
 		client.Refund(paid)
 	}
+}
+
+// charge counts a request for n bytes, or refuses it for a limit of the client.
+func (x *exchange) charge(client *clients.Member, n int) (paid clients.Receipt, ok bool) {
+	now := time.Now()
+	paid, reached, wait := client.Charge(int64(n), now)
+	switch reached {
+	case clients.RateLimit:
+		x.refuseFor(wait, refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", client.Rate, clients.RateWindow))
+	case clients.BandwidthLimit:
+		x.refuseFor(wait, refuse(http.StatusTooManyRequests, "too many bytes for this client: its bandwidth is %d bytes a second", client.Bandwidth))
+	case clients.QuotaLimit:
+		x.refuseFor(wait, refuse(http.StatusForbidden, "this client's quota has less than %d bytes left until %s", n, now.Add(wait).UTC().Format(time.RFC3339)))
+	}
+	return paid, reached == clients.NoLimit
 }
 
 // identify returns the client that asks, or nil if the request is refused.
@@ -91,10 +96,6 @@ func (r *Relay) admit(x *exchange, client *clients.Member) bool {
 		x.refuse(refuse(http.StatusUnauthorized, "this is an operator's token: it opens the operator's pages, and gets no entropy"))
 	}
 	return !client.Operator
-}
-
-func tooMany(client *clients.Member) *refusal {
-	return refuse(http.StatusTooManyRequests, "too many requests of this client: %d in %v are allowed", client.Rate, clients.RateWindow)
 }
 
 // statusGone is for the log alone: nobody is there to be answered.

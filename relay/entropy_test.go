@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -131,6 +132,145 @@ func TestLimits(t *testing.T) {
 		time.Sleep(time.Hour)
 		pieces(t, o.keys(small, 1, 1))
 	})
+}
+
+// TestGreedyClient: a client with the default bandwidth that asks for all it can get, in
+// every way, leaves the rest to others. They are served at once.
+func TestGreedyClient(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newTestRelay(t, Config{Stock: 2048})
+		greedy := o.client(clients.Client{Name: "greedy", Rate: -1})
+		other := o.client(clients.Client{Name: "other", Rate: -1})
+		began, got := time.Now(), 0
+		for i := 0; time.Since(began) < time.Minute; i++ {
+			for n := qrypt.MaxBlocks; n > 0; n /= 2 {
+				for ok := true; ok; {
+					switch i % 3 {
+					case 0:
+						ok = o.quantum(greedy, n).Code == http.StatusOK
+					case 1:
+						ok = o.keys(greedy, 2*n, 512).Code == http.StatusOK
+					case 2:
+						status, _, _ := o.handTo(greedy, n)
+						ok = status == http.StatusOK
+					}
+					if ok {
+						got += n * qrypt.BlockSize
+					}
+				}
+			}
+			if i%10 == 0 { // 5 blocks a second
+				if w := o.quantum(other, 5); w.Code != http.StatusOK {
+					t.Fatalf("after %v the other client gets %d %s", time.Since(began), w.Code, w.Body)
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		const second, atOnce = 64 << 10, 640 << 10
+		if got > 60*second+atOnce || got < 59*second+atOnce {
+			t.Errorf("the greedy client got %d bytes in a minute", got)
+		}
+	})
+}
+
+// TestBandwidth: a client that takes more than its bandwidth gets 429. It is told which
+// limit that is, and when it gets this request's bytes. 503 takes nothing from it.
+func TestBandwidth(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newTestRelay(t, Config{Stock: 2048})
+		wide := o.client(clients.Client{Name: "wide", Rate: -1, Bandwidth: 128 << 10})
+		ask := map[string]func(n int) (status int, retryAfter string){
+			"quantum-entropy": func(n int) (int, string) {
+				w := o.quantum(wide, n)
+				return w.Code, w.Header().Get("Retry-After")
+			},
+			"entropy": func(n int) (int, string) {
+				w := o.keys(wide, qrypt.BlockSize, n)
+				return w.Code, w.Header().Get("Retry-After")
+			},
+			"Hand": func(n int) (int, string) {
+				status, wait, _ := o.handTo(wide, n)
+				return status, strconv.Itoa(int(wait / time.Second))
+			},
+		}
+		for name, ask := range ask {
+			time.Sleep(10 * time.Minute)
+			for i, n := range []int{512, 512, 255} {
+				if status, _ := ask(n); status != http.StatusOK {
+					t.Fatalf("%s: request %d: status %d", name, i, status)
+				}
+			}
+			for n, want := range map[int]string{2: "1", 129: "1", 130: "2", 512: "4"} { // 1 is left, 128 come in a second
+				if status, wait := ask(n); status != http.StatusTooManyRequests || wait != want {
+					t.Errorf("%s: %d, Retry-After %s for %d blocks, want %s", name, status, wait, n, want)
+				}
+			}
+			time.Sleep(3 * time.Second)
+			if status, wait := ask(512); status != http.StatusTooManyRequests || wait != "1" {
+				t.Errorf("%s: %d, Retry-After %s after 3 s", name, status, wait)
+			}
+			time.Sleep(time.Second)
+			if status, _ := ask(512); status != http.StatusOK {
+				t.Errorf("%s: %d after the wait", name, status)
+			}
+		}
+		if w := o.quantum(wide, 512); !strings.Contains(w.Body.String(), "its bandwidth is 131072 bytes a second") || strings.Contains(w.Body.String(), "too many requests") {
+			t.Errorf("%s", w.Body)
+		}
+		for o.quantum(wide, 1).Code == http.StatusOK {
+		}
+		if w := o.ask(wide, "GET", capabilitiesPath); w.Code != http.StatusOK {
+			t.Errorf("a call without entropy is refused: %s", w.Body)
+		}
+		time.Sleep(10 * time.Minute)
+		o.service.set(func() { o.service.limit = 0 })
+		for o.quantum(o.token, 64).Code == http.StatusOK {
+		}
+		for range 20 {
+			if w := o.quantum(wide, 100); w.Code != http.StatusServiceUnavailable {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+		}
+	})
+}
+
+// TestRelayOfRelay: a relay whose service is a relay fills its stock at the bandwidth that
+// it has there, and hands out what it gets.
+func TestRelayOfRelay(t *testing.T) {
+	for bandwidth, most := range map[int64]time.Duration{0: 70 * time.Second, 1536 << 10: 5 * time.Second} {
+		bubble(t, func(t *testing.T) {
+			upper := newTestRelay(t, Config{Stock: 8192})
+			token := upper.client(clients.Client{Name: "lower", Bandwidth: bandwidth})
+			blocks, err := qrypt.New(qrypt.Config{
+				Endpoints: []string{"https://upper.example"}, Token: qrypt.StaticToken(token),
+				HTTPClient: &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+					w := httptest.NewRecorder()
+					upper.ServeHTTP(w, req)
+					return w.Result(), nil
+				})},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := listFile(t, `{"clients":[]}`)
+			app := addClient(t, list, clients.Client{Name: "app", Rate: -1, Bandwidth: -1})
+			lower, err := New(Config{Stock: 4096, Blocks: blocks, Clients: openList(t, list), Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lower.Close()
+			began := time.Now()
+			for lower.Account().Stock < 3584*qrypt.BlockSize { // room for one batch
+				if time.Sleep(100 * time.Millisecond); time.Since(began) > 10*time.Minute {
+					t.Fatalf("%+v after 10 minutes", lower.Account())
+				}
+			}
+			if took := time.Since(began); took > most {
+				t.Errorf("bandwidth %d: full after %v", bandwidth, took)
+			}
+			pieces(t, (&testRelay{Relay: lower, t: t}).quantum(app, 512))
+		})
+	}
 }
 
 // TestNoSupply: without stock the answer is 503, and costs the client nothing.

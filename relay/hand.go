@@ -26,7 +26,7 @@ type Request struct {
 }
 
 // Hand answers a request that came in another way than over HTTP. Its client has the same
-// rate and quota as over HTTP, and the request counts in the same account, access log and
+// limits as over HTTP, and the request counts in the same account, access log and
 // metrics. The status is 200 if blocks were sent, also if the network did not take them.
 // Otherwise it says why there are none, as over HTTP, and a client that is told so should
 // wait for retryAfter, if that is not zero.

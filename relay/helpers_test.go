@@ -225,7 +225,7 @@ func newTestRelay(t testing.TB, cfg Config) *testRelay {
 	t.Helper()
 	o := &testRelay{t: t, service: newFakeService(t), log: new(bytes.Buffer)}
 	o.list = listFile(t, `{"clients":[]}`)
-	o.token = addClient(t, o.list, clients.Client{Name: "app", Rate: -1})
+	o.token = addClient(t, o.list, clients.Client{Name: "app", Rate: -1, Bandwidth: -1})
 	cfg.Clients = openList(t, o.list)
 	if cfg.Blocks == nil {
 		cfg.Blocks = o.service

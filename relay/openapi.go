@@ -34,8 +34,7 @@ func (r *Relay) serveDevice(w http.ResponseWriter, req *http.Request) {
 	if client == nil {
 		return
 	}
-	if wait := client.Allow(x.began); wait > 0 {
-		x.refuseFor(wait, tooMany(client))
+	if _, ok := x.charge(client, 0); !ok {
 		return
 	}
 	answer := r.capabilities()

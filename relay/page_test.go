@@ -39,7 +39,7 @@ func pageRun(t *testing.T, prepare func(*fakeService), f func(w *pageRelay)) {
 		if prepare != nil {
 			prepare(w.service)
 		}
-		w.token = addClient(t, w.path, clients.Client{Name: "web-1", Rate: -1, Quota: clients.Quota{Bytes: 8 * qrypt.BlockSize, Period: 24 * time.Hour}})
+		w.token = addClient(t, w.path, clients.Client{Name: "web-1", Rate: -1, Bandwidth: -1, Quota: clients.Quota{Bytes: 8 * qrypt.BlockSize, Period: 24 * time.Hour}})
 		var err error
 		w.Relay, err = New(Config{Blocks: w.service, Clients: openList(t, w.path), Stock: 16, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {

@@ -38,7 +38,7 @@ func (b *panicWriter) Write(p []byte) (int, error) {
 // the account balances.
 func TestPanics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "clients.json")
-	token, err := clients.Add(path, clients.Client{Name: "web", Rate: -1})
+	token, err := clients.Add(path, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestAccessLog(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		o.log.Reset()
-		other := o.client(clients.Client{Name: "other", Rate: -1})
+		other := o.client(clients.Client{Name: "other", Rate: -1, Bandwidth: -1})
 		for range 1000 { // a client of whom each request is refused does not hide another's
 			o.ask(o.token, "GET", quantumPath+"?size=0")
 		}

@@ -518,7 +518,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	c.write("relay.pem", encodePEM("PRIVATE KEY", der, err))
 	der, err = x509.MarshalPKIXPublicKey(key.Public())
 	public := encodePEM("PUBLIC KEY", der, err)
-	token, err := clients.Add(c.path("clients.json"), clients.Client{Name: "web", Rate: -1})
+	token, err := clients.Add(c.path("clients.json"), clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (l *listener) all() []*nats.Msg {
 // in them, in no usual encoding.
 func TestEavesdropper(t *testing.T) {
 	b := newBus(t, addUser("SPY", "RELAYS"))
-	o := newRelay(t, relay.Config{Stock: 256}, clients.Client{Name: "web", Rate: -1})
+	o := newRelay(t, relay.Config{Stock: 256}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	token := o.tokens["web"]
 	spy := listen(t, b.connect("SPY", 0))
 	o.serve(b.connect("RELAY_A", 0))
@@ -162,7 +162,7 @@ func (a *attacker) next() *nats.Msg {
 // block and no answer, also after the relay has been started again.
 func TestHostileRequests(t *testing.T) {
 	b := newBus(t, addUser("SPY", "RELAYS"))
-	o := newRelay(t, relay.Config{Stock: 64}, clients.Client{Name: "web", Rate: -1}, clients.Client{Name: "other", Rate: -1})
+	o := newRelay(t, relay.Config{Stock: 64}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1}, clients.Client{Name: "other", Rate: -1})
 	token, other := o.tokens["web"], clients.KeyOf(o.tokens["other"])
 	a := &attacker{t: t, o: o, nc: b.connect("SPY", 0), relay: b.connect("RELAY_A", 0)}
 	o.serve(a.relay)
@@ -231,7 +231,7 @@ func TestHostileRequests(t *testing.T) {
 // one either.
 func TestReplayToOtherRelay(t *testing.T) {
 	b := newBus(t, addUser("SPY", "RELAYS"))
-	first := newRelay(t, relay.Config{Stock: 64}, clients.Client{Name: "web", Rate: -1})
+	first := newRelay(t, relay.Config{Stock: 64}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	list, err := clients.Open(first.list, first.list+".second")
 	if err != nil {
 		t.Fatal(err)

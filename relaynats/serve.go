@@ -48,7 +48,7 @@ const (
 
 // Serve answers requests over nc from the relay's stock, from its first blocks on until ctx
 // is done. The clients are
-// those in the relay's list that have a token. Their rates and quotas are those that they
+// those in the relay's list that have a token. Their limits are those that they
 // have over HTTPS, and the account, the access log and the metrics have their requests.
 //
 // A request that was made more than 30 s before or after the relay's time, or before Serve

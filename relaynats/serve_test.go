@@ -25,7 +25,7 @@ import (
 func TestSource(t *testing.T) {
 	b := newBus(t)
 	source := abuse.NewNumbered()
-	first := newRelay(t, relay.Config{Blocks: source, Stock: 64}, clients.Client{Name: "web", Rate: -1})
+	first := newRelay(t, relay.Config{Blocks: source, Stock: 64}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	list, err := clients.Open(first.list, filepath.Join(t.TempDir(), "usage"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func (g gate) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 func TestNotReady(t *testing.T) {
 	b := newBus(t)
 	g := gate{abuse.NewNumbered(), make(chan struct{})}
-	o := startRelay(t, relay.Config{Stock: 16, Blocks: g}, clients.Client{Name: "web", Rate: -1})
+	o := startRelay(t, relay.Config{Stock: 16, Blocks: g}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	nc := b.connect("RELAY_A", 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
@@ -133,11 +133,12 @@ func TestAsOverHTTPS(t *testing.T) {
 	}{
 		{"good", clients.Client{Rate: -1}, 0, 2, nil},
 		{"rate", clients.Client{Rate: 1}, 1, 1, qrypt.ErrRateLimited},
+		{"bandwidth", clients.Client{Rate: -1, Bandwidth: 1}, 500, 13, qrypt.ErrRateLimited},
 		{"quota", clients.Client{Rate: -1, Quota: day}, 2, 2, qrypt.ErrQuota},
 		{"operator", clients.Client{Operator: true}, 0, 1, qrypt.ErrUnauthorized},
 		{"expired", clients.Client{Expires: time.Now().Add(-time.Hour)}, 0, 1, qrypt.ErrUnauthorized},
 		{"nobody", clients.Client{}, 0, 1, qrypt.ErrUnauthorized},
-		{"all", clients.Client{Rate: -1}, 500, 512, qrypt.ErrNoSupply},
+		{"all", clients.Client{Rate: -1, Bandwidth: -1}, 500, 512, qrypt.ErrNoSupply},
 	}
 	var members []clients.Client
 	for _, test := range tests {
@@ -325,7 +326,7 @@ func TestLeafNode(t *testing.T) {
 	leaf := b.start(b.parse(conf(t, 1), env))
 	t.Cleanup(leaf.Shutdown)
 	await(t, "the leaf node", func() bool { return leaf.NumLeafNodes() > 0 })
-	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web", Rate: -1})
+	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	token := o.tokens["web"]
 	o.serve(b.connect("RELAY_A", 2))
 	c := newClient(t, b.connectTo("REGION_1", leaf.ClientURL(), inbox("region1")), token, o)
@@ -347,7 +348,7 @@ func TestLeafNode(t *testing.T) {
 // not let it listen, or if its connection is closed.
 func TestServeEnds(t *testing.T) {
 	b := newBus(t)
-	o := newRelay(t, relay.Config{Stock: 512}, clients.Client{Name: "web", Rate: -1})
+	o := newRelay(t, relay.Config{Stock: 512}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	token := o.tokens["web"]
 	o.serve(b.connect("RELAY_A", 0))
 	c := newClient(t, b.connect("WEB_1", 0, inbox("web1")), token, o)
@@ -480,7 +481,7 @@ func TestAge(t *testing.T) {
 func BenchmarkBlocks(b *testing.B) {
 	bus := newBus(b)
 	const stock = 8192
-	o := newRelay(b, relay.Config{Stock: stock}, clients.Client{Name: "web", Rate: -1})
+	o := newRelay(b, relay.Config{Stock: stock}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	if b.N > stock {
 		b.Skipf("%d requests are more than a stock of %d blocks: use -benchtime 8000x", b.N, stock)
 	}

@@ -150,7 +150,7 @@ func (o *relayOptions) devClients(path string) (used, token string, remove func(
 		os.RemoveAll(dir)
 	}
 	used = filepath.Join(dir, "clients.json")
-	if token, err = clients.Add(used, clients.Client{Name: "dev", Created: time.Now(), Rate: -1}); err != nil {
+	if token, err = clients.Add(used, clients.Client{Name: "dev", Created: time.Now(), Rate: -1, Bandwidth: -1}); err != nil {
 		remove()
 	}
 	return used, token, remove, err

@@ -86,7 +86,7 @@ func newKillable(t *testing.T) *killable {
 			t.Fatal(err)
 		}
 	}
-	token, err := clients.Add(filepath.Join(k.dir, "clients.json"), clients.Client{Name: "load", Rate: -1})
+	token, err := clients.Add(filepath.Join(k.dir, "clients.json"), clients.Client{Name: "load", Rate: -1, Bandwidth: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,13 +43,16 @@ the SHA-256 of each token. A running relay applies changes in a few seconds.`,
 
 func newRelayTokenNewCommand(c *console, file *string) *cobra.Command {
 	var client clients.Client
-	var expires, quota string
+	var expires, bandwidth, quota string
 	cmd := &cobra.Command{
 		Use:   "new NAME [flags]",
 		Short: "Make a token for a new client",
 		Long: `Adds a client to the list, and prints its token and nothing else. If there is no
 list, the command makes it. The token is shown this once: the list has only its
 SHA-256.
+
+A client may take --bandwidth bytes of entropy a second, on average. At once it
+may take as much as in 10 s, or 512 KiB if that is more.
 
 A quota is a number of bytes of entropy in a period, as in 10MiB/24h. Periods
 are counted from 1970-01-01 00:00 UTC, not from the client's first request. A
@@ -63,6 +66,7 @@ With --operator the client gets no entropy, but may see the relay's metrics and
 its status page.`,
 		Example: `  TOKEN=$(qrand relay token new web-1)
   qrand relay token new web-2 --rate 10 --quota 10MiB/24h --expires 90d
+  qrand relay token new many-hosts --rate 300 --bandwidth 256KiB
   qrand relay token new db --certificate db.internal.example
   qrand relay token new grafana --operator --expires 2027-01-01`,
 		Args:              oneArgument,
@@ -84,6 +88,14 @@ its status page.`,
 					return misused(cmd, "--expires %w", err)
 				}
 			}
+			if changed("bandwidth") {
+				if client.Operator {
+					return misused(cmd, "--bandwidth and --operator: an operator gets no entropy")
+				}
+				if client.Bandwidth, err = parseBandwidth(bandwidth); err != nil {
+					return misused(cmd, "--bandwidth %w", err)
+				}
+			}
 			if changed("quota") {
 				if client.Operator {
 					return misused(cmd, "--quota and --operator: an operator gets no entropy")
@@ -98,6 +110,7 @@ its status page.`,
 	f := cmd.Flags()
 	f.StringVar(&expires, "expires", "", "refuse it from this `TIME` on: a date, or 90d for 90 days from now (default never)")
 	f.IntVar(&client.Rate, "rate", 0, "`N` requests in 10 s; -1: no limit (default 30)")
+	f.StringVar(&bandwidth, "bandwidth", "", "`SIZE` of entropy a second, on average; none: no limit (default 64KiB)")
 	f.StringVar(&quota, "quota", "", "`SIZE/PERIOD` of entropy at most (default no limit)")
 	f.StringVar(&client.Certificate, "certificate", "", "no token: the client shows a certificate for this `NAME`")
 	f.BoolVar(&client.Operator, "operator", false, "for the metrics and the status page, not for entropy")
@@ -207,6 +220,18 @@ func parseExpiry(text string, now time.Time) (t time.Time, err error) {
 	return t, nil
 }
 
+// parseBandwidth reads bytes a second such as 256KiB, or none.
+func parseBandwidth(text string) (int64, error) {
+	if text == "none" {
+		return -1, nil
+	}
+	n, err := parseSize(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q: write bytes a second, like 256KiB, or none for no limit", text)
+	}
+	return n, nil
+}
+
 // parseQuota reads a quota such as 10MiB/24h.
 func parseQuota(text string) (q clients.Quota, err error) {
 	size, period, _ := strings.Cut(text, "/")
@@ -222,14 +247,18 @@ func parseQuota(text string) (q clients.Quota, err error) {
 
 func writeClients(c *console, all []clients.Status, now time.Time) error {
 	t := &table{
-		heads: []string{"NAME", "KIND", "RATE", "QUOTA", "USED", "TOTAL", "EXPIRES", "LAST USED"},
-		right: []bool{false, false, true, true, true, true, false, false},
+		heads: []string{"NAME", "KIND", "RATE", "BANDWIDTH", "QUOTA", "USED", "TOTAL", "EXPIRES", "LAST USED"},
+		right: []bool{false, false, true, true, true, true, true, false, false},
 	}
 	p := c.onOut()
 	for _, client := range all {
 		rate := "no limit"
 		if client.Rate > 0 {
 			rate = fmt.Sprintf("%d/10s", client.Rate)
+		}
+		bandwidth := "no limit"
+		if client.Bandwidth > 0 {
+			bandwidth = humanize.IBytes(uint64(client.Bandwidth)) + "/s"
 		}
 		quota, used := "no limit", "-"
 		if client.Quota.Bytes > 0 {
@@ -238,7 +267,7 @@ func writeClients(c *console, all []clients.Status, now time.Time) error {
 		}
 		total := humanize.IBytes(uint64(client.TotalBytes))
 		if client.Operator {
-			quota, used, total = "-", "-", "-"
+			bandwidth, quota, used, total = "-", "-", "-", "-"
 		}
 		expires := cell{text: "never"}
 		if !client.Expires.IsZero() {
@@ -251,7 +280,7 @@ func writeClients(c *console, all []clients.Status, now time.Time) error {
 		if !client.LastUsed.IsZero() {
 			last = client.LastUsed.UTC().Format("2006-01-02 15:04 MST")
 		}
-		t.add(cell{text: client.Name}, cell{text: clientKind(client.Client)}, cell{text: rate}, cell{text: quota},
+		t.add(cell{text: client.Name}, cell{text: clientKind(client.Client)}, cell{text: rate}, cell{text: bandwidth}, cell{text: quota},
 			cell{text: used}, cell{text: total}, expires, cell{text: last})
 	}
 	return t.write(c.out, p)
@@ -281,6 +310,7 @@ func writeClientsJSON(w io.Writer, all []clients.Status) error {
 		Created     time.Time `json:"created,omitzero"`
 		Expires     time.Time `json:"expires,omitzero"`
 		Rate        int       `json:"rate"`
+		Bandwidth   int64     `json:"bandwidth,omitempty"`
 		Quota       *quota    `json:"quota,omitempty"`
 		TotalBytes  int64     `json:"total_bytes"`
 		LastUsed    time.Time `json:"last_used,omitzero"`
@@ -289,7 +319,7 @@ func writeClientsJSON(w io.Writer, all []clients.Status) error {
 		Clients []client `json:"clients"`
 	}{[]client{}}
 	for _, st := range all {
-		cl := client{Name: st.Name, Kind: clientKind(st.Client), Certificate: st.Certificate, Created: st.Created, Expires: st.Expires, Rate: st.Rate, TotalBytes: st.TotalBytes, LastUsed: st.LastUsed}
+		cl := client{Name: st.Name, Kind: clientKind(st.Client), Certificate: st.Certificate, Created: st.Created, Expires: st.Expires, Rate: st.Rate, Bandwidth: st.Bandwidth, TotalBytes: st.TotalBytes, LastUsed: st.LastUsed}
 		if st.Quota.Bytes > 0 {
 			cl.Quota = &quota{st.Quota.Bytes, st.Quota.PeriodString(), st.PeriodBytes, st.PeriodEnds}
 		}

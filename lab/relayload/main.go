@@ -68,7 +68,7 @@ func run(ctx context.Context, stdout io.Writer, accessLog bool, profile string) 
 	}
 	defer os.RemoveAll(dir)
 	list := filepath.Join(dir, "clients.json")
-	token, err := clients.Add(list, clients.Client{Name: "load", Rate: -1})
+	token, err := clients.Add(list, clients.Client{Name: "load", Rate: -1, Bandwidth: -1})
 	if err != nil {
 		return err
 	}

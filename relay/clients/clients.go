@@ -25,6 +25,7 @@ type Client struct {
 	Created     time.Time // zero: not known
 	Expires     time.Time // from then on it is refused; zero: never
 	Rate        int       // requests in a RateWindow; zero: 30, as Qrypt documents; -1: no limit
+	Bandwidth   int64     // bytes of entropy a second, on average; zero: 64 KiB; -1: no limit
 	Quota       Quota     // zero: none
 	Operator    bool      // may see the operator's pages, and gets no entropy; false: the reverse
 }
@@ -168,8 +169,8 @@ func (l *List) reload() (changed bool, err error) {
 	return changed, err
 }
 
-// newIndex keeps what each name has used, even if its token is a new one, and its
-// rate limiter if the limit is the same.
+// newIndex keeps what each name has used, even if its token is a new one. Of its rate
+// and its bandwidth it keeps what was used if the limit is the same.
 func (l *List) newIndex(entries []entry) *index {
 	next := &index{byToken: map[[sha256.Size]byte]*Member{}, byCertificate: map[string]*Member{}}
 	before := map[string]*Member{}
@@ -182,11 +183,14 @@ func (l *List) newIndex(entries []entry) *index {
 		if l.used[e.Name] == nil {
 			l.used[e.Name] = new(usage)
 		}
-		m := &Member{Client: e.Client, used: l.used[e.Name]}
-		if old := before[m.Name]; old != nil && old.Rate == m.Rate {
-			m.limiter = old.limiter
-		} else {
-			m.limiter = newRateLimiter(m.Rate)
+		m := newMember(e.Client, l.used[e.Name])
+		if old := before[m.Name]; old != nil {
+			if old.Rate == m.Rate {
+				m.requests = old.requests
+			}
+			if old.Bandwidth == m.Bandwidth {
+				m.bytes = old.bytes
+			}
 		}
 		next.all = append(next.all, m)
 		if m.Certificate != "" {

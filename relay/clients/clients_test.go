@@ -168,36 +168,54 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// TestReloadKeeps: what a client has used stays, and so does its rate limiter unless
-// its limit has changed.
+// TestReloadKeeps: what a client has used of a limit stays, unless that limit has changed.
+// The quota's stays in any case.
 func TestReloadKeeps(t *testing.T) {
-	const text = `{"clients":[{"name":"a","certificate":"a","rate":%d,"quota":{"bytes":100,"period":"24h"}},{"name":"b","certificate":"%s","rate":1}]}`
-	path := listFile(t, fmt.Sprintf(text, 1, "b"))
+	list := func(rate, bandwidth int, b string) string {
+		return fmt.Sprintf(`{"clients":[{"name":"rate","certificate":"rate","rate":%d},{"name":"b","certificate":"%s","rate":1,"bandwidth":1},
+			{"name":"bytes","certificate":"bytes","bandwidth":%d},{"name":"quota","certificate":"quota","rate":%[1]d,"quota":{"bytes":100,"period":"24h"}}]}`, rate, b, bandwidth)
+	}
+	path := listFile(t, list(10, 65536, "b"))
 	c := open(t, path)
 	now := time.Now()
-	spend := func(name string) bool { return c.current.Load().byCertificate[name].Allow(now) == 0 }
-	for _, name := range []string{"a", "b"} {
-		if first, second := spend(name), spend(name); !first || second {
-			t.Fatal("the limit is not 1")
+	charge := func(name string, n int64) Limit {
+		_, reached, _ := c.current.Load().byCertificate[name].Charge(n, now)
+		return reached
+	}
+	expect := func(name string, n int64, want ...Limit) {
+		t.Helper()
+		for i, limit := range want {
+			if got := charge(name, n); got != limit {
+				t.Errorf("%s, request %d: limit %d, want %d", name, i, got, limit)
+			}
 		}
 	}
-	before := c.current.Load().byCertificate["a"]
+	reload := func(text string) {
+		t.Helper()
+		put(t, path, text)
+		if changed, err := c.reload(); !changed || err != nil {
+			t.Fatal(changed, err)
+		}
+	}
+	for range 10 {
+		expect("rate", 0, NoLimit)
+	}
+	expect("rate", 0, RateLimit)
+	expect("b", 512<<10, NoLimit, BandwidthLimit)
+	expect("bytes", 320<<10, NoLimit, NoLimit, BandwidthLimit)
+	before := c.current.Load().byCertificate["quota"]
 	before.Charge(60, now)
-	put(t, path, fmt.Sprintf(text, 2, "new"))
-	if changed, err := c.reload(); !changed || err != nil {
-		t.Fatal(changed, err)
-	}
-	if spend("new") {
-		t.Error("a new certificate is a new limit")
-	}
-	if first, second, third := spend("a"), spend("a"), spend("a"); !first || !second || third {
-		t.Error("the new limit is not 2")
-	}
+	reload(list(10, 131072, "new"))
+	expect("rate", 0, RateLimit)
+	expect("new", 0, RateLimit) // a new certificate is no new limit
+	expect("new", 512<<10, BandwidthLimit)
+	expect("bytes", 512<<10, NoLimit, NoLimit, BandwidthLimit)
+	reload(list(2, 131072, "new"))
+	expect("rate", 0, NoLimit, NoLimit, RateLimit)
+	expect("bytes", 512<<10, BandwidthLimit)
 	// A request that began before the reload is counted, too.
 	before.Charge(40, now)
-	if ok, _, _ := c.current.Load().byCertificate["a"].Charge(1, now); ok {
-		t.Error("the reload refilled the quota")
-	}
+	expect("quota", 1, QuotaLimit)
 }
 
 // TestClientsConcurrently: while requests are made and refunded, and the list is
@@ -242,9 +260,8 @@ func TestClientsConcurrently(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				cl.Allow(now)
-				ok, paid, _ := cl.Charge(n, now)
-				if !ok {
+				paid, reached, _ := cl.Charge(n, now)
+				if reached != NoLimit {
 					t.Error("refused")
 				}
 				if i%4 == 0 {
@@ -278,7 +295,7 @@ func TestStatus(t *testing.T) {
 		now := time.Now().UTC()
 		want := []Status{
 			{Client: Client{Name: "a", Certificate: "a.example", Created: now.Add(-time.Minute), Rate: -1, Operator: true}},
-			{Client: Client{Name: "b", Created: now.Add(-time.Minute), Expires: expires, Rate: 30, Quota: Quota{4096, time.Hour}},
+			{Client: Client{Name: "b", Created: now.Add(-time.Minute), Expires: expires, Rate: 30, Bandwidth: 65536, Quota: Quota{4096, time.Hour}},
 				PeriodBytes: 1024, PeriodEnds: expires, TotalBytes: 1024, LastUsed: now},
 		}
 		if got := c.Status(); !slices.Equal(got, want) {

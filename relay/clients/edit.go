@@ -54,6 +54,9 @@ func Add(path string, c Client) (token string, err error) {
 	if e.Rate == 0 {
 		e.Rate = defaultRate
 	}
+	if e.Bandwidth == 0 && !e.Operator {
+		e.Bandwidth = defaultBandwidth
+	}
 	err = edit(path, true, func(entries []entry) ([]entry, error) {
 		if slices.ContainsFunc(entries, func(other entry) bool { return other.Name == e.Name }) {
 			return nil, fmt.Errorf("%w: revoke that one first, or choose another name", ErrExists)

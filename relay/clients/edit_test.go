@@ -54,6 +54,7 @@ func TestAddListRevoke(t *testing.T) {
       "token_sha256": "`+hashOf(token)+`",
       "created": "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
       "rate": 30,
+      "bandwidth": 65536,
       "quota": \{
         "bytes": 1048576,
         "period": "36h"
@@ -63,7 +64,8 @@ func TestAddListRevoke(t *testing.T) {
       "name": "db",
       "certificate": "db.example",
       "created": "[^"]*",
-      "rate": -1
+      "rate": -1,
+      "bandwidth": 65536
     \}
   \]
 \}
@@ -71,14 +73,14 @@ $`).Match(data) {
 		t.Errorf("%s, %v", data, err)
 	}
 	all, err := Read(path, "")
-	if err != nil || len(all) != 2 || all[0].Name != "db" || all[1].Name != "web-1" || all[1].Created.Before(began) || all[1].Rate != 30 {
+	if err != nil || len(all) != 2 || all[0].Name != "db" || all[1].Name != "web-1" || all[1].Created.Before(began) || all[1].Rate != 30 || all[0].Bandwidth != 65536 {
 		t.Errorf("%+v, %v", all, err)
 	}
 	if _, err := Add(path, Client{Name: "db"}); !errors.Is(err, ErrExists) {
 		t.Errorf("a name twice: %v", err)
 	}
 	for _, bad := range []Client{{}, {Name: "a b"}, {Name: "x", Rate: -2}, {Name: "x", Quota: Quota{Bytes: 1}}, {Name: "x", Quota: Quota{Period: time.Hour}},
-		{Name: "x", Certificate: "db.example"}, {Name: "x", Operator: true, Quota: Quota{1, time.Hour}}, {Name: "x", Expires: time.Unix(-1, 0)}} {
+		{Name: "x", Certificate: "db.example"}, {Name: "x", Operator: true, Quota: Quota{1, time.Hour}}, {Name: "x", Operator: true, Bandwidth: 1}, {Name: "x", Bandwidth: -2}, {Name: "x", Expires: time.Unix(-1, 0)}} {
 		if token, err := Add(path, bad); err == nil || token != "" {
 			t.Errorf("%+v was added", bad)
 		}

@@ -19,6 +19,7 @@ import (
 const (
 	maxFile        = 16 << 20
 	maxRate        = 1 << 20
+	maxBandwidth   = 128 << 20 // a window's worth is an int on every machine
 	maxQuotaPeriod = 366 * 24 * time.Hour
 )
 
@@ -36,6 +37,7 @@ type fileClient struct {
 	Created     string     `json:"created,omitempty"`
 	Expires     string     `json:"expires,omitempty"`
 	Rate        *int       `json:"rate,omitempty"`
+	Bandwidth   *int64     `json:"bandwidth,omitempty"`
 	Quota       *fileQuota `json:"quota,omitempty"`
 	Operator    bool       `json:"operator,omitempty"`
 }
@@ -126,7 +128,7 @@ func (f *fileClient) label(i int) string {
 var namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`) })
 
 func (f *fileClient) entry() (e entry, err error) {
-	e.Client = Client{Name: f.Name, Certificate: f.Certificate, Rate: defaultRate, Operator: f.Operator}
+	e.Client = Client{Name: f.Name, Certificate: f.Certificate, Rate: defaultRate, Bandwidth: defaultBandwidth, Operator: f.Operator}
 	if !namePattern().MatchString(f.Name) {
 		return e, errors.New(`"name" must be 1 to 64 letters, digits and ._- and begin with a letter or digit`)
 	}
@@ -150,17 +152,28 @@ func (f *fileClient) entry() (e entry, err error) {
 	}
 	if f.Rate != nil {
 		e.Rate = *f.Rate
-		if e.Rate != noRateLimit && (e.Rate < 1 || e.Rate > maxRate) {
+		if e.Rate != noLimit && (e.Rate < 1 || e.Rate > maxRate) {
 			return e, fmt.Errorf(`"rate" is %d: write how many requests in 10 s, at most %d, or -1 for no limit`, e.Rate, maxRate)
 		}
 	}
-	if f.Quota != nil {
-		e.Quota, err = f.Quota.quota()
-		if err == nil && f.Operator {
-			err = errors.New(`an operator gets no entropy: leave "quota" out, or make it two clients`)
+	if f.Bandwidth != nil {
+		e.Bandwidth = *f.Bandwidth
+		if e.Bandwidth != noLimit && (e.Bandwidth < 1 || e.Bandwidth > maxBandwidth) {
+			return e, fmt.Errorf(`"bandwidth" is %d: write how many bytes a second, at most %d, or -1 for no limit`, e.Bandwidth, maxBandwidth)
 		}
 	}
-	return e, err
+	if f.Quota != nil {
+		if e.Quota, err = f.Quota.quota(); err != nil {
+			return e, err
+		}
+	}
+	if f.Operator {
+		if f.Bandwidth != nil || f.Quota != nil {
+			return e, errors.New(`an operator gets no entropy: leave "bandwidth" and "quota" out, or make it two clients`)
+		}
+		e.Bandwidth = 0
+	}
+	return e, nil
 }
 
 func (q *fileQuota) quota() (Quota, error) {
@@ -293,6 +306,9 @@ func encode(entries []entry) []byte {
 		f := fileClient{Name: e.Name, Certificate: e.Certificate, Created: formatTime(e.Created), Expires: formatTime(e.Expires), Rate: &e.Rate, Operator: e.Operator}
 		if e.Certificate == "" {
 			f.TokenSHA256 = hex.EncodeToString(e.hash[:])
+		}
+		if !e.Operator || e.Bandwidth != 0 { // parse refuses that of an operator
+			f.Bandwidth = &e.Bandwidth
 		}
 		if e.Quota != (Quota{}) {
 			f.Quota = &fileQuota{e.Quota.Bytes, e.Quota.PeriodString()}

@@ -10,15 +10,17 @@ import (
 func TestParse(t *testing.T) {
 	a, b := hashOf("a"), hashOf("b")
 	entries, err := parse("f", []byte(`{"clients":[
-		{"name":"web-1","token_sha256":"`+a+`","created":"2026-01-02T03:04:05Z","expires":"2027-01-02T03:04:05+01:00","rate":7,"quota":{"bytes":1048576,"period":"24h"}},
-		{"name":"db","certificate":"db.internal.example","rate":-1},
+		{"name":"web-1","token_sha256":"`+a+`","created":"2026-01-02T03:04:05Z","expires":"2027-01-02T03:04:05+01:00","rate":7,"bandwidth":2048,"quota":{"bytes":1048576,"period":"24h"}},
+		{"name":"db","certificate":"db.internal.example","rate":-1,"bandwidth":-1},
+		{"name":"old","certificate":"old"},
 		{"name":"ops","token_sha256":"`+strings.ToUpper(b)+`","operator":true}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []entry{
-		{Client{Name: "web-1", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Expires: time.Date(2027, 1, 2, 2, 4, 5, 0, time.UTC), Rate: 7, Quota: Quota{1 << 20, 24 * time.Hour}}, hashToken("a")},
-		{Client{Name: "db", Certificate: "db.internal.example", Rate: -1}, [32]byte{}},
+		{Client{Name: "web-1", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Expires: time.Date(2027, 1, 2, 2, 4, 5, 0, time.UTC), Rate: 7, Bandwidth: 2048, Quota: Quota{1 << 20, 24 * time.Hour}}, hashToken("a")},
+		{Client{Name: "db", Certificate: "db.internal.example", Rate: -1, Bandwidth: -1}, [32]byte{}},
+		{Client{Name: "old", Certificate: "old", Rate: 30, Bandwidth: 64 << 10}, [32]byte{}},
 		{Client{Name: "ops", Rate: 30, Operator: true}, hashToken("b")},
 	}
 	if !slices.Equal(entries, want) {
@@ -83,6 +85,10 @@ func TestParseIsStrict(t *testing.T) {
 		"rate zero":             {one(`,"rate":0`), `client "web-1": "rate" is 0: write how many requests in 10 s, at most 1048576, or -1 for no limit`},
 		"rate below":            {one(`,"rate":-2`), `"rate" is -2`},
 		"rate above":            {one(`,"rate":1048577`), `"rate" is 1048577`},
+		"bandwidth zero":        {one(`,"bandwidth":0`), `client "web-1": "bandwidth" is 0: write how many bytes a second, at most 134217728, or -1 for no limit`},
+		"bandwidth below":       {one(`,"bandwidth":-2`), `"bandwidth" is -2`},
+		"bandwidth above":       {one(`,"bandwidth":134217729`), `"bandwidth" is 134217729`},
+		"bandwidth as a text":   {one(`,"bandwidth":"64KiB"`), `"bandwidth" is a string: it must be a whole number`},
 		"an empty quota":        {one(`,"quota":{}`), `"quota" has 0 "bytes"`},
 		"quota below":           {one(`,"quota":{"bytes":-1,"period":"1h"}`), `"quota" has -1 "bytes"`},
 		"quota beyond":          {one(`,"quota":{"bytes":9223372036854775808,"period":"1h"}`), `"quota.bytes" is a number 9223372036854775808: it must be a whole number`},
@@ -90,6 +96,7 @@ func TestParseIsStrict(t *testing.T) {
 		"a period of days":      {one(`,"quota":{"bytes":1,"period":"1d"}`), `"period" of "quota" must be`},
 		"a short period":        {one(`,"quota":{"bytes":1,"period":"999ms"}`), `"period" of "quota" must be`},
 		"a long period":         {one(`,"quota":{"bytes":1,"period":"8785h"}`), `"period" of "quota" must be`},
+		"operator's bandwidth":  {one(`,"operator":true,"bandwidth":-1`), `an operator gets no entropy`},
 		"an operator's quota":   {one(`,"operator":true,"quota":{"bytes":1,"period":"1h"}`), `an operator gets no entropy`},
 	} {
 		entries, err := parse("the-file", []byte(test.text))
@@ -103,7 +110,7 @@ func FuzzClientsFile(f *testing.F) {
 	hash := hashOf("a")
 	for _, seed := range []string{
 		`{"clients":[]}`,
-		`{"clients":[{"name":"a","token_sha256":"` + hash + `","created":"2026-01-02T03:04:05.6+01:00","expires":"2027-01-01T00:00:00Z","rate":3,"quota":{"bytes":1,"period":"1.5s"}}]}`,
+		`{"clients":[{"name":"a","token_sha256":"` + hash + `","created":"2026-01-02T03:04:05.6+01:00","expires":"2027-01-01T00:00:00Z","rate":3,"bandwidth":5,"quota":{"bytes":1,"period":"1.5s"}}]}`,
 		`{"clients":[{"name":"a","certificate":"Ä <&> \"7\"","rate":-1,"operator":true},{"name":"b","certificate":"b"}]}`,
 		`{"clients":[{"name":"a","certificate":"x","quota":{"bytes":9223372036854775807,"period":"90m"}}]}`,
 		`{"clients":[{"name":"a","name":"b"},null,{"NAME":1}]} x`,

@@ -7,43 +7,58 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"example.com/qrand/qrypt"
 )
 
 // RateWindow is the time in which a client may make as many requests as its Rate
-// says. It is that of Qrypt's documented limit, and so is the default.
+// says. It is that of Qrypt's documented limit, and so is the default rate.
 const (
-	RateWindow  = 10 * time.Second
-	defaultRate = 30
-	noRateLimit = -1
+	RateWindow       = 10 * time.Second
+	defaultRate      = 30
+	defaultBandwidth = 64 << 10
+	noLimit          = -1 // as Rate and Bandwidth
 )
 
-// A Member is a client in the list that is in force. Its rate limiter and its usage
-// go over to the next list.
+// A Member is a client in the list that is in force. Its limiters and its usage go
+// over to the next list.
 type Member struct {
 	Client
-	limiter *rate.Limiter // nil: no limit
-	used    *usage
+	requests, bytes *rate.Limiter // for Rate and Bandwidth
+	used            *usage
 }
 
-// newRateLimiter makes a bucket that holds a window's requests. It refuses no
-// client that keeps the limit in every window, wherever that begins: in a time t
-// such a client sends at most ceil(t/window) windows' requests, and the bucket lets
-// 1 + t/window through.
-func newRateLimiter(requests int) *rate.Limiter {
-	if requests == noRateLimit {
-		return nil
+func newMember(c Client, used *usage) *Member {
+	perSecond := float64(c.Rate) / RateWindow.Seconds()
+	// The largest request must fit in.
+	atOnce := max(c.Bandwidth*int64(RateWindow/time.Second), qrypt.MaxBlocks*qrypt.BlockSize)
+	return &Member{Client: c, used: used,
+		requests: newLimiter(c.Rate == noLimit, perSecond, c.Rate),
+		bytes:    newLimiter(c.Bandwidth == noLimit, float64(c.Bandwidth), int(atOnce)),
 	}
-	return rate.NewLimiter(rate.Limit(float64(requests)/RateWindow.Seconds()), requests)
 }
 
-// Allow counts a request and returns zero. Where the rate limit is reached it
-// counts nothing, and returns how long it is until a request is allowed.
-func (m *Member) Allow(now time.Time) (wait time.Duration) {
-	if m.limiter == nil || m.limiter.AllowN(now, 1) {
+// newLimiter makes a bucket that holds a window's requests or bytes, or more. It
+// refuses no client that keeps the limit in every window, wherever that begins: in a
+// time t such a client takes at most ceil(t/window) windows' worth, and the bucket lets
+// 1 + t/window through.
+func newLimiter(unlimited bool, perSecond float64, size int) *rate.Limiter {
+	if unlimited {
+		return rate.NewLimiter(rate.Inf, 0)
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), size)
+}
+
+// waitFor is how long it is until a limiter allows n; zero: it does.
+func waitFor(l *rate.Limiter, n int64, now time.Time) time.Duration {
+	if l.Limit() == rate.Inf {
 		return 0
 	}
-	seconds := (1 - m.limiter.TokensAt(now)) / float64(m.limiter.Limit())
-	return max(time.Duration(math.Ceil(seconds*float64(time.Second))), 1)
+	wait := (float64(n) - l.TokensAt(now)) / float64(l.Limit()) * float64(time.Second)
+	if wait < 1 { // less than a nanosecond is a rounding error, to the limiter as well
+		return 0
+	}
+	return time.Duration(math.Ceil(wait))
 }
 
 // A usage is what a name has used.
@@ -51,11 +66,23 @@ type usage struct {
 	lastUsed atomic.Int64 // Unix time in seconds; zero: never
 
 	mu          sync.Mutex
-	periods     uint64 // that have begun
-	periodStart int64  // Unix time in ns
+	limited     time.Time // when the limiters were last asked
+	periods     uint64    // that have begun
+	periodStart int64     // Unix time in ns
 	periodBytes int64
 	totalBytes  int64
 }
+
+// A Limit is one that a Charge reached.
+type Limit int
+
+// The limits of a client.
+const (
+	NoLimit Limit = iota
+	RateLimit
+	BandwidthLimit
+	QuotaLimit
+)
 
 // A Receipt says what a Charge took, and from which period.
 type Receipt struct {
@@ -63,27 +90,44 @@ type Receipt struct {
 	quotaBytes, nBytes int64
 }
 
-// Charge takes n bytes from the quota, or takes none and returns when the next
-// period begins. If the client does not get them after all, Refund them.
-func (m *Member) Charge(n int64, now time.Time) (ok bool, paid Receipt, until time.Time) {
+// Charge counts a request for n bytes, at most 512 KiB. If a limit is reached it takes
+// nothing at all, and returns which limit that is, and how long it is until this request
+// is within it. If the client does not get the bytes after all, Refund them. A request
+// for no bytes counts for the rate alone.
+func (m *Member) Charge(n int64, now time.Time) (paid Receipt, reached Limit, wait time.Duration) {
 	u := m.used
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if m.Quota.Bytes > 0 {
+	// If a request that read the clock earlier comes later, a rate.Limiter goes back to
+	// that time, and the time since then would count twice.
+	if now.After(u.limited) {
+		u.limited = now
+	}
+	requests, bytes := waitFor(m.requests, 1, u.limited), waitFor(m.bytes, n, u.limited)
+	switch {
+	case bytes > requests:
+		return Receipt{}, BandwidthLimit, bytes
+	case requests > 0:
+		return Receipt{}, RateLimit, requests
+	}
+	if m.Quota.Bytes > 0 && n > 0 {
 		u.enter(m.Quota.Period, now)
 		if n > m.Quota.Bytes-u.periodBytes {
-			return false, Receipt{}, time.Unix(0, u.periodStart).Add(m.Quota.Period)
+			return Receipt{}, QuotaLimit, time.Unix(0, u.periodStart).Add(m.Quota.Period).Sub(now)
 		}
 		u.periodBytes += n
 		paid.quotaBytes = n
 	}
+	m.requests.AllowN(u.limited, 1)
+	m.bytes.AllowN(u.limited, int(n))
 	u.totalBytes += n
 	paid.period, paid.nBytes = u.periods, n
-	return true, paid, time.Time{}
+	return paid, NoLimit, 0
 }
 
-// Refund gives back what a Charge took. The quota gets nothing back that was taken
-// in a period that is over, or while there was no quota.
+// Refund gives back the bytes that a Charge took: the request counts for the rate. The
+// quota gets nothing back that was taken in a period that is over, or while there was no
+// quota.
 func (m *Member) Refund(paid Receipt) {
 	u := m.used
 	u.mu.Lock()
@@ -92,6 +136,7 @@ func (m *Member) Refund(paid Receipt) {
 		u.periodBytes -= paid.quotaBytes
 	}
 	u.totalBytes -= paid.nBytes
+	m.bytes.AllowN(u.limited, -int(paid.nBytes)) // a Reservation gives back nothing once its time has come
 }
 
 // enter begins a period if now is in a later one. If now is in an earlier one it

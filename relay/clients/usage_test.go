@@ -28,7 +28,7 @@ func TestRestart(t *testing.T) {
 		token := add(t, path, web)
 		c := open(t, path)
 		time.Sleep(30 * time.Minute)
-		if ok, _, _ := known(t, c, token).Charge(80, time.Now()); !ok {
+		if _, reached, _ := known(t, c, token).Charge(80, time.Now()); reached != NoLimit {
 			t.Fatal("refused")
 		}
 		shut(t, c)
@@ -40,10 +40,10 @@ func TestRestart(t *testing.T) {
 			t.Errorf("after a restart: %+v", st)
 		}
 		cl := known(t, c, token)
-		if ok, _, until := cl.Charge(21, time.Now()); ok || until.Sub(used) != 30*time.Minute {
-			t.Errorf("more than the quota: %v until %v", ok, until)
+		if _, reached, wait := cl.Charge(21, time.Now()); reached != QuotaLimit || time.Now().Add(wait).Sub(used) != 30*time.Minute {
+			t.Errorf("more than the quota: limit %d, wait %v", reached, wait)
 		}
-		if ok, _, _ := cl.Charge(15, time.Now()); !ok {
+		if _, reached, _ := cl.Charge(15, time.Now()); reached != NoLimit {
 			t.Error("less than the quota is refused")
 		}
 		shut(t, c)
@@ -55,16 +55,16 @@ func TestRestart(t *testing.T) {
 		token = add(t, path, web)
 		c = open(t, path)
 		cl = known(t, c, token)
-		if ok, _, _ := cl.Charge(6, time.Now()); ok {
+		if _, reached, _ := cl.Charge(6, time.Now()); reached != QuotaLimit {
 			t.Error("a new token is a new quota")
 		}
-		if ok, _, _ := cl.Charge(5, time.Now()); !ok {
+		if _, reached, _ := cl.Charge(5, time.Now()); reached != NoLimit {
 			t.Error("what is left of the quota is refused")
 		}
 		shut(t, c)
 		time.Sleep(29 * time.Minute)
 		c = open(t, path)
-		if ok, _, _ := known(t, c, token).Charge(100, time.Now()); !ok {
+		if _, reached, _ := known(t, c, token).Charge(100, time.Now()); reached != NoLimit {
 			t.Error("a new period is refused")
 		}
 	})
