@@ -22,7 +22,7 @@ const expiresSoon = 7 * 24 * time.Hour
 type clientRow struct {
 	clients.Status
 	Kind     string
-	Limit    string // of its rate
+	Limits   string // of its rate and bandwidth
 	Expiry   level  // empty: not soon
 	Used     int    // percent of the quota
 	Level    level  // empty: enough is left
@@ -76,16 +76,21 @@ func clientRows(all []clients.Status, answers map[string]map[int]int64, filter s
 }
 
 func newClientRow(st clients.Status, answers map[int]int64, now time.Time) clientRow {
-	row := clientRow{Status: st, Kind: "token", Limit: "no limit"}
+	row := clientRow{Status: st, Kind: "token"}
 	if st.Certificate != "" {
 		row.Kind = "certificate"
 	}
 	if st.Operator {
 		row.Kind = "operator's " + row.Kind
 	}
+	var limits []string
 	if st.Rate != -1 {
-		row.Limit = strconv.Itoa(st.Rate) + "\u00a0in\u00a0" + span(clients.RateWindow)
+		limits = append(limits, strconv.Itoa(st.Rate)+"\u00a0in\u00a0"+span(clients.RateWindow))
 	}
+	if st.Bandwidth > 0 {
+		limits = append(limits, size(st.Bandwidth)+"/s")
+	}
+	row.Limits = cmp.Or(strings.Join(limits, ", "), "no limit")
 	switch {
 	case st.Expires.IsZero():
 	case !now.Before(st.Expires):

@@ -70,7 +70,8 @@ type clientJSON struct {
 	Expires     time.Time        `json:"expires,omitzero"`
 	Answers     map[string]int64 `json:"answers"` // by HTTP status
 	HandedOut   int64            `json:"handed_out_bytes"`
-	Rate        int              `json:"rate"` // requests in 10 s; -1: no limit
+	Rate        int              `json:"rate"`                // requests in 10 s; -1: no limit
+	Bandwidth   int64            `json:"bandwidth,omitempty"` // bytes a second; -1: no limit
 	Quota       int64            `json:"quota_bytes,omitempty"`
 	Period      string           `json:"quota_period,omitempty"`
 	PeriodBytes int64            `json:"period_bytes,omitempty"`
@@ -87,7 +88,7 @@ func newClientJSON(st clients.Status, answers map[int]int64, now time.Time) clie
 	row := newClientRow(st, answers, now)
 	c := clientJSON{
 		Name: st.Name, Kind: row.Kind, Certificate: st.Certificate, LastUsed: st.LastUsed.UTC(), Expires: st.Expires.UTC(),
-		Answers: map[string]int64{}, HandedOut: st.TotalBytes, Rate: st.Rate, Attention: row.attention(),
+		Answers: map[string]int64{}, HandedOut: st.TotalBytes, Rate: st.Rate, Bandwidth: st.Bandwidth, Attention: row.attention(),
 	}
 	for status, n := range answers {
 		c.Answers[strconv.Itoa(status)] = n
@@ -148,7 +149,7 @@ func ServeCSV(w http.ResponseWriter, d Data) error {
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	lines := csv.NewWriter(w)
 	lines.Write([]string{"name", "kind", "certificate", "last_used", "expires", "requests", "refused", "handed_out_bytes",
-		"rate", "quota_bytes", "quota_period", "period_bytes", "period_ends", "attention"})
+		"rate", "bandwidth", "quota_bytes", "quota_period", "period_bytes", "period_ends", "attention"})
 	for _, st := range d.Clients {
 		c := newClientJSON(st, d.Answers[st.Name], d.Now)
 		var refused int64
@@ -158,7 +159,7 @@ func ServeCSV(w http.ResponseWriter, d Data) error {
 			}
 		}
 		lines.Write([]string{c.Name, c.Kind, c.Certificate, at(c.LastUsed), at(c.Expires), number(c.Answers["200"]), number(refused), number(c.HandedOut),
-			strconv.Itoa(c.Rate), number(c.Quota), c.Period, number(c.PeriodBytes), at(c.PeriodEnds), c.Attention})
+			strconv.Itoa(c.Rate), number(c.Bandwidth), number(c.Quota), c.Period, number(c.PeriodBytes), at(c.PeriodEnds), c.Attention})
 	}
 	lines.Flush()
 	return lines.Error()

@@ -46,7 +46,7 @@ func (v *view) headline() headline {
 		return headline{
 			Level: levelBad, Word: "Out of stock", Title: out, Since: v.emptySince,
 			Detail: "The service answers, but clients take what it gives at once.",
-			Advice: "The clients table shows who takes how much: a quota or a lower rate limit holds one back. A larger --stock carries longer peaks.",
+			Advice: "The clients table shows who takes how much: a quota or a lower bandwidth holds one back. A larger --stock carries longer peaks.",
 		}
 	case none:
 		return headline{

@@ -210,7 +210,7 @@ var statusMeanings = map[int]string{
 	http.StatusForbidden:           "client's quota used up",
 	http.StatusMethodNotAllowed:    "wrong method",
 	http.StatusUnprocessableEntity: "malformed request (Open API)",
-	http.StatusTooManyRequests:     "client's rate limit",
+	http.StatusTooManyRequests:     "client's rate or bandwidth",
 	499:                            "client went away first", // relay's statusGone
 	http.StatusInternalServerError: "the relay's own error",
 	http.StatusServiceUnavailable:  "too little in stock",

@@ -151,6 +151,21 @@ func TestPageOfManyClients(t *testing.T) {
 	}
 }
 
+// TestLimits: the page shows a client's rate and bandwidth.
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		rate      int
+		bandwidth int64
+		want      string
+	}{{30, 64 << 10, "30 in 10 s, 64.0 KiB/s"}, {-1, 64 << 10, "64.0 KiB/s"}, {5, -1, "5 in 10 s"}, {-1, -1, "no limit"}} {
+		status := clients.Status{Client: clients.Client{Name: "web", Rate: c.rate, Bandwidth: c.bandwidth}}
+		if row := newClientRow(status, nil, now); pagetest.Spaces(row.Limits) != c.want {
+			t.Errorf("%+v: %q", c, row.Limits)
+		}
+		pagetest.Parse(t, serve(t, Data{Clients: []clients.Status{status}})).Want(t, "clients", "none "+c.want+" never")
+	}
+}
+
 // TestExport: JSON and CSV have what the page shows, of all clients.
 func TestExport(t *testing.T) {
 	d := Data{
@@ -164,7 +179,7 @@ func TestExport(t *testing.T) {
 		d.Clients = append(d.Clients, clients.Status{Client: clients.Client{Name: fmt.Sprint("c", i), Rate: 30}})
 	}
 	d.Clients = append(d.Clients, clients.Status{
-		Client:      clients.Client{Name: "web", Rate: -1, Expires: now.Add(time.Hour), Quota: clients.Quota{Bytes: 100, Period: 24 * time.Hour}},
+		Client:      clients.Client{Name: "web", Rate: -1, Bandwidth: 2048, Expires: now.Add(time.Hour), Quota: clients.Quota{Bytes: 100, Period: 24 * time.Hour}},
 		PeriodBytes: 95, PeriodEnds: now.Add(14 * time.Hour), TotalBytes: 1000, LastUsed: now,
 	})
 	w := httptest.NewRecorder()
@@ -190,7 +205,7 @@ func TestExport(t *testing.T) {
 	}
 	want := map[string]any{
 		"name": "web", "kind": "token", "last_used": "2026-03-03T10:00:00Z", "expires": "2026-03-03T11:00:00Z",
-		"answers": map[string]any{"200": 4., "429": 3.}, "handed_out_bytes": 1000., "rate": -1., "quota_bytes": 100., "quota_period": "24h",
+		"answers": map[string]any{"200": 4., "429": 3.}, "handed_out_bytes": 1000., "rate": -1., "bandwidth": 2048., "quota_bytes": 100., "quota_period": "24h",
 		"period_bytes": 95., "period_ends": "2026-03-04T00:00:00Z", "attention": "expires soon, has used 95% of its quota",
 	}
 	if web := got.Clients[clientsShown+1]; !reflect.DeepEqual(web, want) {
@@ -204,7 +219,7 @@ func TestExport(t *testing.T) {
 	if err != nil || len(lines) != clientsShown+3 {
 		t.Fatalf("%d lines: %v", len(lines), err)
 	}
-	if web := strings.Join(lines[clientsShown+2], ","); web != "web,token,,2026-03-03T10:00:00Z,2026-03-03T11:00:00Z,4,3,1000,-1,100,24h,95,2026-03-04T00:00:00Z,expires soon, has used 95% of its quota" {
+	if web := strings.Join(lines[clientsShown+2], ","); web != "web,token,,2026-03-03T10:00:00Z,2026-03-03T11:00:00Z,4,3,1000,-1,2048,100,24h,95,2026-03-04T00:00:00Z,expires soon, has used 95% of its quota" {
 		t.Error(web)
 	}
 }
