@@ -42,6 +42,9 @@ var (
 // Certificate has none. A zero Created means now.
 func Add(path string, c Client) (token string, err error) {
 	e := entry{Client: c}
+	if !namePattern().MatchString(c.Name) {
+		return "", fmt.Errorf("relay: %.100q cannot be the name of a client: 1 to 64 letters, digits and ._- can, of which the first is a letter or digit", c.Name)
+	}
 	if c.Certificate == "" {
 		if token, err = newToken(); err != nil {
 			return "", err
