@@ -17,7 +17,7 @@ const acceptedAge = 30 * time.Second
 // only one whose requests are refused is the client that made too many.
 type memory struct {
 	mu      sync.Mutex
-	since   time.Time // requests that were made before are not accepted
+	since   time.Time // requests that were made before are not accepted; without a monotonic reading
 	sweepAt time.Time
 	clients map[string]*history
 }
@@ -31,7 +31,7 @@ type history struct {
 // newMemory makes a memory that accepts requests made after now: it cannot know what a
 // process before this one has accepted.
 func newMemory(now time.Time) *memory {
-	return &memory{since: now, sweepAt: now.Add(acceptedAge), clients: map[string]*history{}}
+	return &memory{since: now.Round(0), sweepAt: now.Add(acceptedAge), clients: map[string]*history{}}
 }
 
 // The room for a client is twice what its rate allows in the time that is accepted.
@@ -81,7 +81,8 @@ func (m *memory) accept(client string, rate int, digest [sha256.Size]byte, made,
 // make it fresh again.
 func (m *memory) sweep(now time.Time) {
 	m.sweepAt = now.Add(acceptedAge)
-	if cut := now.Add(-acceptedAge); cut.After(m.since) {
+	// Round strips the monotonic readings: by these no clock is ever set back.
+	if cut := now.Add(-acceptedAge).Round(0); cut.After(m.since) {
 		m.since = cut
 	}
 	for client, h := range m.clients {

@@ -66,6 +66,9 @@ func TestReplayClockSetBack(t *testing.T) {
 	if len(m.clients["web"].seen) != 1 {
 		t.Error("nothing is forgotten")
 	}
+	if m.since != m.since.Round(0) || newMemory(now).since != now.Round(0) {
+		t.Error("times are compared by the monotonic clock, which goes on when the other is set back")
+	}
 	if m.accept("web", -1, digestOf(1), now, now) {
 		t.Error("the clock was set back, and a request is accepted twice")
 	}
