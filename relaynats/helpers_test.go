@@ -216,6 +216,21 @@ func newBus(t testing.TB, changes ...func(*bus, *server.Options)) *bus {
 	return b
 }
 
+// leaf starts the server of the region, which connects to the others as a user.
+func (b *bus) leaf(user string) *server.Server {
+	b.t.Helper()
+	seed, err := b.nkey(user).Seed()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	env := b.environment("region-"+user, "127.0.0.1:-1")
+	env["NATS_LEAF_SEED"] = string(seed)
+	env["NATS_LEAF_1"], env["NATS_LEAF_2"] = b.leafs[0], b.leafs[0]
+	s := b.start(b.parse(conf(b.t, 1), env))
+	b.t.Cleanup(s.Shutdown)
+	return s
+}
+
 // addUser adds a user who may do everything in an account, which is made if there is none.
 func addUser(name, account string) func(*bus, *server.Options) {
 	return func(b *bus, opts *server.Options) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"example.com/qrand/qrypt"
@@ -378,5 +379,27 @@ func TestPermissions(t *testing.T) {
 	try("WEB_1", false, "answer for a relay", group(DefaultSubject, queue))
 	for _, subject := range []string{"_INBOX_web2.x", "_INBOX_web1.x", "qrand.v1.other", "$SYS.REQ.SERVER.PING", "$JS.API.INFO"} {
 		try("WEB_1", false, "publish to "+subject, publish(subject))
+	}
+}
+
+// TestNoLeafNodes: only the user of a region connects as a leaf node, because NATS does not hold the
+// permissions of a user against all that comes through one: a relay could listen at ">".
+func TestNoLeafNodes(t *testing.T) {
+	b := newBus(t)
+	for _, user := range []string{"RELAY_A", "WEB_1"} {
+		leaf := b.leaf(user)
+		await(t, "the servers to refuse "+user+" as a leaf node", func() bool {
+			if leaf.NumLeafNodes() > 0 {
+				t.Fatalf("%s connects as a leaf node", user)
+			}
+			closed, err := b.servers[0].Connz(&server.ConnzOptions{State: server.ConnClosed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(closed.Conns, func(c *server.ConnInfo) bool {
+				return c.Name == leaf.Name() && c.Reason == server.AuthenticationViolation.String()
+			})
+		})
+		leaf.Shutdown()
 	}
 }

@@ -316,15 +316,7 @@ func TestTimeout(t *testing.T) {
 // blocks. When the relays are gone it gets no answer: NATS does not tell it at once.
 func TestLeafNode(t *testing.T) {
 	b := newBus(t)
-	seed, err := b.nkey("REGION").Seed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := b.environment("region", "127.0.0.1:-1")
-	env["NATS_LEAF_SEED"] = string(seed)
-	env["NATS_LEAF_1"], env["NATS_LEAF_2"] = b.leafs[0], b.leafs[1]
-	leaf := b.start(b.parse(conf(t, 1), env))
-	t.Cleanup(leaf.Shutdown)
+	leaf := b.leaf("REGION")
 	await(t, "the leaf node", func() bool { return leaf.NumLeafNodes() > 0 })
 	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web", Rate: -1, Bandwidth: -1})
 	token := o.tokens["web"]
