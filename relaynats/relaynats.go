@@ -48,6 +48,7 @@ func Options() []nats.Option {
 		nats.Timeout(2 * time.Second),
 		nats.PingInterval(2 * time.Second), // a server that hangs is left after two
 		nats.MaxPingsOutstanding(1),
+		nats.FlusherTimeout(defaultTimeout), // or a server that reads nothing stops all, for a minute
 	}
 }
 

@@ -1,9 +1,12 @@
 package relaynats
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -309,6 +312,46 @@ func TestTimeout(t *testing.T) {
 	defer cancel()
 	if _, err := c.Blocks(ctx, 1); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, qrypt.ErrTimeout) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestHungServer: a server of NATS that reads nothing any more is left as soon as an answer would
+// come too late.
+func TestHungServer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			io.WriteString(c, "INFO {\"max_payload\":1048576}\r\n")
+			bufio.NewReader(c).ReadString('G') // of PING
+			io.WriteString(c, "PONG\r\n")
+		}
+	}()
+	nc, err := nats.Connect("nats://"+l.Addr().String(), Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		for err == nil {
+			err = nc.Publish("x", make([]byte, 1<<20))
+		}
+		nc.Close()
+		done <- err
+	}()
+	select {
+	case <-done:
+	case <-time.After(4 * defaultTimeout):
+		t.Error("it is not left")
 	}
 }
 
