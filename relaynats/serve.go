@@ -72,8 +72,8 @@ func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig)
 		return nil
 	}
 	s := &service{relay: r, cfg: cfg, memory: newMemory(time.Now()), messages: make(chan *nats.Msg, maxMessages)}
-	closed := nc.StatusChanged(nats.CLOSED)
-	defer nc.RemoveStatusListener(closed)
+	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(changed)
 	// Each message comes to all relays, and to one of the group. Both come through one
 	// channel, in this order.
 	all, err := nc.ChanSubscribe(cfg.Subject, s.messages)
@@ -90,7 +90,7 @@ func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig)
 		defer close(stopped)
 		s.run(stop)
 	}()
-	err = s.wait(ctx, nc, closed)
+	err = s.wait(ctx, nc, changed)
 	// In this order, or NATS would give a request to nobody. If nc is disconnected, it has
 	// nothing to give.
 	_, _ = all.Drain(), s.group.Drain()
@@ -116,18 +116,24 @@ func ready(ctx context.Context, r *relay.Relay) bool {
 	return true
 }
 
-// wait returns when the relay must end.
-func (s *service) wait(ctx context.Context, nc *nats.Conn, closed <-chan nats.Status) error {
-	limited, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	if err := nc.FlushWithContext(limited); err == nil && denied(nc, s.cfg.Subject) {
-		return fmt.Errorf("relaynats: NATS does not permit this user to listen at %s, alone and in the queue group %s", s.cfg.Subject, queue)
-	}
-	select {
-	case <-closed:
-		return errors.New("relaynats: the connection to NATS was closed")
-	case <-ctx.Done():
-		return nil
+// wait returns when the relay must end. After each connection it looks whether NATS permits
+// it to listen.
+func (s *service) wait(ctx context.Context, nc *nats.Conn, changed <-chan nats.Status) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, startLimit)
+		err := nc.FlushWithContext(limited)
+		cancel()
+		switch {
+		case err == nil && denied(nc, s.cfg.Subject):
+			return fmt.Errorf("relaynats: NATS does not permit this user to listen at %s, alone and in the queue group %s", s.cfg.Subject, queue)
+		case nc.IsClosed():
+			return errors.New("relaynats: the connection to NATS was closed")
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"example.com/qrand"
@@ -427,6 +428,39 @@ func TestServeEnds(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("without NATS it ended after %v: %v", time.Since(began), err)
+	}
+}
+
+// TestPermissionLost: Serve also returns an error if NATS does not let it listen any more
+// when the connection comes again.
+func TestPermissionLost(t *testing.T) {
+	t.Parallel()
+	b := &bus{t: t}
+	start := func(port int, subjects ...string) *server.Server {
+		return b.start(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, Users: []*server.User{{
+			Username: "relay", Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Allow: subjects}},
+		}}})
+	}
+	s := start(-1, ">")
+	nc, err := nats.Connect(s.ClientURL(), append(Options(), nats.UserInfo("relay", ""), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web"})
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(t.Context(), nc, o.Relay, ServerConfig{Key: o.key}) }()
+	await(t, "the relay to listen", func() bool { return s.NumSubscriptions() >= 2 })
+	port := s.Addr().(*net.TCPAddr).Port
+	s.Shutdown()
+	defer start(port, "other").Shutdown()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "does not permit") {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it goes on")
 	}
 }
 
