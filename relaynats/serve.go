@@ -31,6 +31,14 @@ type ServerConfig struct {
 	Subject string
 }
 
+// Check returns what is wrong with the configuration, as Serve does.
+func (cfg ServerConfig) Check() error {
+	if len(cfg.Key) != ed25519.PrivateKeySize {
+		return errors.New("relaynats: ServerConfig.Key is not a key of Ed25519")
+	}
+	return checkSubject(cmp.Or(cfg.Subject, DefaultSubject))
+}
+
 const (
 	// How many messages may wait to be looked at, and how many requests to be answered. The
 	// first are up to 1 MiB long, but never wait for long.
@@ -58,16 +66,13 @@ const (
 // Serve returns an error if NATS does not permit it to listen, or when nc is closed. While nc
 // is disconnected it waits.
 func Serve(ctx context.Context, nc *nats.Conn, r *relay.Relay, cfg ServerConfig) error {
-	cfg.Subject = cmp.Or(cfg.Subject, DefaultSubject)
-	switch {
-	case nc == nil || r == nil:
+	if nc == nil || r == nil {
 		return errors.New("relaynats: Serve needs a connection and a relay")
-	case len(cfg.Key) != ed25519.PrivateKeySize:
-		return errors.New("relaynats: ServerConfig.Key is not a key of Ed25519")
 	}
-	if err := checkSubject(cfg.Subject); err != nil {
+	if err := cfg.Check(); err != nil {
 		return err
 	}
+	cfg.Subject = cmp.Or(cfg.Subject, DefaultSubject)
 	if !ready(ctx, r) {
 		return nil
 	}

@@ -13,14 +13,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
 
 	"example.com/qrand/internal/relaycmd"
 	"example.com/qrand/internal/signals"
@@ -114,6 +119,12 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := o.Check(); err != nil {
 		return &usageError{err}
 	}
+	for server := range strings.SplitSeq(o.servers, ",") {
+		// The error of Parse quotes the URL, which may have a password.
+		if u, err := url.Parse(strings.TrimSpace(server)); err != nil || u.Host == "" || !slices.Contains([]string{"tls", "nats", "wss", "ws"}, u.Scheme) {
+			return &usageError{errors.New("--nats has something that is no URL of a server: write it like tls://nats-1:4222,tls://nats-2:4222")}
+		}
+	}
 	logger := o.Logger(stderr)
 	text, err := os.ReadFile(o.key)
 	if err != nil {
@@ -123,6 +134,10 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	clear(text)
 	if err != nil {
 		return fmt.Errorf("--nats-key: %w", err)
+	}
+	cfg := relaynats.ServerConfig{Key: key, Subject: o.subject}
+	if err := cfg.Check(); err != nil {
+		return &usageError{fmt.Errorf("--nats-subject: %s", strings.TrimPrefix(err.Error(), "relaynats: "))}
 	}
 	how, err := o.connection(logger)
 	if err != nil {
@@ -134,18 +149,42 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 			return err
 		},
 		Beside: func(ctx context.Context, r *relay.Relay) error {
-			nc, err := nats.Connect(o.servers, how...)
-			if err != nil {
-				return fmt.Errorf("--nats: %w", err)
+			for {
+				err := o.serve(ctx, r, cfg, how)
+				if ctx.Err() != nil {
+					return nil
+				}
+				logger.Error("relay: it does not listen at NATS, and tries again soon", "error", err.Error())
+				select { // HTTPS goes on
+				case <-ctx.Done():
+					return nil
+				case <-time.After(again/2 + rand.N(again)):
+				}
 			}
-			defer nc.Close()
-			return relaynats.Serve(ctx, nc, r, relaynats.ServerConfig{Key: key, Subject: o.subject})
 		},
 	})
 }
 
+// again is about how long a relay waits when NATS has refused it.
+const again = 10 * time.Second
+
+func (o *options) serve(ctx context.Context, r *relay.Relay, cfg relaynats.ServerConfig, how []nats.Option) error {
+	nc, err := nats.Connect(o.servers, how...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	return relaynats.Serve(ctx, nc, r, cfg)
+}
+
 // connection says how to connect to NATS. While NATS is away, the relay serves HTTPS.
 func (o *options) connection(logger *slog.Logger) ([]nats.Option, error) {
+	few := rate.NewLimiter(rate.Every(time.Minute), 5)
+	say := func(text string, err error) {
+		if err != nil && few.Allow() {
+			logger.Warn(text, "error", err.Error())
+		}
+	}
 	how := append(relaynats.Options(),
 		nats.Name("qrandrelay"),
 		nats.ConnectHandler(func(nc *nats.Conn) {
@@ -154,17 +193,16 @@ func (o *options) connection(logger *slog.Logger) ([]nats.Option, error) {
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			logger.Info("relay: connected to NATS again", "server", nc.ConnectedUrlRedacted())
 		}),
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			if err != nil {
-				logger.Warn("relay: disconnected from NATS", "error", err.Error())
-			}
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			logger.Error("relay: an error of NATS", "error", err.Error())
-		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { say("relay: disconnected from NATS", err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { say("relay: cannot connect to NATS", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { say("relay: an error of NATS", err) }),
 	)
 	if o.ca != "" {
-		how = append(how, nats.RootCAs(o.ca))
+		ca := nats.RootCAs(o.ca)
+		if err := ca(new(nats.Options)); err != nil {
+			return nil, fmt.Errorf("--nats-ca: %s", strings.TrimPrefix(err.Error(), "nats: "))
+		}
+		how = append(how, ca)
 	}
 	if o.creds == "" {
 		return how, nil

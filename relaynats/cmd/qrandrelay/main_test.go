@@ -1,21 +1,29 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"example.com/qrand/qrypt"
+	"example.com/qrand/qrypttest"
 	"example.com/qrand/relay/clients"
 )
 
@@ -47,7 +55,7 @@ func keyFile(t *testing.T) string {
 func TestRefused(t *testing.T) {
 	t.Setenv(qrypt.EnvEndpoints, "https://127.0.0.1:1")
 	t.Setenv(qrypt.EnvToken, "token-of-nobody-0123456789")
-	key, text := keyFile(t), write(t, "text", []byte("SUsecret-of-nobody"))
+	key, secret := keyFile(t), write(t, "text", []byte("SUsecret-of-nobody"))
 	servers := []string{"--nats", "tls://127.0.0.1:1"}
 	plain := append(servers, "--plain", "--listen", "127.0.0.1:0")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,11 +74,15 @@ func TestRefused(t *testing.T) {
 		{2, "--cert and --key belong together", append(servers, "--nats-key", key, "--cert", "x")},
 		{2, `unexpected argument "now"`, append(servers, "now")},
 		{2, "unknown flag: --dev", append(servers, "--dev")},
+		{2, "--nats has something that is no URL", []string{"--nats", "tls://127.0.0.1:1,tls://user:secret@127.0.0.1:x", "--plain", "--nats-key", key}},
+		{2, "--nats has something that is no URL", []string{"--nats", "127.0.0.1", "--plain", "--nats-key", key}},
+		{2, "--nats-subject: \"a.*\" is not", append(plain, "--nats-key", key, "--nats-subject", "a.*")},
 		{2, "--log-format", append(plain, "--nats-key", key, "--log-format", "xml")},
 		{1, "--nats-key: open", append(plain, "--nats-key", key+"x")},
-		{1, "--nats-key: relaynats: want one PRIVATE KEY", append(plain, "--nats-key", text)},
-		{1, "has neither a JWT", append(plain, "--nats-key", key, "--nats-creds", text)},
-		{1, "--nats-creds: open", append(plain, "--nats-key", key, "--nats-creds", text+"x")},
+		{1, "--nats-key: relaynats: want one PRIVATE KEY", append(plain, "--nats-key", secret)},
+		{1, "--nats-ca: ", append(plain, "--nats-key", key, "--nats-ca", secret)},
+		{1, "has neither a JWT", append(plain, "--nats-key", key, "--nats-creds", secret)},
+		{1, "--nats-creds: open", append(plain, "--nats-key", key, "--nats-creds", secret+"x")},
 		{1, "--listen: ", append(plain, "--nats-key", key, "--listen", taken.Addr().String())},
 		{1, "there is no list of clients", append(plain, "--nats-key", key, "--clients", key+"x")},
 	} {
@@ -82,18 +94,83 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNATSRefused: an address of NATS that is none ends the relay.
-func TestNATSRefused(t *testing.T) {
-	t.Setenv(qrypt.EnvEndpoints, "https://127.0.0.1:1")
-	t.Setenv(qrypt.EnvToken, "token-of-nobody-0123456789")
+// TestNATSRefuses: what a server of NATS says does not end a relay, which goes on over HTTPS,
+// and the log tells it. That NATS is away is told, too.
+func TestNATSRefuses(t *testing.T) {
+	service := qrypttest.NewServer(qrypttest.Config{})
+	defer service.Close()
+	t.Setenv(qrypt.EnvEndpoints, service.URL)
+	t.Setenv(qrypt.EnvToken, service.Token())
+	t.Setenv(qrypt.EnvCAFile, write(t, "ca.pem", service.CAPEM()))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	list := filepath.Join(t.TempDir(), "clients.json")
 	if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
 		t.Fatal(err)
 	}
-	var stdout, stderr bytes.Buffer
-	status := run([]string{"--nats", "tls://127.0.0.1:x", "--nats-key", keyFile(t), "--plain", "--listen", "127.0.0.1:0", "--clients", list}, &stdout, &stderr)
-	if status != 1 || !strings.Contains(stderr.String(), "\nqrandrelay: --nats: ") || !strings.HasPrefix(stdout.String(), "The relay listens on 127.0.0.1:") {
-		t.Errorf("%d, %q and %q", status, &stdout, &stderr)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout, stderr := new(text), new(text)
+	cmd := newCommand(stdout, stderr)
+	cmd.SetArgs([]string{"--nats", "nats://" + l.Addr().String(), "--nats-key", keyFile(t), "--plain", "--listen", "127.0.0.1:0", "--clients", list})
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	address := regexp.MustCompile(`127.0.0.1:\d+`).FindString(stdout.await(t, "The relay listens on"))
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	stderr.await(t, "cannot connect to NATS")
+	if c, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "INFO {}\r\n")
+	bufio.NewReader(c).ReadString('G') // of PING
+	io.WriteString(c, "PONG\r\n-ERR 'Maximum Payload Violation'\r\n")
+	stderr.await(t, "does not listen at NATS, and tries again soon")
+	resp, err := http.Get("http://" + address + "/healthz")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("over HTTP: %v, %v", resp, err)
+	}
+	resp.Body.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A text is written by another goroutine.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (x *text) Write(p []byte) (int, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.b.Write(p)
+}
+
+// await waits until something was written, and returns all.
+func (x *text) await(t *testing.T, what string) string {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+		x.mu.Lock()
+		all := x.b.String()
+		x.mu.Unlock()
+		if strings.Contains(all, what) {
+			return all
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("there is no %q in %s", what, all)
+		}
 	}
 }
 
