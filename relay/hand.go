@@ -46,8 +46,12 @@ func (r *Relay) Hand(ctx context.Context, req Request) (status int, retryAfter t
 		x.refuse(refuse(http.StatusUnauthorized, "%s", strings.TrimPrefix(err.Error(), "relay: ")))
 		return
 	}
-	if r.admit(x, client) {
-		r.grant(x, client, order{pieces: req.Blocks, size: qrypt.BlockSize})
+	switch o := (order{pieces: req.Blocks, size: qrypt.BlockSize}); {
+	case !r.admit(x, client):
+	case o.pieces < 1 || o.pieces > maxPieces:
+		x.refuse(o.malformed("a request asks for 1 to %d blocks", maxPieces))
+	default:
+		r.grant(x, client, o)
 	}
 	return
 }

@@ -121,3 +121,20 @@ func TestHandLost(t *testing.T) {
 		}
 	})
 }
+
+// TestHandBlocks: a number of blocks that no request may ask for gets 400, and changes nothing.
+func TestHandBlocks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newTestRelay(t, Config{Stock: 1024})
+		time.Sleep(10 * time.Minute) // the stock is full
+		was, used := o.Account(), o.cfg.Clients.Status()
+		for _, n := range []int{0, -1, -1 << 53, 513, 1 << 54} {
+			if status, _, got := o.handTo(o.token, n); status != http.StatusBadRequest || got != nil {
+				t.Errorf("%d blocks: status %d and %d bytes", n, status, len(got))
+			}
+		}
+		if now := o.cfg.Clients.Status(); o.Account() != was || now[0].TotalBytes != used[0].TotalBytes {
+			t.Errorf("%+v, and the client has used %d bytes", o.Account(), now[0].TotalBytes)
+		}
+	})
+}
