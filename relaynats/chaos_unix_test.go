@@ -689,6 +689,9 @@ func TestChaos(t *testing.T) {
 	for _, p := range c.sources {
 		p.stdin.Close()
 		<-p.ended
+		if !p.ProcessState.Success() {
+			t.Errorf("a process of Sources ended by itself, %v: %s", p.ProcessState, p.log)
+		}
 	}
 	for i := range c.relays {
 		c.endRelay(i)
