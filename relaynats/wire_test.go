@@ -116,6 +116,14 @@ func TestAnswer(t *testing.T) {
 	if err != nil || a.status != 200 || a.age != 2*time.Second || !a.emulated || a.retryAfter != 0 || !bytes.Equal(a.blocks, blocks) {
 		t.Errorf("%+v, %v", a, err)
 	}
+	bound := append([]byte("qrand relay nats v1 answer"), p.digest[:]...)
+	signed, signature := text[:len(text)-64], text[len(text)-64:]
+	if !ed25519.Verify(relays[0], append(bytes.Clone(bound), signed...), signature) {
+		t.Error("it is not signed as the comment in wire.go says")
+	}
+	if _, err := hpke.Open(p.private, kdf, aead, bound, signed[39:]); err != nil {
+		t.Errorf("it is not sealed as the comment in wire.go says: %v", err)
+	}
 	for status := range classes {
 		text := encodeRefusal(&p.request, status, 1001*time.Millisecond, key)
 		a, err := parseAnswer(text, 3, p.digest, p.private, relays)
