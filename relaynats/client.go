@@ -111,8 +111,8 @@ func (c *Client) refuse(id [16]byte) {
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n blocks or an error.
 // That is a *qrypt.Error, unless n is out of range or ctx is done. Its Class is
 // qrypt.ErrNetwork if NATS is not connected at the end of the timeout, or if no relay
-// listens. It is qrypt.ErrTimeout
-// if no relay answers, as if the request was altered or a clock is wrong.
+// listens. It is qrypt.ErrTimeout if no relay answers, as if the request was altered or a
+// clock is wrong.
 func (c *Client) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	if n < 1 || n > qrypt.MaxBlocks {
 		return nil, fmt.Errorf("relaynats: %d blocks asked for: a request carries 1 to %d", n, qrypt.MaxBlocks)

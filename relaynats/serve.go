@@ -55,13 +55,13 @@ const (
 )
 
 // Serve answers requests over nc from the relay's stock, from its first blocks on until ctx
-// is done. The clients are
-// those in the relay's list that have a token. Their limits are those that they
-// have over HTTPS, and the account, the access log and the metrics have their requests.
+// is done. The clients are those in the relay's list that have a token. Their limits are
+// those that they have over HTTPS, and the account, the access log and the metrics have their
+// requests.
 //
 // A request that was made more than 30 s before or after the relay's time, or before Serve
 // listened, gets no answer. Neither does one that was altered, or that was answered before, by
-// this relay or another. The relay's log says so.
+// this relay or another, as far as docs/fleet.md says. The relay's log says so.
 //
 // Serve returns an error if NATS does not permit it to listen, or when nc is closed. While nc
 // is disconnected it waits.
