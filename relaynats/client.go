@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,9 +111,9 @@ func (c *Client) refuse(id [16]byte) {
 
 // Blocks makes one request for n blocks, 1 to 512, and returns exactly n blocks or an error.
 // That is a *qrypt.Error, unless n is out of range or ctx is done. Its Class is
-// qrypt.ErrNetwork if NATS is not connected at the end of the timeout, or if no relay
-// listens. It is qrypt.ErrTimeout if no relay answers, as if the request was altered or a
-// clock is wrong.
+// qrypt.ErrNetwork if NATS is not connected at the end of the timeout, if no relay listens, or
+// if NATS permits no request or no answer. It is qrypt.ErrTimeout if no relay answers, as if
+// the request was altered or a clock is wrong.
 func (c *Client) Blocks(ctx context.Context, n int) ([]qrypt.Block, error) {
 	if n < 1 || n > qrypt.MaxBlocks {
 		return nil, fmt.Errorf("relaynats: %d blocks asked for: a request carries 1 to %d", n, qrypt.MaxBlocks)
@@ -212,8 +213,16 @@ func (c *Client) ask(ctx, limited context.Context, message []byte) ([]byte, erro
 		return nil, c.fail(qrypt.ErrNetwork, "no relay listens there, or this account does not import the subject")
 	case limited.Err() != nil && denied(c.nc, c.cfg.Subject):
 		return nil, c.fail(qrypt.ErrNetwork, "NATS does not permit this user to publish to the subject")
+	case limited.Err() != nil && inboxDenied(c.nc):
+		return nil, c.fail(qrypt.ErrNetwork, "NATS does not permit this user to read the inbox of the connection: see nats.CustomInboxPrefix")
 	case limited.Err() != nil:
 		return nil, c.fail(qrypt.ErrTimeout, "no relay answers: are the token and this clock right? The relay's log says more")
 	}
 	return nil, c.fail(qrypt.ErrNetwork, "the exchange over NATS failed")
+}
+
+// inboxDenied reports whether NATS has told that the user may not read the answers.
+func inboxDenied(nc *nats.Conn) bool {
+	err := nc.LastError()
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+cmp.Or(nc.Opts.InboxPrefix, nats.InboxPrefix))
 }

@@ -265,6 +265,12 @@ func TestUnreachable(t *testing.T) {
 	}
 	defer src.Close()
 	await(t, "the Source to notice", func() bool { return src.Status().Reason == qrand.Unreachable })
+	deaf := newClient(t, b.connect("WEB_1", 0), token, o) // with the inbox of another user
+	deaf.cfg.Timeout = 100 * time.Millisecond
+	await(t, "the client to know that it may not read its inbox", func() bool {
+		_, err := deaf.Blocks(t.Context(), 1)
+		return errors.Is(err, qrypt.ErrNetwork) && strings.Contains(err.Error(), "read the inbox")
+	})
 	o.stop()
 	ask(web, "no relay listens there")
 	for _, s := range b.servers {
