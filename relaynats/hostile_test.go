@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -201,11 +202,18 @@ func TestHostileRequests(t *testing.T) {
 	a.none("a request in the name of another client", put(1+2+8, other.ID[:]))
 	a.none("a request without a HMAC", put(requestSize-authSize, make([]byte, authSize)))
 	a.none("a stale request", encodeRequest(2, time.Now().Add(-acceptedAge-time.Second), key, public))
+	a.none("a stale request of nobody", encodeRequest(2, time.Now().Add(-acceptedAge-time.Second), clients.KeyOf("nobody's"), public))
 	a.none("an early request", encodeRequest(2, time.Now().Add(acceptedAge+time.Second), key, public))
 	a.none("a request with a key that is none", encodeRequest(2, time.Now(), key, bytes.Repeat([]byte{0xff}, publicSize)))
 	a.none("a short request", seen[:100])
 	a.none("a long request", make([]byte, 500_000))
 	a.none("nothing", nil)
+
+	for _, why := range []string{"web: the request was answered before", "web: the request is more than 30s old or early"} {
+		if !strings.Contains(o.log.String(), why) {
+			t.Errorf("the log has no %q", why)
+		}
+	}
 
 	// The control: a good request gets an answer, and so does one with an unknown token.
 	good := encodeRequest(2, time.Now(), key, public)

@@ -240,24 +240,31 @@ func (s *service) answer(m job) {
 			return nil, err
 		case m.Reply == "":
 			return nil, errNoReply
-		case !fresh(req.made, now):
-			return nil, errStale
 		}
+		stale := !fresh(req.made, now)
 		why := errAltered
 		client, err := list.IdentifyKey(req.id, func(client *clients.Member, key clients.Key) bool {
 			if !req.madeWith(key) {
 				return false
 			}
 			var bad error
-			if public, bad = kem.NewPublicKey(req.public); bad != nil {
+			switch public, bad = kem.NewPublicKey(req.public); {
+			case bad != nil:
 				why = errMalformedRequest
-				return false
+			case stale:
+				why = fmt.Errorf("%s: %w", client.Name, errStale)
+			case m.again || !s.memory.accept(client.Name, client.Rate, req.digest, req.made, now):
+				why = fmt.Errorf("%s: %w", client.Name, errReplayed)
+			default:
+				return true
 			}
-			why = errReplayed
-			return !m.again && s.memory.accept(client.Name, client.Rate, req.digest, req.made, now)
+			return false
 		})
-		if errors.Is(err, clients.ErrNotVerified) {
+		switch {
+		case errors.Is(err, clients.ErrNotVerified):
 			return nil, why
+		case stale: // and made by nobody
+			return nil, errStale
 		}
 		heard = true
 		return client, err
