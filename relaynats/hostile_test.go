@@ -319,6 +319,9 @@ func TestForgedAnswer(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := forger.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
 	c, err := New(b.connect("WEB_1", 0, inbox("web1")), Config{Relays: relays, Token: qrypt.StaticToken("token")})
 	if err != nil {
 		t.Fatal(err)

@@ -265,12 +265,14 @@ func TestUnreachable(t *testing.T) {
 	}
 	defer src.Close()
 	await(t, "the Source to notice", func() bool { return src.Status().Reason == qrand.Unreachable })
-	deaf := newClient(t, b.connect("WEB_1", 0), token, o) // with the inbox of another user
-	deaf.cfg.Timeout = 100 * time.Millisecond
-	await(t, "the client to know that it may not read its inbox", func() bool {
-		_, err := deaf.Blocks(t.Context(), 1)
-		return errors.Is(err, qrypt.ErrNetwork) && strings.Contains(err.Error(), "read the inbox")
-	})
+	for user, detail := range map[string]string{"WEB_1": "read the inbox", "RELAY_B": "publish to the subject"} {
+		c := newClient(t, b.connect(user, 0), token, o) // with an inbox that is not the user's
+		c.cfg.Timeout = 100 * time.Millisecond
+		await(t, "the client to know what "+user+" may not do", func() bool {
+			_, err := c.Blocks(t.Context(), 1)
+			return errors.Is(err, qrypt.ErrNetwork) && strings.Contains(err.Error(), detail)
+		})
+	}
 	o.stop()
 	ask(web, "no relay listens there")
 	for _, s := range b.servers {
@@ -303,7 +305,11 @@ func TestReconnect(t *testing.T) {
 // its timeout, or when its context is done.
 func TestTimeout(t *testing.T) {
 	b := newBus(t, addUser("SILENT", "RELAYS"))
-	if _, err := b.connect("SILENT", 0).QueueSubscribe(DefaultSubject, queue, func(*nats.Msg) {}); err != nil {
+	silent := b.connect("SILENT", 0)
+	if _, err := silent.QueueSubscribe(DefaultSubject, queue, func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := silent.FlushTimeout(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
 	_, relays := newSigner(t)
