@@ -433,6 +433,9 @@ func TestServeEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer away.Close()
+	if away.Publish("x", nil) == nil {
+		t.Error("what cannot be sent now is kept for later")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { ended <- Serve(ctx, away, o.Relay, ServerConfig{Key: o.key}) }()
 	await(t, "the relay to listen", func() bool { return away.NumSubscriptions() > 1 })
@@ -473,6 +476,40 @@ func TestPermissionLost(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("it goes on")
+	}
+}
+
+// TestUnanswerable: blocks in an answer that cannot be sent are lost. A request that does not
+// say where to answer gets none.
+func TestUnanswerable(t *testing.T) {
+	t.Parallel()
+	o := newRelay(t, relay.Config{Stock: 16}, clients.Client{Name: "web"})
+	server := (&bus{t: t}).start(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
+	defer server.Shutdown()
+	nc, err := nats.Connect(server.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := nc.SubscribeSync("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	private, err := kem.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{relay: o.Relay, cfg: ServerConfig{Key: o.key, Subject: DefaultSubject}, memory: newMemory(time.Now())}
+	for reply, lost := range map[string]int64{"": 0, "inbox": qrypt.BlockSize} {
+		before := o.Account()
+		request := encodeRequest(1, time.Now(), clients.KeyOf(o.tokens["web"]), private.PublicKey().Bytes())
+		s.answer(job{Msg: &nats.Msg{Subject: DefaultSubject, Reply: reply, Data: request, Sub: sub}})
+		if now := o.Account(); now.Lost-before.Lost != lost || now.HandedOut != 0 || now.InFlight != 0 {
+			t.Errorf("%q: %+v", reply, now)
+		}
+	}
+	if !strings.Contains(o.log.String(), errNoReply.Error()) {
+		t.Errorf("the log does not say that: %s", o.log)
 	}
 }
 
