@@ -11,8 +11,9 @@
 //	text, err := record.Encode()
 //
 // A Record is a claim of the program that made it, not a proof. It is not signed, and what
-// it says of the service is what the service said. Sign it, or keep it where the users of
-// the key cannot change it. It holds no secret.
+// it says of the service is what the service said. It holds no secret. Keep it where the
+// users of the key cannot change it, or let people and the key itself sign it, as a
+// [Statement]. Whoever verifies that says in a [Trust] whose signatures count.
 package provenance
 
 import (
@@ -207,11 +208,14 @@ func parse(data []byte) (r Record, err error) {
 // notRecord bounds the text of an error that may quote the file.
 func notRecord(err error) error { return fmt.Errorf("provenance: not a record: %.200s", err) }
 
-// checkNames finds a member that an object has twice, or in another case. Package json
-// accepts both.
+// checkNames finds a member that an object has twice, or in another case, or as null. Package
+// json accepts all of these. All names that are known have small letters of ASCII.
 func checkNames(d *json.Decoder) error {
 	opening, err := d.Token()
-	if opening != json.Delim('{') && opening != json.Delim('[') {
+	switch {
+	case err == nil && opening == nil:
+		return errors.New("null: leave the member out, or write what it is")
+	case opening != json.Delim('{') && opening != json.Delim('['):
 		return err
 	}
 	seen := map[string]bool{}
@@ -226,7 +230,7 @@ func checkNames(d *json.Decoder) error {
 			switch {
 			case seen[lower]:
 				return fmt.Errorf("the member %.100q is there twice", name)
-			case name != lower:
+			case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "":
 				return fmt.Errorf("the member %.100q is not in lower case", name)
 			}
 			seen[lower] = true

@@ -129,7 +129,7 @@ func graft(der []byte, key, public any, identifier []byte, spki, signature int, 
 	if err != nil {
 		return nil, wrap(err)
 	}
-	sig, err := signMessage(key, tbs, rand)
+	sig, err := SignMessage(key, tbs, rand)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +145,10 @@ func graft(der []byte, key, public any, identifier []byte, spki, signature int, 
 	return der, wrap(err)
 }
 
-// signMessage signs with a key of circl, and the empty context that the RFCs ask for.
-func signMessage(key any, message []byte, rand io.Reader) (sig []byte, err error) {
+// SignMessage signs with a key of circl for Ed448, ML-DSA or SLH-DSA, and the empty context
+// that the RFCs ask for. ML-DSA is hedged, with crypto/rand (FIPS 204 section 3.4). From rand
+// it reads only for SLH-DSA.
+func SignMessage(key any, message []byte, rand io.Reader) (sig []byte, err error) {
 	switch k := key.(type) {
 	case ed448.PrivateKey:
 		return ed448.Sign(k, message, ""), nil

@@ -1,0 +1,380 @@
+package provenance
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/qrand/qrypt"
+)
+
+// A Trust is what somebody who verifies statements has decided to believe.
+type Trust struct {
+	// Signers are the people whose signatures count, and Threshold is how many of them must
+	// have signed. A person may have several keys, under one name, and counts once.
+	Signers   []TrustedKey `json:"signers"`
+	Threshold int          `json:"threshold"`
+
+	// Endpoints are the base URLs from which blocks may have come, without a slash at the
+	// end, https only. Nil: the service's own (qrypt.EndpointEUS, qrypt.EndpointWEU).
+	Endpoints []string `json:"endpoints,omitempty"`
+
+	// Emulated takes statements about keys with the blocks of an emulator: for rehearsals.
+	Emulated bool `json:"emulated,omitempty"`
+
+	// Receipts are the keys of relays, one of which must have signed a receipt for each
+	// block. Nil: no receipt is wanted.
+	Receipts []TrustedKey `json:"receipts,omitempty"`
+
+	// Log is the log in which the envelope must be. Nil: it need not be in any.
+	Log *TrustedLog `json:"log,omitempty"`
+}
+
+// A TrustedKey is the public key of a person or a relay.
+type TrustedKey struct {
+	Name      string `json:"name"`
+	PublicKey string `json:"public_key"` // PEM, or the base64 of the DER SubjectPublicKeyInfo
+}
+
+// A TrustedLog is a log, with the witnesses that watch it.
+type TrustedLog struct {
+	Key       string           `json:"key"` // verifier keys of https://c2sp.org/signed-note, with spaces between them
+	Witnesses []TrustedWitness `json:"witnesses,omitempty"`
+	Quorum    int              `json:"quorum,omitempty"`    // how many witnesses must have cosigned
+	MaxDelay  string           `json:"max_delay,omitempty"` // from the Record's time until they did, as time.ParseDuration reads it; empty: no limit
+}
+
+// A TrustedWitness is one who cosigns the checkpoints of a log.
+type TrustedWitness struct {
+	Name string `json:"name"`
+	Key  string `json:"key"` // a verifier key of https://c2sp.org/signed-note
+}
+
+// ParseTrust reads a trust file: the JSON of a Trust, which a person may write. It refuses
+// members that it does not know, or that are there twice or in another case.
+func ParseTrust(data []byte) (Trust, error) {
+	var t Trust
+	err := decodeStrictly(data, &t)
+	if err == nil {
+		_, err = t.signers()
+	}
+	if err != nil {
+		return Trust{}, fmt.Errorf("provenance: the trust file: %w", err)
+	}
+	return t, nil
+}
+
+// A namedKey is a public key, and whose it is.
+type namedKey struct {
+	publicKey
+	name string
+}
+
+// signers returns the keys of the signers by keyid, if all that the Trust says makes sense.
+func (t *Trust) signers() (map[string]namedKey, error) {
+	keys, err := parseTrustedKeys(t.Signers)
+	if err != nil {
+		return nil, fmt.Errorf("a signer: %w", err)
+	}
+	if _, err := parseTrustedKeys(t.Receipts); err != nil {
+		return nil, fmt.Errorf("the key of a relay's receipts: %w", err)
+	}
+	if n := len(names(keys)); t.Threshold < 1 || t.Threshold > n {
+		return nil, fmt.Errorf("the threshold is %d, and there are %d signers: it must be from 1 to that", t.Threshold, n)
+	}
+	for _, e := range t.Endpoints {
+		if !strings.HasPrefix(e, "https://") || strings.HasSuffix(e, "/") || !oneLineOfText(e) {
+			return nil, fmt.Errorf("the endpoint %.100q is not the base URL of one: write https://, and no slash at the end", e)
+		}
+	}
+	if t.Log != nil {
+		if err := t.Log.validate(); err != nil {
+			return nil, fmt.Errorf("the log: %w", err)
+		}
+	}
+	return keys, nil
+}
+
+// names returns whose the keys are, sorted, each once.
+func names(keys map[string]namedKey) []string {
+	var all []string
+	for _, k := range keys {
+		all = append(all, k.name)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func parseTrustedKeys(all []TrustedKey) (map[string]namedKey, error) {
+	keys := map[string]namedKey{}
+	for _, t := range all {
+		if t.Name == "" || !oneLineOfText(t.Name) {
+			return nil, fmt.Errorf("%.100q is not a name", t.Name)
+		}
+		var der []byte
+		if block, rest := pem.Decode([]byte(t.PublicKey)); block != nil && block.Type == "PUBLIC KEY" && len(bytes.TrimSpace(rest)) == 0 {
+			der = block.Bytes
+		} else if der, _ = base64.StdEncoding.Strict().DecodeString(t.PublicKey); len(der) == 0 {
+			return nil, fmt.Errorf("the public_key of %.100q is neither one PEM block of type PUBLIC KEY nor base64", t.Name)
+		}
+		k, err := parsePublicKey(der)
+		if err != nil {
+			return nil, fmt.Errorf("the public_key of %.100q: %w", t.Name, err)
+		}
+		if !slices.Contains(namedAlgorithms, k.algorithm) && !strings.HasPrefix(k.algorithm, "rsa-") {
+			return nil, fmt.Errorf("the public_key of %.100q is for %s: it must be for rsa, %s", t.Name, k.algorithm, strings.Join(namedAlgorithms, ", "))
+		}
+		if other, ok := keys[k.id]; ok {
+			return nil, fmt.Errorf("%.100q and %.100q have the same key, with keyid %s", other.name, t.Name, k.id)
+		}
+		keys[k.id] = namedKey{k, t.Name}
+	}
+	return keys, nil
+}
+
+func (l *TrustedLog) validate() error {
+	texts := []string{l.Key}
+	for _, w := range l.Witnesses {
+		texts = append(texts, w.Name, w.Key)
+	}
+	switch delay, err := time.ParseDuration(l.MaxDelay); {
+	case slices.Contains(texts, ""):
+		return errors.New("it has no key, or a witness has no name or no key")
+	case l.Quorum < 0 || l.Quorum > len(l.Witnesses) || l.Quorum == 0 && len(l.Witnesses) > 0:
+		return fmt.Errorf("the quorum is %d, and there are %d witnesses: it must be from 1 to that", l.Quorum, len(l.Witnesses))
+	case l.MaxDelay != "" && (err != nil || delay <= 0):
+		return fmt.Errorf("max_delay is %.100q: write it as 24h or 30m", l.MaxDelay)
+	}
+	return nil
+}
+
+// A Report says what follows from a statement and its signatures, and what does not.
+type Report struct {
+	Statement Statement `json:"statement"`
+	Findings  []Finding `json:"findings"`
+}
+
+// A Finding is a line of a Report.
+type Finding struct {
+	About   string  `json:"about"` // in a word: "signer", "endpoint"
+	Verdict Verdict `json:"verdict"`
+	Text    string  `json:"text"`
+}
+
+// A Verdict says what becomes of a Finding.
+type Verdict string
+
+const (
+	Follows Verdict = "follows" // for those who believe the signers and trust what the Trust trusts
+	Open    Verdict = "open"    // does not follow, and the Trust does not ask for it
+	Refused Verdict = "refused" // the Trust or the statement asks for it, and it is not so
+)
+
+func (r *Report) add(about string, v Verdict, format string, args ...any) {
+	r.Findings = append(r.Findings, Finding{about, v, fmt.Sprintf(format, args...)})
+}
+
+// refuse adds an error of this package.
+func (r *Report) refuse(about string, err error) {
+	r.add(about, Refused, "%s", strings.TrimPrefix(err.Error(), "provenance: "))
+}
+
+// err is the error of the first Finding that is Refused.
+func (r *Report) err() error {
+	for _, f := range r.Findings {
+		if f.Verdict == Refused {
+			return fmt.Errorf("provenance: %s", f.Text)
+		}
+	}
+	return nil
+}
+
+// Verify verifies that an envelope has a statement about the public key whose DER
+// SubjectPublicKeyInfo is spki, and that enough of the Signers signed it. The DER of the
+// certificate or request made with the key may be nil: then that is not compared. The error
+// names the first cause for which the statement is refused. The Report has all of them, and
+// has lines as soon as the envelope has a statement.
+func (t *Trust) Verify(e Envelope, spki, certificate []byte, now time.Time) (Report, error) {
+	signers, err := t.signers()
+	if err != nil {
+		return Report{}, fmt.Errorf("provenance: what is trusted: %w", err)
+	}
+	if err := e.validate(); err != nil {
+		return Report{}, fmt.Errorf("provenance: the envelope: %w", err)
+	}
+	s, err := e.Statement()
+	if err != nil {
+		return Report{}, err
+	}
+	r := Report{Statement: s}
+	own := r.subject(spki, certificate)
+	r.signatures(e, own, signers, t.Threshold)
+	r.entropy(t)
+	r.time(now)
+	r.receiptsAndLog(t)
+	return r, r.err()
+}
+
+// subject compares the key and the certificate with those that the statement is about. It
+// returns the key.
+func (r *Report) subject(spki, certificate []byte) publicKey {
+	record := r.Statement.Record
+	key, err := parsePublicKey(spki)
+	switch {
+	case err != nil:
+		r.add("key", Refused, "the key: %v", err)
+	case record.Check(spki) != nil:
+		r.refuse("key", record.Check(spki))
+	case strings.Replace(record.Algorithm, "ecdh-", "ecdsa-", 1) != key.algorithm: // a SubjectPublicKeyInfo does not tell them apart
+		r.add("key", Refused, "it is a key for %s, but the statement says %.100q", key.algorithm, record.Algorithm)
+	default:
+		r.add("key", Follows, "the statement is about this key for %s, whose SHA-256 is %s", record.Algorithm, record.PublicKey)
+	}
+	switch c := record.Certificate; {
+	case c == nil && certificate != nil:
+		r.add("certificate", Refused, "the statement is about no certificate and no request")
+	case c != nil && certificate == nil:
+		r.add("certificate", Open, "a %s was made with the key, and it was not compared: its SHA-256 is %s", c.Kind, c.SHA256)
+	case c != nil && Digest(certificate) != c.SHA256:
+		r.add("certificate", Refused, "it is another %s than the one made with the key: its SHA-256 is %s, in the statement it is %s", c.Kind, Digest(certificate), c.SHA256)
+	case c != nil:
+		r.add("certificate", Follows, "the statement is about this %s, too, whose SHA-256 is %s", c.Kind, c.SHA256)
+	}
+	return key
+}
+
+// signatures verifies them: those of the signers, and that of the statement's own key.
+func (r *Report) signatures(e Envelope, own publicKey, signers map[string]namedKey, threshold int) {
+	s := r.Statement
+	message := PAE(e.PayloadType, e.Payload)
+	signed := map[string]namedKey{} // those of the signers whose signature is good
+	self := false
+	for _, g := range e.Signatures {
+		key, known := signers[g.KeyID]
+		isSelf := g.KeyID == s.Record.PublicKey
+		if !known {
+			key = namedKey{own, "the key itself"}
+		}
+		switch {
+		case isSelf && !s.SelfSigned:
+			r.add("possession", Refused, "the statement says that its own key did not sign it, and it has that key's signature")
+		case !isSelf && !known:
+			r.add("signer", Open, "an unknown key with keyid %s signed, too: that was not verified, and does not count", g.KeyID)
+		case key.id != g.KeyID || key.verify == nil:
+			r.add("possession", Refused, "the signature of the statement's own key cannot be verified with the key that was given")
+		case !key.signed(message, g.Sig):
+			r.add("signer", Refused, "the signature with the keyid of %s, %s, is wrong: another key made it, or the statement or the signature was changed", key.name, g.KeyID)
+		default:
+			self = self || isSelf
+			if known {
+				signed[g.KeyID] = key
+				r.add("signer", Follows, "%s signed it, with a key for %s, keyid %s", key.name, key.algorithm, g.KeyID)
+			}
+		}
+	}
+	all, have := names(signers), names(signed)
+	missing := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(have, name) })
+	verdict, without := Follows, ""
+	if len(have) < threshold {
+		verdict = Refused
+	}
+	if len(missing) > 0 {
+		without = "; not by " + strings.Join(missing, ", ")
+	}
+	r.add("threshold", verdict, "it is signed by %d of %d signers, and %d must have signed%s", len(have), len(all), threshold, without)
+
+	switch {
+	case self:
+		r.add("possession", Follows, "the key itself signed it: whoever made the statement had the private key")
+	case s.SelfSigned:
+		r.add("possession", Refused, "the key itself must have signed it, and there is no good signature of that key")
+	case own.verify == nil || strings.HasPrefix(s.Record.Algorithm, "ecdh-"):
+		r.add("possession", Open, "a key for %s cannot sign: the signers state who has the private key", s.Record.Algorithm)
+	default:
+		r.add("possession", Open, "the key itself did not sign it: the signers state who has the private key")
+	}
+	if c := s.Ceremony; c != nil {
+		r.add("ceremony", Open, "it was made in the ceremony %q, by the signers' word", c.ID)
+		for _, o := range c.Operators {
+			if key, ok := signed[o.KeyID]; ok {
+				r.add("operator", Follows, "its operator %q signed, with the key of %s", o.Name, key.name)
+			} else {
+				r.add("operator", Open, "its operator %q did not sign, or is no signer that counts: keyid %s", o.Name, o.KeyID)
+			}
+		}
+	}
+}
+
+// entropy looks at what was in the key, and where it came from.
+func (r *Report) entropy(t *Trust) {
+	record := r.Statement.Record
+	endpoints := t.Endpoints
+	if endpoints == nil {
+		endpoints = []string{qrypt.EndpointEUS, qrypt.EndpointWEU}
+	}
+	switch {
+	case record.Entropy == OSOnly:
+		r.add("entropy", Open, "no block was in the key: it is as good as crypto/rand, and no better")
+	case record.Entropy == Emulated && !t.Emulated:
+		r.add("entropy", Refused, "the entropy was EMULATED, not quantum")
+	case record.Entropy == Emulated:
+		r.add("entropy", Open, "the entropy was EMULATED, not quantum: the key is for rehearsals only")
+	default:
+		r.add("entropy", Open, "that the entropy was quantum is the word of the service at %q", record.Endpoint)
+		if err := record.CheckEndpoint(endpoints); err != nil {
+			r.refuse("endpoint", err)
+		} else {
+			r.add("endpoint", Follows, "the last block came from %q, which is trusted", record.Endpoint)
+		}
+	}
+}
+
+func (r *Report) time(now time.Time) {
+	record := r.Statement.Record
+	if err := record.CheckTime(now); err != nil {
+		r.refuse("time", err)
+	} else {
+		r.add("time", Open, "it was made at %s, by the signers' word", record.Time.Format(time.RFC3339))
+	}
+	if record.Version < Version {
+		r.add("record", Open, "the record has version %d: it does not say which TLS certificate the endpoint had, nor how old RequireFresh let a block be", record.Version)
+	}
+}
+
+// receiptsAndLog refuses what the Trust asks for and nobody here verifies yet.
+func (r *Report) receiptsAndLog(t *Trust) {
+	if t.Receipts != nil {
+		r.add("receipts", Refused, "receipts of a relay are wanted, and this version of qrand does not verify them")
+	} else if n := len(r.Statement.Receipts); n > 0 {
+		r.add("receipts", Open, "%d receipts of relays were not verified: no relay's key is given", n)
+	}
+	if t.Log != nil {
+		r.add("log", Refused, "a log is wanted, and this version of qrand does not verify its proof")
+	} else {
+		r.add("log", Open, "nothing shows when the statement was made, nor that there is no other one: no log is given")
+	}
+}
+
+// decodeStrictly reads JSON that a person wrote. It refuses what package json accepts:
+// members that it does not know, or that are there twice or in another case, and anything
+// after the object.
+func decodeStrictly(data []byte, into any) error {
+	if len(data) > maxEnvelope {
+		return fmt.Errorf("%d bytes are too many", len(data))
+	}
+	if err := json.Unmarshal(data, into); err != nil { // bounds the depth, and finds what is behind
+		return fmt.Errorf("%.200s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%.200s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return checkNames(json.NewDecoder(bytes.NewReader(data)))
+}
