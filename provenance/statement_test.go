@@ -310,6 +310,21 @@ log open nothing shows when the statement was made, nor that there is no other o
 	}
 }
 
+// TestRehearsal: a report never says that a key of a rehearsal is more than that.
+func TestRehearsal(t *testing.T) {
+	s := statement("ed25519")
+	s.Record.Entropy, s.Record.Endpoint = provenance.Emulated, "http://127.0.0.1:1"
+	trust := provenance.Trust{Signers: trusted("alice"), Threshold: 1, Emulated: true}
+	r, err := trust.Verify(signed(t, s, "alice"), spki("ed25519"), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantFinding(t, r, provenance.Open, "the entropy was EMULATED, not quantum: the key is for rehearsals only")
+	if got := lines(r); strings.Contains(got, "endpoint") || strings.Contains(got, "was quantum") {
+		t.Error(got)
+	}
+}
+
 func lines(r provenance.Report) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
@@ -428,7 +443,7 @@ func TestRefused(t *testing.T) {
 			} else if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "provenance: ") {
 				t.Errorf("%v, want %q", err, test.want)
 			}
-			refused := slices.ContainsFunc(r.Findings, func(f provenance.Finding) bool { return f.Verdict == provenance.Refused })
+			refused := slices.ContainsFunc(r.Findings, func(f provenance.Finding) bool { return f.Verdict == "refused" })
 			if len(r.Findings) > 0 && refused != (err != nil) {
 				t.Errorf("%v, and the report says %+v", err, r.Findings)
 			}
