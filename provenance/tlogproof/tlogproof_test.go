@@ -1,0 +1,472 @@
+package tlogproof_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"example.com/qrand/provenance/tlogproof"
+)
+
+// A signer signs checkpoints. It is written from the C2SP documents, apart from what it tests.
+type signer struct {
+	name, vkey string
+	id         []byte
+	sign       func(c tlogproof.Checkpoint, at time.Time) []byte
+}
+
+func newSigner(t *testing.T, name string, kind byte, seed byte) *signer {
+	t.Helper()
+	s := &signer{name: name}
+	var public []byte
+	if s32 := [32]byte{seed}; kind == 6 {
+		pk, sk := mldsa44.NewKeyFromSeed(&s32)
+		public = pk.Bytes()
+		s.sign = func(c tlogproof.Checkpoint, at time.Time) []byte {
+			when := binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))
+			m := fmt.Appendf(nil, "subtree/v1\n\x00%c%s%s%c%s", len(name), name, when, len(c.Origin), c.Origin)
+			m = binary.BigEndian.AppendUint64(m, 0)
+			m = binary.BigEndian.AppendUint64(m, uint64(c.Size))
+			m = append(m, c.Hash[:]...)
+			sig := make([]byte, mldsa44.SignatureSize)
+			if err := mldsa44.SignTo(sk, m, nil, false, sig); err != nil {
+				t.Fatal(err)
+			}
+			return append(when, sig...)
+		}
+	} else {
+		key := ed25519.NewKeyFromSeed(s32[:])
+		public = key.Public().(ed25519.PublicKey)
+		s.sign = func(c tlogproof.Checkpoint, at time.Time) []byte {
+			if kind == 1 {
+				return ed25519.Sign(key, []byte(c.String()))
+			}
+			m := fmt.Sprintf("cosignature/v1\ntime %d\n%v", at.Unix(), c)
+			return append(binary.BigEndian.AppendUint64(nil, uint64(at.Unix())), ed25519.Sign(key, []byte(m))...)
+		}
+	}
+	public = append([]byte{kind}, public...)
+	sum := sha256.Sum256(append([]byte(name+"\n"), public...))
+	s.id = sum[:4]
+	s.vkey = fmt.Sprintf("%s+%x+%s", name, s.id, base64.StdEncoding.EncodeToString(public))
+	return s
+}
+
+func (s *signer) line(c tlogproof.Checkpoint, at time.Time) string {
+	return fmt.Sprintf("— %s %s\n", s.name, base64.StdEncoding.EncodeToString(append(bytes.Clone(s.id), s.sign(c, at)...)))
+}
+
+// A tree is a log in memory.
+type tree struct {
+	origin string
+	leaves [][]byte
+	stored []tlog.Hash
+}
+
+func (l *tree) ReadHashes(indexes []int64) (out []tlog.Hash, err error) {
+	for _, i := range indexes {
+		out = append(out, l.stored[i])
+	}
+	return out, nil
+}
+
+func newTree(t *testing.T, leaves ...string) *tree {
+	l := &tree{origin: "log.example/keys"}
+	for i, leaf := range leaves {
+		l.leaves = append(l.leaves, []byte(leaf))
+		h, err := tlog.StoredHashes(int64(i), []byte(leaf), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.stored = append(l.stored, h...)
+	}
+	return l
+}
+
+func (l *tree) head(t *testing.T, size int64) tlogproof.Checkpoint {
+	hash := tlog.Hash(sha256.Sum256(nil))
+	if size > 0 {
+		var err error
+		if hash, err = tlog.TreeHash(size, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tlogproof.Checkpoint{Origin: l.origin, Size: size, Hash: hash}
+}
+
+func (l *tree) prove(t *testing.T, size, index, after int64) *tlogproof.Proof {
+	t.Helper()
+	hashes, err := tlog.ProveRecord(size, index, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &tlogproof.Proof{Index: index, Hashes: hashes}
+	if after >= 0 {
+		p.After = &tlogproof.Consistency{Size: after}
+		if after > 0 {
+			if p.After.Hashes, err = tlog.ProveTree(size, after, l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return p
+}
+
+// signed is a checkpoint with its signatures.
+func signed(c tlogproof.Checkpoint, lines ...string) string {
+	return c.String() + "\n" + strings.Join(lines, "")
+}
+
+func entries(prefix string, n int) (leaves []string) {
+	for i := range n {
+		leaves = append(leaves, fmt.Sprint(prefix, i))
+	}
+	return leaves
+}
+
+// TestVerify: a good proof says what follows from it, and every way to be wrong is an error
+// that names it.
+func TestVerify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // 2000-01-01
+		const size, index, old = 13, 9, 6
+		now := time.Now().UTC()
+		made := now.Add(-time.Hour)
+		log := newTree(t, entries("leaf ", size)...)
+		other := newTree(t, append([]string{"rewritten"}, entries("leaf ", size)[1:]...)...)
+		classical, hybrid := newSigner(t, log.origin, 1, 1), newSigner(t, log.origin, 6, 2)
+		w1, w2, w3 := newSigner(t, "witness.example/w1", 4, 3), newSigner(t, "witness.example/w2", 6, 4), newSigner(t, "witness.example/w3", 4, 5)
+		stranger, impostor := newSigner(t, "witness.example/w9", 4, 6), newSigner(t, log.origin, 1, 7)
+		policy := func(quorum int, maxDelay time.Duration) *tlogproof.Policy {
+			p, err := tlogproof.NewPolicy([]string{classical.vkey, hybrid.vkey}, []string{w1.vkey, w2.vkey, w3.vkey}, quorum, maxDelay)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		cosigned := func(l *tree, size int64, at ...time.Time) string {
+			c := l.head(t, size)
+			lines := []string{classical.line(c, now), stranger.line(c, now), hybrid.line(c, now)}
+			for i, w := range []*signer{w1, w2, w3}[:len(at)] {
+				lines = append(lines, w.line(c, at[i]))
+			}
+			return signed(c, lines...)
+		}
+		first, second := made.Add(time.Minute), made.Add(2*time.Minute)
+		before := made.Add(-time.Minute)
+		p := policy(2, time.Hour)
+		good := func() *tlogproof.Proof {
+			proof := log.prove(t, size, index, old)
+			proof.Checkpoint = cosigned(log, size, second, first)
+			return proof
+		}
+		entry := tlogproof.Entry{Leaf: log.leaves[index], Made: made, After: cosigned(log, old, before, before.Add(-time.Minute))}
+
+		v, err := p.Verify(good(), entry)
+		want := tlogproof.Verdict{Checkpoint: log.head(t, size), Index: index, Time: second, NotBefore: before.Add(-time.Minute),
+			Cosignatures: []tlogproof.Cosignature{{Witness: w2.name, Time: first}, {Witness: w1.name, Time: second}}}
+		if err != nil || !reflect.DeepEqual(v, want) {
+			t.Fatalf("%+v, %v; want %+v", v, err, want)
+		}
+
+		reject := func(want string, p *tlogproof.Policy, proof *tlogproof.Proof, e tlogproof.Entry) {
+			t.Helper()
+			v, err := p.Verify(proof, e)
+			if err == nil || !strings.Contains(err.Error(), want) || !reflect.ValueOf(v).IsZero() {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		}
+		with := func(f func(*tlogproof.Proof)) *tlogproof.Proof { proof := good(); f(proof); return proof }
+		entryWith := func(f func(*tlogproof.Entry)) tlogproof.Entry { e := entry; f(&e); return e }
+
+		// Another entry, another place.
+		reject("not entry 9 of 13", p, good(), entryWith(func(e *tlogproof.Entry) { e.Leaf = log.leaves[8] }))
+		reject("not entry 8 of 13", p, with(func(p *tlogproof.Proof) { p.Hashes, p.Index = log.prove(t, size, 8, -1).Hashes, 8 }), entry)
+		reject("not entry 8 of 13", p, with(func(p *tlogproof.Proof) { p.Index-- }), entry)
+		reject("index was changed", p, with(func(p *tlogproof.Proof) { p.Index = size }), entry)
+		reject("not entry 9", p, with(func(p *tlogproof.Proof) { p.Hashes = p.Hashes[1:] }), entry)
+		reject("not entry 9", p, with(func(p *tlogproof.Proof) { p.Hashes[0][0]++ }), entry)
+		reject("checkpoint or the signature was changed", p, with(func(p *tlogproof.Proof) { p.Checkpoint = strings.Replace(p.Checkpoint, "\n13\n", "\n12\n", 1) }), entry)
+
+		// Another log.
+		c := log.head(t, size)
+		lines := w1.line(c, first) + w2.line(c, first)
+		reject("not signed by the log's key log.example/keys+", p, with(func(p *tlogproof.Proof) { p.Checkpoint = signed(c, lines) }), entry)
+		reject("another key of this name", p, with(func(p *tlogproof.Proof) { p.Checkpoint = signed(c, impostor.line(c, now), hybrid.line(c, now), lines) }), entry)
+		reject(fmt.Sprintf("not signed by the log's key log.example/keys+%x", hybrid.id), p, with(func(p *tlogproof.Proof) { p.Checkpoint = signed(c, classical.line(c, now), lines) }), entry)
+		named := c
+		named.Origin = "log.example/other"
+		reject("of the log \"log.example/other\"", p, with(func(p *tlogproof.Proof) {
+			p.Checkpoint = signed(named, classical.line(named, now), hybrid.line(named, now), w1.line(named, first), w2.line(named, first))
+		}), entry)
+		extended := c.String() + "an extension\n\n" + fmt.Sprintf("— %s x\n", log.origin)
+		reject("not a signed note", p, with(func(p *tlogproof.Proof) { p.Checkpoint = extended }), entry)
+		reject("not a signed note", p, with(func(p *tlogproof.Proof) { p.Checkpoint = "" }), entry)
+
+		// Too few witnesses, or at the wrong time. A witness counts once.
+		at := func(times ...time.Time) *tlogproof.Proof {
+			return with(func(p *tlogproof.Proof) { p.Checkpoint = cosigned(log, size, times...) })
+		}
+		reject("0 witnesses that count, and 2 are wanted", p, at(), entry)
+		reject("1 witnesses that count, and 2 are wanted", p, at(first), entry)
+		reject("1 witnesses that count", p, with(func(p *tlogproof.Proof) { p.Checkpoint = cosigned(log, size, first) + w1.line(c, second) }), entry)
+		reject("3 are wanted", policy(3, time.Hour), good(), entry)
+		reject("before the entry was made", p, at(first, made.Add(-6*time.Minute)), entry)
+		reject("more than 30m0s after the entry was made", policy(2, 30*time.Minute), at(first, made.Add(36*time.Minute)), entry)
+		reject("which is in the future", policy(2, 0), at(first, now.Add(6*time.Minute)), entry)
+		if v, err := policy(2, 0).Verify(at(first, now.Add(4*time.Minute)), entry); err != nil || v.Time != now.Add(4*time.Minute) {
+			t.Errorf("without a limit: %v, %v", v.Time, err)
+		}
+		if v, err := p.Verify(at(first, made.Add(-6*time.Minute), second), entry); err != nil || v.Time != second || len(v.Cosignatures) != 2 {
+			t.Errorf("two of three: %+v, %v", v, err)
+		}
+		reject("the signature of witness.example/w1", p, with(func(p *tlogproof.Proof) {
+			p.Checkpoint = strings.Replace(p.Checkpoint, w1.line(c, second), w1.line(log.head(t, old), second), 1)
+		}), entry)
+
+		// Another history, or none.
+		reject("is of another history", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(other, old, before, before) }))
+		reject("is of another history", p, with(func(p *tlogproof.Proof) { p.After.Hashes[0][0]++ }), entry)
+		reject("is of another history", p, with(func(p *tlogproof.Proof) { p.After.Hashes = nil }), entry)
+		reject("shows growth from size 5", p, with(func(p *tlogproof.Proof) { p.After.Size-- }), entry)
+		reject("would have it already", p, with(func(p *tlogproof.Proof) { p.After = log.prove(t, size, index, 11).After }), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, 11, before, before) }))
+		reject("the proof shows no growth", p, with(func(p *tlogproof.Proof) { p.After = nil }), entry)
+		reject("the proof shows no growth", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = "" }))
+		reject("the checkpoint that the entry names: the checkpoint is not signed", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = signed(log.head(t, old), w1.line(log.head(t, old), before)) }))
+		reject("after the entry was made", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, old, now, now) }))
+		reject("growth from nothing", p, with(func(p *tlogproof.Proof) { p.After.Size = 0 }), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, 0) }))
+
+		// What an entry need not say.
+		for after, wantTime := range map[string]time.Time{
+			"":                     {},
+			cosigned(log, 0):       {},
+			cosigned(log, 0, made): {},
+			cosigned(log, index, before, before.Add(-time.Minute), before.Add(-time.Hour)): before.Add(-time.Minute),
+		} {
+			proof := log.prove(t, size, index, -1)
+			if after != "" {
+				from, _, err := p.Open(after)
+				if err != nil {
+					t.Fatal(err)
+				}
+				proof = log.prove(t, size, index, from.Size)
+			}
+			proof.Checkpoint = good().Checkpoint
+			if v, err := p.Verify(proof, tlogproof.Entry{Leaf: entry.Leaf, After: after}); err != nil || v.NotBefore != wantTime {
+				t.Errorf("after %.40q: %+v, %v", after, v, err)
+			}
+		}
+
+		// A log alone says no time.
+		alone, err := tlogproof.NewPolicy([]string{classical.vkey}, nil, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := alone.Verify(good(), entry); err != nil || !v.Time.IsZero() || len(v.Cosignatures) != 0 || !v.NotBefore.IsZero() {
+			t.Errorf("%+v, %v", v, err)
+		}
+	})
+}
+
+// TestEveryByte: no byte of a proof can be changed.
+func TestEveryByte(t *testing.T) {
+	log := newTree(t, entries("leaf ", 6)...)
+	c, old := log.head(t, 6), log.head(t, 3)
+	key, witness := newSigner(t, log.origin, 1, 1), newSigner(t, "witness.example", 4, 2)
+	p, err := tlogproof.NewPolicy([]string{key.vkey}, []string{witness.vkey}, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := log.prove(t, 6, 4, 3)
+	proof.Checkpoint = signed(c, key.line(c, time.Now()), witness.line(c, time.Now()))
+	e := tlogproof.Entry{Leaf: log.leaves[4], After: signed(old, key.line(old, time.Now()))}
+	data := proof.Encode()
+	verify := func(data []byte) error {
+		proof, err := tlogproof.Parse(data)
+		if err == nil {
+			_, err = p.Verify(proof, e)
+		}
+		return err
+	}
+	if err := verify(data); err != nil {
+		t.Fatal(err)
+	}
+	for i := range data {
+		for _, flip := range []byte{1, 0x20, 0x80} {
+			data[i] ^= flip
+			if verify(data) == nil {
+				t.Errorf("byte %d may be changed to %q", i, data[i])
+			}
+			data[i] ^= flip
+		}
+	}
+}
+
+// TestForm: the form is that of the document, and only one is read.
+func TestForm(t *testing.T) {
+	hash := tlog.Hash{1}
+	p := &tlogproof.Proof{Index: 5, Hashes: tlog.RecordProof{hash}, After: &tlogproof.Consistency{Size: 258, Hashes: tlog.TreeProof{hash}}, Checkpoint: "x\n1\ny\n\n— z\n"}
+	b64 := hash.String()
+	extra := base64.StdEncoding.EncodeToString(append([]byte{0, 0, 0, 0, 0, 0, 1, 2}, hash[:]...))
+	text := "c2sp.org/tlog-proof@v1\nextra " + extra + "\nindex 5\n" + b64 + "\n\n" + p.Checkpoint
+	if got := string(p.Encode()); got != text {
+		t.Errorf("got %q\nwant %q", got, text)
+	}
+	if got, err := tlogproof.Parse([]byte(text)); err != nil || !reflect.DeepEqual(got, p) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for old, new := range map[string]string{
+		"@v1":                   "@v2",
+		"proof@v1\n":            "proof@v1\r\n",
+		"extra ":                "extra  ",
+		"extra " + extra + "\n": "extra " + extra + "\nextra " + extra + "\n",
+		extra:                   extra[:len(extra)-4],
+		"index 5":               "index 05",
+		"ndex 5":                "ndex +5",
+		"index 5\n":             "index -5\n",
+		"index 5\n" + b64:       b64 + "\nindex 5",
+		"\n" + b64 + "\n":       "\n" + strings.Repeat(b64+"\n", 64),
+		b64 + "\n":              b64 + " \n",
+		"AAA=\n\n":              "AAB=\n\n", // the same hash
+		"\n\n":                  "\n",
+		"c2sp":                  strings.Repeat("c", tlogproof.MaxSize),
+	} {
+		wrong := strings.Replace(text, old, new, 1)
+		if _, err := tlogproof.Parse([]byte(wrong)); err == nil || wrong == text || !strings.HasPrefix(err.Error(), "not a proof: ") {
+			t.Errorf("%.100q for %q: %v", new, old, err)
+		}
+	}
+	for _, wrong := range []string{
+		"", "x\n1\n", "\n1\n" + b64 + "\n", "x\n01\n" + b64 + "\n", "x\n-1\n" + b64 + "\n", "x\n1\n" + b64, "x\n1\n" + b64[1:] + "\n",
+		"x\n1\n" + b64 + "\nextension\n", "x\n0\n" + b64 + "\n", "x\n9223372036854775808\n" + b64 + "\n",
+	} {
+		if c, err := tlogproof.ParseCheckpoint(wrong); err == nil {
+			t.Errorf("%q is read as %+v", wrong, c)
+		}
+	}
+}
+
+// TestKey reads the key and verifies the note that https://c2sp.org/signed-note has as an
+// example, and refuses keys that are damaged or have no place in a policy.
+func TestKey(t *testing.T) {
+	const vkey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+	k, err := tlogproof.ParseKey(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig, err := base64.StdEncoding.DecodeString("Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=")
+	if err != nil || !k.Verify([]byte("This is an example message.\n"), sig[4:]) || k.Name() != "example.com/foo" || k.KeyHash() != 0x530d903a {
+		t.Errorf("%v, %v", k, err)
+	}
+	for old, new := range map[string]string{"foo": "fop", "foo+": "fo o+", "530d": "530D", "Aek": "Aem", "AekyeR": "BOkyeR", "3U2k": "3U2k=", "+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k": "+AQ==", "+Aeky": "Aeky", vkey: ""} {
+		if k, err := tlogproof.ParseKey(strings.Replace(vkey, old, new, 1)); err == nil {
+			t.Errorf("%q for %q is read as %v", new, old, k)
+		}
+	}
+	for _, kind := range []byte{4, 6} { // https://c2sp.org/tlog-cosignature limits the time
+		s := newSigner(t, "w.example", kind, 9)
+		k, err := tlogproof.ParseKey(s.vkey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newTree(t, "leaf").head(t, 1)
+		for second, want := range map[int64]bool{0: true, math.MaxInt64: true, -1: false} {
+			if got := k.Verify([]byte(c.String()), s.sign(c, time.Unix(second, 0))); got != want {
+				t.Errorf("type %d, time %d: %v", kind, second, got)
+			}
+		}
+	}
+	log, again, pq := newSigner(t, "log.example", 1, 1), newSigner(t, "w.example", 4, 1), newSigner(t, "log.example", 6, 2)
+	w1, w2 := newSigner(t, "w.example/1", 4, 3), newSigner(t, "w.example/2", 4, 3)
+	unknown := append([]byte{2}, make([]byte, 32)...)
+	sum := sha256.Sum256(append([]byte("log.example\n"), unknown...))
+	ecdsa := fmt.Sprintf("log.example+%x+%s", sum[:4], base64.StdEncoding.EncodeToString(unknown))
+	for _, test := range []struct {
+		want           string
+		log, witnesses []string
+		quorum         int
+		delay          time.Duration
+	}{
+		{"needs the log's key", nil, []string{w1.vkey}, 1, 0},
+		{"of a log has type 1 or 6", []string{w1.vkey}, nil, 0, 0},
+		{"of a witness has type 4 or 6", []string{pq.vkey}, []string{log.vkey}, 1, 0},
+		{"have one name", []string{log.vkey, newSigner(t, "log.example/2", 6, 2).vkey}, nil, 0, 0},
+		{"given twice", []string{log.vkey}, []string{again.vkey}, 1, 0},
+		{"given twice", []string{log.vkey}, []string{w1.vkey, w2.vkey}, 2, 0},
+		{"has type 2", []string{ecdsa}, nil, 0, 0},
+		{"a quorum of 2", []string{log.vkey}, []string{w1.vkey}, 2, 0},
+		{"a quorum of -1", []string{log.vkey}, []string{w1.vkey}, -1, 0},
+		{"a quorum of 0", []string{log.vkey}, []string{w1.vkey}, 0, 0},
+		{"limit of delay", []string{log.vkey}, []string{w1.vkey}, 1, -1},
+		{"limit of delay", []string{log.vkey}, nil, 0, 1},
+	} {
+		if p, err := tlogproof.NewPolicy(test.log, test.witnesses, test.quorum, test.delay); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", p, err, test.want)
+		}
+	}
+}
+
+// FuzzParse: what is read is written as it was, and no proof makes Verify panic or succeed.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("c2sp.org/tlog-proof@v1\nindex 0\n\nlog.example\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— log.example AAAAAAAA\n"))
+	f.Add([]byte("c2sp.org/tlog-proof@v1\nextra AAAAAAAAAAA=\nindex 3\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\nx\n9\n\n"))
+	vkey := "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+	policy, err := tlogproof.NewPolicy([]string{vkey}, nil, 0, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := tlogproof.Parse(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(p.Encode(), data) {
+			t.Errorf("%q is written as %q", data, p.Encode())
+		}
+		p.Includes(data)
+		if v, err := policy.Verify(p, tlogproof.Entry{Leaf: data, After: p.Checkpoint}); err == nil {
+			t.Errorf("%q proves %+v", data, v)
+		}
+	})
+}
+
+// TestAllShapes: proofs of every entry in trees of every size up to 40, from every earlier head.
+func TestAllShapes(t *testing.T) {
+	log := newTree(t, entries("leaf ", 40)...)
+	key := newSigner(t, log.origin, 1, 1)
+	policy, err := tlogproof.NewPolicy([]string{key.vkey}, nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heads := map[int64]string{}
+	for size := range int64(41) {
+		c := log.head(t, size)
+		heads[size] = signed(c, key.line(c, time.Time{}))
+	}
+	for size := int64(1); size <= 40; size++ {
+		index := rand.Int64N(size)
+		for after := int64(-1); after <= index; after++ {
+			proof := log.prove(t, size, index, after)
+			proof.Checkpoint = heads[size]
+			read, err := tlogproof.Parse(proof.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := policy.Verify(read, tlogproof.Entry{Leaf: log.leaves[index], After: heads[after]}); err != nil {
+				t.Errorf("entry %d of %d after %d: %v", index, size, after, err)
+			}
+		}
+	}
+}
