@@ -8,5 +8,6 @@
 // [Monitor] to follow one. To verify the proofs that a log gives, import
 // example.com/qrand/provenance/tlogproof, which needs none of this.
 //
-// Tessera locks files as POSIX systems do, so a log cannot be kept on Windows, but followed.
+// Tessera locks files as POSIX systems do: a log cannot be kept on Windows, and qrandlog is not
+// for it, but a Monitor works there.
 package transparency

@@ -147,6 +147,13 @@ func (l *Log) newAppender(cfg Config) (*appender, error) {
 	return a, nil
 }
 
+// Start makes the log ready to append, which it otherwise is at the first need: it publishes
+// what another process left unpublished.
+func (l *Log) Start() error {
+	_, err := l.append()
+	return err
+}
+
 // A job is entries that wait to be appended together.
 type job struct {
 	leaves [][]byte
@@ -344,6 +351,30 @@ func (l *Log) Prove(ctx context.Context, leaf []byte) (*tlogproof.Proof, error) 
 	}
 	p.After, err = l.growth(ctx, leaf, h.Checkpoint)
 	return p, err
+}
+
+// leaf returns the entry with a hash. The error is ErrUnknown if no published checkpoint or
+// appended entry has it.
+func (l *Log) leaf(ctx context.Context, hash tlog.Hash) ([]byte, error) {
+	a, err := l.append()
+	if err == nil {
+		err = l.refresh(a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	index, ok := l.find(hash)
+	if !ok {
+		return nil, fmt.Errorf("%w: these bytes were never added", ErrUnknown)
+	}
+	l.mu.Lock()
+	size := l.indexed
+	l.mu.Unlock()
+	entries, err := readEntries(ctx, l.tiles, index/tileWidth, size)
+	if err != nil {
+		return nil, err
+	}
+	return entries[index%tileWidth], nil
 }
 
 // await waits for a checkpoint that covers the entry, and removes what it makes superfluous.

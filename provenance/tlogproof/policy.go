@@ -135,6 +135,16 @@ func (p *Policy) Open(checkpoint string) (Checkpoint, []Cosignature, error) {
 	return c, found, nil
 }
 
+// OpenCosigned is Open, and wants the cosignatures of the quorum. The head of an empty log
+// needs none.
+func (p *Policy) OpenCosigned(checkpoint string) (Checkpoint, error) {
+	c, found, err := p.Open(checkpoint)
+	if err == nil && c.Size > 0 {
+		_, err = p.timely(found, time.Time{})
+	}
+	return c, err
+}
+
 // An Entry is what a proof is about.
 type Entry struct {
 	Leaf  []byte    // the bytes that are in the log

@@ -269,6 +269,13 @@ func TestVerify(t *testing.T) {
 			}
 		}
 
+		// A head alone.
+		for checkpoint, want := range map[string]string{cosigned(log, size, first, second): "", cosigned(log, 0): "", cosigned(log, size, first): "2 are wanted"} {
+			if c, err := p.OpenCosigned(checkpoint); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && c != log.head(t, c.Size) {
+				t.Errorf("%+v, %v, want %q", c, err, want)
+			}
+		}
+
 		// A log alone says no time.
 		alone, err := tlogproof.NewPolicy([]string{classical.vkey}, nil, 0, 0)
 		if err != nil {

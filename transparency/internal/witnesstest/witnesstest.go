@@ -79,6 +79,13 @@ func (w *Witness) Trust(t testing.TB, vkeys ...string) {
 	w.logs[p.Origin()] = p
 }
 
+// Impersonate gives the witness the key of another, but not what that has seen.
+func (w *Witness) Impersonate(other *Witness) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.VKey, w.signer = other.VKey, other.signer
+}
+
 // SetAway makes the witness answer 503, or no longer.
 func (w *Witness) SetAway(away bool) {
 	w.mu.Lock()

@@ -1,0 +1,111 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/qrand/provenance/tlogproof"
+	"example.com/qrand/transparency"
+)
+
+type monitorOptions struct {
+	keys, head string
+	witnesses  []string
+	quorum     int
+	interval   time.Duration
+}
+
+func newMonitor() *cobra.Command {
+	var o monitorOptions
+	cmd := &cobra.Command{
+		Use:   "monitor URL|FOLDER [flags]",
+		Short: "Follow a log, and notice if it was changed",
+		Long: `Reads every entry of a log, and verifies that it is the one that the log signed,
+and that the log has only grown since the last time. The last head is in the file
+of --head. The exit status is 1 if the log was rolled back, if it signed another
+history, if an entry was rewritten or is no statement, or if the log cannot be
+read. The checkpoint that does not fit is then in the file of --head with
+.conflict: keep both, they are signed by the log.
+
+With --interval it goes on, until there is something wrong. That the log cannot
+be read it then only tells.`,
+		Example: `  qrandlog monitor https://log.example/keys --keys log.keys --head head --interval 1h`,
+		Args:    arguments(1, 1, "which log? Give its URL or folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.interval < 0 {
+				return &usageError{errors.New("--interval is negative")}
+			}
+			return o.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.keys, "keys", "", "the verifier keys of the log, a `FILE` (default keys in its folder)")
+	f.StringVar(&o.head, "head", "head", "keep the last head in this `FILE`")
+	f.StringArrayVar(&o.witnesses, "witness", nil, "the verifier `KEY` of a witness; more than once for more of them")
+	f.IntVar(&o.quorum, "quorum", 0, "`N` witnesses must have cosigned (default all)")
+	f.DurationVar(&o.interval, "interval", 0, "look again after this `DURATION` (default only once)")
+	return cmd
+}
+
+func (o *monitorOptions) run(ctx context.Context, at string, out, errOut io.Writer) error {
+	keys := o.keys
+	if keys == "" {
+		if strings.Contains(at, "://") {
+			return &usageError{errors.New("which keys has the log? Give --keys; they must not come from where the log is")}
+		}
+		keys = filepath.Join(at, "keys")
+	}
+	vkeys, err := transparency.ReadKeys(keys)
+	if err != nil {
+		return err
+	}
+	quorum := o.quorum
+	if quorum == 0 {
+		quorum = len(o.witnesses)
+	}
+	policy, err := tlogproof.NewPolicy(vkeys, o.witnesses, quorum, 0)
+	if err != nil {
+		return err
+	}
+	m := transparency.Monitor{At: at, Policy: policy, HeadFile: o.head}
+	_, statErr := os.Stat(o.head)
+	since := "the log has only grown since the last time"
+	if statErr != nil {
+		since = "this is the first time"
+	}
+	for {
+		c, err := m.Check(ctx)
+		var misbehavior *transparency.MisbehaviorError
+		switch {
+		case err == nil:
+			if _, err := fmt.Fprintf(out, "%s, size %d: every entry is as it was signed; %s\n", c.Origin, c.Size, since); err != nil {
+				return err
+			}
+			since = "the log has only grown since the last time"
+		case ctx.Err() != nil && o.interval > 0:
+			return nil
+		case errors.As(err, &misbehavior) || o.interval == 0:
+			return err
+		default:
+			fmt.Fprintf(errOut, "qrandlog: %v\n", err)
+		}
+		if o.interval == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(o.interval):
+		}
+	}
+}
