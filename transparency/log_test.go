@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,5 +255,41 @@ func TestNewWitness(t *testing.T) {
 	}
 	if _, v := prove(t, open(t, dir), p, leaf, ""); v.Size != 1 || len(v.Cosignatures) != 1 {
 		t.Errorf("%+v", v)
+	}
+}
+
+// BenchmarkAdd: an entry and its proof, with a checkpoint and the cosignature of a witness on
+// this host for each, and for up to 100 clients at once.
+func BenchmarkAdd(b *testing.B) {
+	for _, clients := range []int{1, 100} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			dir, _ := newLog(b, 1, witnesstest.New(b, "witness.example/1", true))
+			l := open(b, dir)
+			var next atomic.Int64
+			var size atomic.Int64
+			var all sync.WaitGroup
+			b.ResetTimer()
+			for range clients {
+				all.Go(func() {
+					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+						leaf := envelope(int(i), "")
+						_, err := l.Add(b.Context(), leaf)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						p, err := l.Prove(b.Context(), leaf)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						size.Store(int64(len(p.Encode())))
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "adds/s")
+			b.ReportMetric(float64(size.Load()), "proof-bytes")
+		})
 	}
 }

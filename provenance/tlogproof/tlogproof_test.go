@@ -28,7 +28,7 @@ type signer struct {
 	sign       func(c tlogproof.Checkpoint, at time.Time) []byte
 }
 
-func newSigner(t *testing.T, name string, kind byte, seed byte) *signer {
+func newSigner(t testing.TB, name string, kind byte, seed byte) *signer {
 	t.Helper()
 	s := &signer{name: name}
 	var public []byte
@@ -83,7 +83,7 @@ func (l *tree) ReadHashes(indexes []int64) (out []tlog.Hash, err error) {
 	return out, nil
 }
 
-func newTree(t *testing.T, leaves ...string) *tree {
+func newTree(t testing.TB, leaves ...string) *tree {
 	l := &tree{origin: "log.example/keys"}
 	for i, leaf := range leaves {
 		l.leaves = append(l.leaves, []byte(leaf))
@@ -96,7 +96,7 @@ func newTree(t *testing.T, leaves ...string) *tree {
 	return l
 }
 
-func (l *tree) head(t *testing.T, size int64) tlogproof.Checkpoint {
+func (l *tree) head(t testing.TB, size int64) tlogproof.Checkpoint {
 	hash := tlog.Hash(sha256.Sum256(nil))
 	if size > 0 {
 		var err error
@@ -107,7 +107,7 @@ func (l *tree) head(t *testing.T, size int64) tlogproof.Checkpoint {
 	return tlogproof.Checkpoint{Origin: l.origin, Size: size, Hash: hash}
 }
 
-func (l *tree) prove(t *testing.T, size, index, after int64) *tlogproof.Proof {
+func (l *tree) prove(t testing.TB, size, index, after int64) *tlogproof.Proof {
 	t.Helper()
 	hashes, err := tlog.ProveRecord(size, index, l)
 	if err != nil {
@@ -476,4 +476,30 @@ func TestAllShapes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// BenchmarkVerify: a proof in a log of a million entries cannot be made here quickly, but its
+// 20 hashes take a microsecond each: the signatures are what takes time.
+func BenchmarkVerify(b *testing.B) {
+	log := newTree(b, entries("leaf ", 1000)...)
+	ed, pq := newSigner(b, log.origin, 1, 1), newSigner(b, log.origin, 6, 2)
+	witness := newSigner(b, "witness.example", 6, 3)
+	p, err := tlogproof.NewPolicy([]string{ed.vkey, pq.vkey}, []string{witness.vkey}, 1, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := log.head(b, 1000)
+	proof := log.prove(b, 1000, 500, -1)
+	proof.Checkpoint = signed(c, ed.line(c, time.Now()), pq.line(c, time.Now()), witness.line(c, time.Now()))
+	data := proof.Encode()
+	for b.Loop() {
+		proof, err := tlogproof.Parse(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := p.Verify(proof, tlogproof.Entry{Leaf: log.leaves[500]}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(data)), "proof-bytes")
 }
