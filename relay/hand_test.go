@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func TestHandBlocks(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 1024})
 		time.Sleep(10 * time.Minute) // the stock is full
 		was, used := o.Account(), o.cfg.Clients.Status()
-		for _, n := range []int{0, -1, -1 << 53, 513, 1 << 54} {
+		for _, n := range []int{0, -1, math.MinInt / 1024, math.MinInt, 513, math.MaxInt/512 + 1, math.MaxInt} {
 			if status, _, got := o.handTo(o.token, n); status != http.StatusBadRequest || got != nil {
 				t.Errorf("%d blocks: status %d and %d bytes", n, status, len(got))
 			}
