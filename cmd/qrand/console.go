@@ -18,6 +18,8 @@ import (
 	"golang.org/x/term"
 )
 
+var errNoTerminal = errors.New("stdin is no terminal to ask for a passphrase on: use --passphrase-file")
+
 // A console is where a command's output goes, and what the output may look like
 // there. A test can make one that claims to be a terminal.
 type console struct {
@@ -39,7 +41,7 @@ func newConsole(out, err *os.File) *console {
 	c.askSecret = func(prompt string) ([]byte, error) {
 		stdin := int(os.Stdin.Fd())
 		if !term.IsTerminal(stdin) {
-			return nil, errors.New("stdin is no terminal to ask for a passphrase on: use --passphrase-file")
+			return nil, errNoTerminal
 		}
 		io.WriteString(c.err, prompt)
 		defer io.WriteString(c.err, "\n")

@@ -111,6 +111,29 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	return err
 }
 
+// replaceFile gives a file other content, and keeps its mode. After a failure, or a power cut,
+// it has either the old content or the new.
+func replaceFile(path string, data []byte) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	temp, err := createBeside(path, true, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(data)
+	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), temp.Sync(), temp.Close())
+	if err == nil {
+		err = temp.place(path, true)
+	}
+	if err != nil {
+		temp.remove()
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
 // An output is where the bytes of a read go: stdout, or a file that appears
 // under its name only when it is complete.
 type output struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,7 @@ type keygenOptions struct {
 	entropy entropyOptions
 	secret  passphraseOptions
 	cert    certificateOptions
+	sign    signOptions
 }
 
 const maxCount = 100_000
@@ -75,12 +77,20 @@ the bytes that the algorithm's standard calls the key or its seed.
 --self-signed also makes a certificate, in FILE.crt. --csr makes a certificate
 request instead, in FILE.csr: give one of them. The serial number of a
 certificate comes from the Source. So does the randomness of a signature, where
-Go reads it from there. The record says how many bytes that was.`,
+Go reads it from there. The record says how many bytes that was.
+
+--sign-with also makes a statement, in FILE.provenance.dsse.json: the record,
+signed with the private keys of people, the operators. The new key signs it,
+too, if it can: nobody can write such a statement about a key that they do not
+hold. An operator's key is for Ed25519, ECDSA, RSA or ML-DSA, in PEM. If it is
+encrypted, its passphrase is asked for, unless --sign-passphrase-file has it.
+qrand verify --trust checks who signed, and qrand record adds signatures.`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"
   qrand keygen ed25519 -o id_ed25519 --format ssh --comment me@example.com
   qrand keygen ml-kem-768 -o keys/kem.pem --count 100
+  qrand keygen ecdsa-p384 -o ca.pem --require fresh --sign-with alice.pem,bob.pem --ceremony ceremony.json
   qrand verify root.pem.pub`,
 		Args: oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
@@ -116,6 +126,7 @@ Go reads it from there. The record says how many bytes that was.`,
 	f.StringVar(&o.fingerprintKey, "fingerprint-key", "", "key the fingerprints of blocks with the content of `FILE`")
 	o.secret.addTo(cmd, "encrypt the private key")
 	o.cert.addTo(cmd)
+	o.sign.addTo(cmd)
 	return cmd
 }
 
@@ -151,6 +162,9 @@ func (o *keygenOptions) check(c *console) error {
 	if err := o.cert.check(o.algorithm); err != nil {
 		return err
 	}
+	if err := o.sign.check(o.file); err != nil {
+		return err
+	}
 	all := o.names(0).all()
 	slices.Sort(all)
 	if len(slices.Compact(slices.Clone(all))) < len(all) {
@@ -161,7 +175,7 @@ func (o *keygenOptions) check(c *console) error {
 
 // names are the files of one key.
 type names struct {
-	private, public, record, certificate string // "": not written
+	private, public, record, statement, certificate string // "": not written
 }
 
 func (o *keygenOptions) names(i int) (n names) {
@@ -174,6 +188,9 @@ func (o *keygenOptions) names(i int) (n names) {
 	if o.record != "" {
 		n.record = o.numbered(o.record, i)
 	}
+	if o.sign.wanted() {
+		n.statement = n.private + statementSuffix
+	}
 	if o.cert.wanted() {
 		n.certificate = n.private + o.cert.suffix()
 	}
@@ -181,7 +198,7 @@ func (o *keygenOptions) names(i int) (n names) {
 }
 
 func (n names) all() []string {
-	return slices.DeleteFunc([]string{n.private, n.public, n.record, n.certificate}, func(path string) bool { return path == "" })
+	return slices.DeleteFunc([]string{n.private, n.public, n.record, n.statement, n.certificate}, func(path string) bool { return path == "" })
 }
 
 // numbered puts a number before the extension, with leading zeros so that names
@@ -218,6 +235,10 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 		return err
 	}
 	defer clear(passphrase)
+	sign, err := o.sign.read(c)
+	if err != nil {
+		return err
+	}
 	src, err := newSource(cfg)
 	if err != nil {
 		return err
@@ -236,7 +257,7 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 			}
 		}
 		if err == nil {
-			err = o.makeKey(ctx, c, src, passphrase, i)
+			err = o.makeKey(ctx, c, src, passphrase, sign, i)
 		}
 		if err != nil && i > 0 {
 			return fmt.Errorf("%w (complete before that: %s)", err, count(int64(i), "key"))
@@ -262,7 +283,7 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 }
 
 // makeKey makes key number i, and writes its files.
-func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Source, passphrase []byte, i int) error {
+func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Source, passphrase []byte, sign signing, i int) error {
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -313,6 +334,13 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if err != nil {
 		return err
 	}
+	var statement []byte
+	var bySelf bool
+	if o.sign.wanted() {
+		if statement, bySelf, err = sign.statement(ctx, key, record); err != nil {
+			return fmt.Errorf("no key: %w", err)
+		}
+	}
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -326,6 +354,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 		mode os.FileMode
 	}{
 		{names.record, recorded, 0o644},
+		{names.statement, statement, 0o644},
 		{names.public, public, 0o644},
 		{names.certificate, cert, 0o644},
 		{names.private, private, 0o600}, // last: when it is there, the others are
@@ -354,7 +383,15 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if err := b.place(); err != nil {
 		return err
 	}
-	if _, err = fmt.Fprintf(c.out, "%s: %s, public key SHA-256 %s, entropy %s\n", names.private, record.Algorithm, record.PublicKey, record.Entropy); err != nil {
+	told := fmt.Sprintf("%s: %s, public key SHA-256 %s, entropy %s\n", names.private, record.Algorithm, record.PublicKey, record.Entropy)
+	if statement != nil {
+		itself := "not by the key itself"
+		if bySelf {
+			itself = "by the key itself"
+		}
+		told += fmt.Sprintf("%s: signed by %s, and %s\n", names.statement, count(int64(len(sign.operators)), "operator"), itself)
+	}
+	if _, err = io.WriteString(c.out, told); err != nil {
 		return fmt.Errorf("no key: telling its SHA-256: %v", err) // told even if nobody reads the output
 	}
 	b.keep()

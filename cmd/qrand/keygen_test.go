@@ -286,11 +286,11 @@ func TestCeremony(t *testing.T) {
 	}
 	o := keygenOptions{algorithm: a, file: filepath.Join(dir, "key"), count: 2, entropy: entropyOptions{require: choice{value: "fresh"}}, format: choice{value: "pem"}}
 	c, _, _ := screen(false, nil)
-	if err := o.makeKey(t.Context(), c, src, nil, 0); err != nil {
+	if err := o.makeKey(t.Context(), c, src, nil, signing{}, 0); err != nil {
 		t.Fatal(err)
 	}
 	degrade(t, server, src)
-	if err := o.makeKey(t.Context(), c, src, nil, 1); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
+	if err := o.makeKey(t.Context(), c, src, nil, signing{}, 1); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
 		t.Errorf("makeKey returned %v", err)
 	}
 	if _, err := src.Read(make([]byte, 1)); err != nil {
@@ -317,7 +317,7 @@ func TestCeremonySawOutage(t *testing.T) {
 	}}
 	o := keygenOptions{algorithm: slow, file: filepath.Join(t.TempDir(), "key"), count: 1, entropy: entropyOptions{require: choice{value: "fresh"}}, format: choice{value: "pem"}}
 	c, _, _ := screen(false, nil)
-	if err := o.makeKey(t.Context(), c, src, nil, 0); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
+	if err := o.makeKey(t.Context(), c, src, nil, signing{}, 0); err == nil || !strings.Contains(err.Error(), "no key: the service fails") {
 		t.Errorf("makeKey returned %v", err)
 	}
 }
@@ -338,7 +338,7 @@ func TestKeyOfTooFewBytes(t *testing.T) {
 			return keygen.Ed25519(mathrand.NewChaCha8([32]byte{}))
 		}}
 		o := keygenOptions{algorithm: lazy, count: 1, format: choice{value: "pem"}}
-		if err := o.makeKey(t.Context(), c, src, nil, 0); err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
+		if err := o.makeKey(t.Context(), c, src, nil, signing{}, 0); err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
 			t.Errorf("%d bytes: %v, want %q", n, err, want)
 		}
 	}

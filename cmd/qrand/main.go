@@ -5,7 +5,8 @@
 //	qrand demo      six outages in half a minute, on an emulated service
 //	qrand read      random bytes, as openssl rand prints them
 //	qrand keygen    a key, and a record of where its entropy came from
-//	qrand verify    whether a record belongs to a key, and what it says
+//	qrand verify    whether a record belongs to a key, what it says, and who signed it
+//	qrand record    show and sign statements about keys
 //	qrand relay     one account for many programs
 //	qrand feed      blocks into the Linux kernel's pool, for all programs
 //	qrand doctor    what works here and what does not, with advice
@@ -223,7 +224,7 @@ needed for qrand demo and qrand emulate.`,
 	})
 	root.SetHelpCommand(newHelpCommand())
 	for _, cmd := range []*cobra.Command{
-		newDemoCommand(c), newReadCommand(c), newKeygenCommand(c), newVerifyCommand(c), newFeedCommand(c), newRelayCommand(c), newDoctorCommand(c), newEmulateCommand(c),
+		newDemoCommand(c), newReadCommand(c), newKeygenCommand(c), newVerifyCommand(c), newRecordCommand(c), newFeedCommand(c), newRelayCommand(c), newDoctorCommand(c), newEmulateCommand(c),
 	} {
 		if cmd.Args == nil {
 			cmd.Args = noArguments

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"file":     file,
 			"named":    named,
 			"names":    namesIn,
+			"trust":    trustIn,
 
 			"terminate":    terminate,
 			"fingerprints": fingerprints,
@@ -192,6 +194,23 @@ func namesIn(ts *testscript.TestScript, neg bool, args []string) {
 	for _, e := range entries {
 		fmt.Fprintln(ts.Stdout(), e.Name())
 	}
+}
+
+// trust FILE THRESHOLD NAME... writes a trust file for rehearsals, whose signers have their
+// keys in NAME.pem.pub.
+func trustIn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: trust FILE THRESHOLD NAME...")
+	}
+	threshold, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	trust := provenance.Trust{Threshold: threshold, Emulated: true}
+	for _, name := range args[2:] {
+		trust.Signers = append(trust.Signers, provenance.TrustedKey{Name: name, PublicKey: ts.ReadFile(name + ".pem.pub")})
+	}
+	text, err := json.Marshal(trust)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 }
 
 // file PATH SIZE [MODE] checks them; a SIZE of - is any.

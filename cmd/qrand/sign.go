@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,8 +13,8 @@ import (
 	"example.com/qrand/provenance"
 )
 
-// The signed statement about a key has the name of the key and this suffix. The proof that it
-// is in a log has the name of the statement with another one.
+// The signed statement about a key has the name of the key and the first suffix. The proof that
+// it is in a log has the second one.
 const (
 	statementSuffix = ".provenance.dsse.json"
 	proofSuffix     = ".provenance.tlog-proof"
@@ -73,33 +73,26 @@ func (o *signOptions) read(c *console) (s signing, err error) {
 	passphrases := slices.Clone(o.passphrases)
 	seen := map[string]string{}
 	for _, path := range o.keys {
-		signer, err := readSigner(c, path, func() passphraseOptions {
-			if len(passphrases) == 0 {
-				return passphraseOptions{}
-			}
-			next := passphraseOptions{file: passphrases[0]}
-			passphrases = passphrases[1:]
-			return next
-		})
+		signer, err := readSigner(c, path, "--sign-passphrase-file", &passphrases)
 		if err != nil {
 			return s, fmt.Errorf("--sign-with: %w", err)
 		}
 		id := provenance.Digest(signer.PublicKey())
 		if other, ok := seen[id]; ok {
-			return s, fmt.Errorf("--sign-with: %s and %s have the same key: it signs once", other, path)
+			return s, fmt.Errorf("--sign-with: %s and %s have the same key, which signs once", other, path)
 		}
 		seen[id] = path
 		s.operators = append(s.operators, signer)
 	}
-	if len(passphrases) > 0 && len(o.passphrases) > 0 {
-		return s, fmt.Errorf("--sign-passphrase-file: %s is not needed: fewer keys of --sign-with are encrypted", passphrases[0])
+	if len(passphrases) > 0 {
+		return s, fmt.Errorf("--sign-passphrase-file: %s is one file too many: give one for each key that is encrypted", passphrases[0])
 	}
 	return s, nil
 }
 
-// readSigner reads a private key to sign with. If it is encrypted, secret says where its
-// passphrase is; without an answer the terminal is asked.
-func readSigner(c *console, path string, secret func() passphraseOptions) (provenance.Signer, error) {
+// readSigner reads a private key to sign with. If it is encrypted, it takes the first of the
+// files with passphrases, which the flag names. If there is none, the terminal is asked.
+func readSigner(c *console, path, flag string, passphrases *namesFlag) (provenance.Signer, error) {
 	data, err := readBounded(path)
 	if err != nil {
 		return nil, err
@@ -107,20 +100,17 @@ func readSigner(c *console, path string, secret func() passphraseOptions) (prove
 	defer clear(data)
 	key, err := keyfile.ParseSigner(data, nil)
 	if errors.Is(err, keyfile.ErrEncrypted) {
-		o := secret()
-		var passphrase []byte
-		if o.file != "" {
-			passphrase, err = o.read(c, false)
-		} else if passphrase, err = c.askSecret(fmt.Sprintf("Passphrase of %s: ", path)); err == nil && len(passphrase) == 0 {
-			err = errors.New("the passphrase is empty")
-		}
-		if err != nil {
+		passphrase, err := readSignerPassphrase(c, path, passphrases)
+		defer clear(passphrase)
+		if errors.Is(err, errNoTerminal) {
+			return nil, fmt.Errorf("%s is encrypted, and stdin is no terminal to ask for its passphrase on: use %s", path, flag)
+		} else if err != nil {
 			return nil, fmt.Errorf("%s is encrypted: %w", path, err)
 		}
-		defer clear(passphrase)
-		key, err = keyfile.ParseSigner(data, passphrase)
-	}
-	if err != nil {
+		if key, err = keyfile.ParseSigner(data, passphrase); err != nil {
+			return nil, fmt.Errorf("%s: %s", path, plain(err.Error()))
+		}
+	} else if err != nil {
 		return nil, fmt.Errorf("%s: %s", path, plain(err.Error()))
 	}
 	signer, err := provenance.NewSigner(key)
@@ -130,26 +120,35 @@ func readSigner(c *console, path string, secret func() passphraseOptions) (prove
 	return signer, nil
 }
 
-// envelope makes the statement about a key, which signs it if it can.
-func (s *signing) envelope(ctx context.Context, key *keyPair, canSign bool, record provenance.Record) (provenance.Envelope, error) {
+func readSignerPassphrase(c *console, path string, files *namesFlag) ([]byte, error) {
+	if len(*files) > 0 {
+		o := passphraseOptions{file: (*files)[0]}
+		*files = (*files)[1:]
+		return o.read(c, false)
+	}
+	passphrase, err := c.askSecret(fmt.Sprintf("Passphrase of %s: ", path))
+	if err == nil && len(passphrase) == 0 {
+		err = errors.New("the passphrase is empty")
+	}
+	return passphrase, err
+}
+
+// statement makes the file of the statement about a key, which signs it if it can.
+func (s *signing) statement(ctx context.Context, key *keyPair, record provenance.Record) (envelope []byte, selfSigned bool, err error) {
+	itself, canSign := key.private.(crypto.Signer) // no key for ECDH or a KEM is one
 	statement := provenance.Statement{Record: record, Ceremony: s.ceremony, SelfSigned: canSign && !s.notItself}
-	signers := s.operators
+	signers := slices.Clone(s.operators)
 	if statement.SelfSigned {
-		itself, err := newOwnSigner(key.private)
+		signer, err := provenance.NewSigner(itself)
 		if err != nil {
-			return provenance.Envelope{}, err
+			return nil, false, err
 		}
-		signers = append(slices.Clone(signers), itself)
+		signers = append(signers, signer)
 	}
-	return statement.Sign(ctx, signers...)
-}
-
-// findStatement finds the statement at, or beside, a file.
-func findStatement(path string) (string, error) {
-	if hasStatementSuffix(path) {
-		return path, nil
+	e, err := statement.Sign(ctx, signers...)
+	if err != nil {
+		return nil, false, err
 	}
-	return findBeside(path, statementSuffix)
+	envelope, err = e.Encode()
+	return envelope, statement.SelfSigned, err
 }
-
-var _ = os.Stat

@@ -29,6 +29,7 @@ type verifyOptions struct {
 	quantum   bool
 	endpoints []string
 	trusted   []string // endpoints, or Qrypt's own
+	trustFile string
 	asJSON    bool
 	secret    passphraseOptions
 }
@@ -44,7 +45,13 @@ qrand keygen writes them. The record is beside it, or where --provenance says.
 For a private key, the public key is computed again.
 
 A record says what the program that wrote it, and the service, claim. It is
-not signed. Keep records where nobody can change them, or sign them.
+not signed, so it proves nothing to others.
+
+With --trust, a statement is verified, which has the record in it, and
+signatures. It is beside the key, in FILE.provenance.dsse.json, if people signed
+when the key was made. The trust file says whose signatures count, how many
+there must be, and which endpoints are trusted: docs/statement.md describes it.
+There is a line for each thing that follows, and for each that does not.
 
 The exit status is 0 if the record belongs to the key, 1 if not. It is 1, too,
 if the file is not byte for byte as qrand writes it, if the times in it do not
@@ -58,6 +65,7 @@ No endpoint over plain HTTP is trusted: nobody knows who sent the block.`,
   qrand verify root.pem.crt
   qrand verify root.pem --passphrase --quantum
   qrand verify tls.pem --quantum --endpoint https://relay.example:7443
+  qrand verify root.pem.crt --trust trust.json
   qrand verify kem.pem.pub --json | jq .record.fingerprints`,
 		Args: oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -80,7 +88,8 @@ No endpoint over plain HTTP is trusted: nobody knows who sent the block.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.record, "provenance", "", "the record is in this `FILE`")
+	f.StringVar(&o.record, "provenance", "", "the record, or with --trust the statement, is in this `FILE`")
+	f.StringVar(&o.trustFile, "trust", "", "verify the statement, and believe those whom this `FILE` of JSON names")
 	f.BoolVar(&o.quantum, "quantum", false, "fail if no quantum entropy was in the key")
 	f.StringArrayVar(&o.endpoints, "endpoint", nil, "with --quantum: trust the endpoint with this `URL`, and not Qrypt's own; once for each")
 	f.BoolVar(&o.asJSON, "json", false, "print the outcome as JSON")
@@ -92,6 +101,9 @@ No endpoint over plain HTTP is trusted: nobody knows who sent the block.`,
 func (o *verifyOptions) trust() error {
 	if len(o.endpoints) > 0 && !o.quantum {
 		return errors.New("--endpoint is about --quantum, which is not given")
+	}
+	if len(o.endpoints) > 0 && o.trustFile != "" {
+		return errors.New("--endpoint and --trust exclude each other: the trust file names the endpoints")
 	}
 	client, err := qrypt.New(qrypt.Config{Endpoints: o.endpoints, Dialect: qrypt.DialectOpenAPI}) // it is asked for nothing
 	if err != nil {
@@ -107,10 +119,25 @@ func (o *verifyOptions) trust() error {
 }
 
 func runVerify(c *console, path string, o verifyOptions) error {
+	var trust *provenance.Trust
+	suffix := recordSuffix
+	if o.trustFile != "" {
+		data, err := readBounded(o.trustFile)
+		if err != nil {
+			return fmt.Errorf("--trust: %w", err)
+		}
+		parsed, err := provenance.ParseTrust(data)
+		if err != nil {
+			return fmt.Errorf("--trust: %s: %s", o.trustFile, plain(err.Error()))
+		}
+		if trust, suffix = &parsed, statementSuffix; parsed.Endpoints != nil {
+			o.trusted = parsed.Endpoints
+		}
+	}
 	recordPath := o.record
 	if recordPath == "" {
 		var err error
-		if recordPath, err = findRecord(path); err != nil {
+		if recordPath, err = findBeside(path, suffix); err != nil {
 			return err
 		}
 	}
@@ -119,21 +146,42 @@ func runVerify(c *console, path string, o verifyOptions) error {
 		return err
 	}
 	outcome := struct {
-		OK      bool               `json:"ok"`
-		Problem string             `json:"problem,omitempty"`
-		Note    string             `json:"note,omitempty"`
-		Record  *provenance.Record `json:"record,omitempty"` // if it is one
+		OK       bool                 `json:"ok"`
+		Problem  string               `json:"problem,omitempty"`
+		Note     string               `json:"note,omitempty"`
+		Record   *provenance.Record   `json:"record,omitempty"`   // if it is one
+		Ceremony *provenance.Ceremony `json:"ceremony,omitempty"` // with --trust
+		Findings []provenance.Finding `json:"findings,omitempty"` // with --trust
 	}{}
 	var key *keyfile.File
-	record, err := provenance.Parse(data)
+	var record provenance.Record
+	var envelope provenance.Envelope
+	if trust == nil {
+		record, err = provenance.Parse(data)
+	} else if envelope, err = provenance.ParseEnvelope(data); err == nil {
+		var s provenance.Statement
+		s, err = envelope.Statement()
+		record, outcome.Ceremony = s.Record, s.Ceremony
+	}
 	if err != nil {
 		path = recordPath
 	} else {
 		if key, err = o.readKey(c, path, record.Algorithm); err != nil {
 			return err
 		}
-		outcome.Record, outcome.Note = &record, versionText(record)
-		err = o.check(record, key)
+		outcome.Record = &record
+		if trust == nil {
+			outcome.Note = strings.TrimPrefix(versionText(record)+"; "+provesNothing, "; ")
+			err = o.check(record, key)
+		} else {
+			var report provenance.Report
+			if report, err = trust.Verify(envelope, key.SPKI, key.DER, time.Now()); err == nil {
+				if err = o.check(record, key); err != nil {
+					report.Findings = append(report.Findings, provenance.Finding{About: "record", Verdict: provenance.Refused, Text: plain(err.Error())})
+				}
+			}
+			outcome.Findings = report.Findings
+		}
 	}
 	if o.asJSON {
 		outcome.OK = err == nil
@@ -150,10 +198,34 @@ func runVerify(c *console, path string, o verifyOptions) error {
 		}
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %s", path, plain(err.Error()))
+	if trust != nil && err == nil {
+		_, err := fmt.Fprintf(c.out, "%s %s: the statement is about this %v, and those signed it whom %s trusts\n\n%s", c.onOut().green(c.marks().ok), path, key.Kind, o.trustFile, findingsText(c, outcome.Findings))
+		return err
 	}
-	return printRecord(c, path, key.Kind, record)
+	if err != nil {
+		_, printErr := io.WriteString(c.out, findingsText(c, outcome.Findings))
+		return errors.Join(fmt.Errorf("%s: %s", path, plain(err.Error())), printErr)
+	}
+	_, err = fmt.Fprintf(c.out, "%s %s: the record belongs to this %v\n\n%s\n%s\n", c.onOut().green(c.marks().ok), path, key.Kind, recordText(c, record), provesNothing)
+	return err
+}
+
+const provesNothing = "a record has no signature, so it proves nothing to others: --trust FILE verifies the statement, which has some"
+
+// findingsText has a line for each finding.
+func findingsText(c *console, findings []provenance.Finding) string {
+	var b strings.Builder
+	for _, f := range findings {
+		verdict := fmt.Sprintf("%-15s", map[provenance.Verdict]string{provenance.Follows: "follows", provenance.Open: "does not follow", provenance.Refused: "REFUSED"}[f.Verdict])
+		switch f.Verdict {
+		case provenance.Follows:
+			verdict = c.onOut().green(verdict)
+		case provenance.Refused:
+			verdict = c.onOut().red(verdict)
+		}
+		fmt.Fprintf(&b, "  %s  %-11s %s\n", verdict, f.About, c.wrap(f.Text, 31))
+	}
+	return b.String()
 }
 
 // check finds what is wrong with a record for this key and these options.
@@ -186,13 +258,14 @@ func versionText(r provenance.Record) string {
 	return fmt.Sprintf("a record of version %d: it does not say how old a block RequireFresh allowed, nor which TLS certificate the endpoint had", r.Version)
 }
 
-// findRecord finds the record beside a file of a key.
-func findRecord(path string) (string, error) {
+// findBeside finds the record or the statement beside a file of a key.
+func findBeside(path, ending string) (string, error) {
+	what := map[string]string{recordSuffix: "record", statementSuffix: "statement"}[ending]
 	stem := path
 	for _, suffix := range []string{".pub", ".crt", ".csr"} {
 		stem = strings.TrimSuffix(stem, suffix)
 	}
-	tried := slices.Compact([]string{path + recordSuffix, stem + recordSuffix})
+	tried := slices.Compact([]string{path + ending, stem + ending})
 	for _, candidate := range tried {
 		if _, err := os.Stat(candidate); err == nil {
 			return candidate, nil
@@ -201,10 +274,10 @@ func findRecord(path string) (string, error) {
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("there is no %s", path)
-	case strings.HasSuffix(path, recordSuffix):
-		return "", fmt.Errorf("%s is a record: name the file of its key", path)
+	case strings.HasSuffix(path, ending):
+		return "", fmt.Errorf("%s is a %s: name the file of its key", path, what)
 	}
-	return "", fmt.Errorf("there is no %s: name the record with --provenance", strings.Join(tried, " and no "))
+	return "", fmt.Errorf("there is no %s: name the %s with --provenance", strings.Join(tried, " and no "), what)
 }
 
 // readKey finds the public key of a file. A raw key does not say its algorithm, so it is
@@ -314,9 +387,9 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second)).Round(10 * time.Microsecond)
 }
 
-// printRecord prints what a record says, for a person.
-func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record) error {
-	p, m := c.onOut(), c.marks()
+// recordText is what a record says, in lines for a person.
+func recordText(c *console, r provenance.Record) string {
+	p := c.onOut()
 	var lines []string
 	add := func(name, format string, args ...any) {
 		lines = append(lines, fmt.Sprintf("  %-11s %s", name, fmt.Sprintf(format, args...)))
@@ -360,6 +433,5 @@ func printRecord(c *console, path string, kind keyfile.Kind, r provenance.Record
 		}
 		add(r.Certificate.Kind, "SHA-256 %s; %s of the Source in %s", r.Certificate.SHA256, count(r.Certificate.Bytes, "byte"), where)
 	}
-	_, err := fmt.Fprintf(c.out, "%s %s: the record belongs to this %v\n\n%s\n", p.green(m.ok), path, kind, strings.Join(lines, "\n"))
-	return err
+	return strings.Join(lines, "\n") + "\n"
 }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"example.com/qrand/provenance"
+)
+
+// newRecordCommand makes the commands for signed statements. The root gives defaults only to
+// its own commands, so this gives them to these.
+func newRecordCommand(c *console) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "record",
+		Short: "Show and sign statements about keys",
+		Long: `Shows and signs the statements that qrand keygen --sign-with writes beside keys.
+qrand verify --trust verifies them.`,
+		Example: `  qrand record show root.pem.pub
+  qrand record sign root.pem.pub --with bob.pem`,
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	for _, sub := range []*cobra.Command{newRecordShowCommand(c), newRecordSignCommand(c)} {
+		sub.Args = oneArgument
+		sub.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		sub.DisableFlagsInUseLine = true
+		sub.Flags().SortFlags = false
+		cmd.AddCommand(sub)
+	}
+	return cmd
+}
+
+func newRecordShowCommand(c *console) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show FILE",
+		Short: "Print what a statement says, and who signed it",
+		Long: `Prints what a statement says, and the keys that signed it. FILE is the statement,
+or a file of the key that it is beside. No signature is verified, so what is
+printed proves nothing: qrand verify --trust verifies them.`,
+		Example: `  qrand record show root.pem.pub`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return misused(cmd, "which file? Name a statement, or a key that has one")
+			}
+			path, e, s, err := readStatement(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.out, "%s: a statement about a key for %s\n\n%s%s\nno signature was verified, so this proves nothing: qrand verify KEY --trust FILE verifies them\n",
+				path, s.Record.Algorithm, recordText(c, s.Record), statementText(e, s))
+			return err
+		},
+	}
+}
+
+func newRecordSignCommand(c *console) *cobra.Command {
+	var with, passphrase string
+	cmd := &cobra.Command{
+		Use:   "sign FILE --with KEY",
+		Short: "Add a signature to a statement",
+		Long: `Adds a signature to a statement: a second person signs what the first one did.
+FILE is the statement, or a file of the key that it is beside. Read first what
+you sign: qrand record show prints it.
+
+KEY is a private key for Ed25519, ECDSA, RSA or ML-DSA, in PEM. If it is
+encrypted, its passphrase is asked for, unless --passphrase-file has it. A key
+signs once. The file is replaced as a whole, or left as it is.
+
+Sign before the statement goes into a log: the log has it as it was.`,
+		Example: `  qrand record sign root.pem.pub --with bob.pem`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return misused(cmd, "which file? Name a statement, or a key that has one")
+			case with == "":
+				return misused(cmd, "which key signs? Name its file with --with")
+			}
+			var passphrases namesFlag
+			if passphrase != "" {
+				passphrases = namesFlag{passphrase}
+			}
+			return signRecord(cmd.Context(), c, args[0], with, passphrases)
+		},
+	}
+	cmd.Flags().StringVar(&with, "with", "", "sign with the private key in this `FILE`")
+	cmd.Flags().StringVar(&passphrase, "passphrase-file", "", "open the private key with the first line of `FILE`")
+	return cmd
+}
+
+func signRecord(ctx context.Context, c *console, path, with string, passphrases namesFlag) error {
+	path, e, s, err := readStatement(path)
+	if err != nil {
+		return err
+	}
+	proof := strings.TrimSuffix(path, statementSuffix) + proofSuffix
+	if _, err := os.Lstat(proof); err == nil {
+		return fmt.Errorf("%s: it is in a log already, as %s shows: with another signature it would be another statement", path, proof)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	signer, err := readSigner(c, with, "--passphrase-file", &passphrases)
+	if err != nil {
+		return fmt.Errorf("--with: %w", err)
+	}
+	if e, err = e.Add(ctx, signer); err != nil {
+		return fmt.Errorf("%s: %s", path, plain(err.Error()))
+	}
+	data, err := e.Encode()
+	if err != nil {
+		return fmt.Errorf("%s: %s", path, plain(err.Error()))
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if err := replaceFile(path, data); err != nil {
+		return fmt.Errorf("%s is as it was: %w", path, err)
+	}
+	_, err = fmt.Fprintf(c.out, "%s: signed with keyid %s; %s in all; about %s, public key SHA-256 %s\n",
+		path, provenance.Digest(signer.PublicKey()), count(int64(len(e.Signatures)), "signature"), s.Record.Algorithm, s.Record.PublicKey)
+	return err
+}
+
+// readStatement reads the statement at, or beside, a file.
+func readStatement(path string) (found string, e provenance.Envelope, s provenance.Statement, err error) {
+	found, err = findBeside(path, statementSuffix)
+	if err != nil {
+		found = path // then it is one itself
+	}
+	data, err := readBounded(found)
+	if err != nil {
+		return
+	}
+	if e, err = provenance.ParseEnvelope(data); err == nil {
+		s, err = e.Statement()
+	}
+	switch {
+	case err != nil && found == path && !strings.HasSuffix(path, statementSuffix):
+		err = fmt.Errorf("%s is no statement, and there is none beside it, in %s%s", path, path, statementSuffix)
+	case err != nil:
+		err = fmt.Errorf("%s: %s", found, plain(err.Error()))
+	}
+	return
+}
+
+// statementText is what a statement says besides its record, in lines for a person.
+func statementText(e provenance.Envelope, s provenance.Statement) string {
+	var b strings.Builder
+	add := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	operators := map[string]string{}
+	if ceremony := s.Ceremony; ceremony != nil {
+		add("ceremony", "%s", ceremony.ID)
+		if ceremony.Place != "" {
+			add("place", "%s", ceremony.Place)
+		}
+		if ceremony.ScriptSHA256 != "" {
+			add("script", "SHA-256 %s", ceremony.ScriptSHA256)
+		}
+		for _, o := range ceremony.Operators {
+			operators[o.KeyID] = o.Name
+			add("operator", "%s, keyid %s", o.Name, o.KeyID)
+		}
+		for _, name := range ceremony.Witnesses {
+			add("witness", "%s", name)
+		}
+	}
+	if s.After != "" {
+		origin, _, _ := strings.Cut(s.After, "\n")
+		add("after", "a checkpoint of the log %s", origin)
+	}
+	if n := len(s.Receipts); n > 0 {
+		add("receipts", "%s of relays", count(int64(n), "receipt"))
+	}
+	if !s.SelfSigned {
+		add("itself", "the key itself did not sign: the signers state who holds it")
+	}
+	for _, g := range e.Signatures {
+		switch name, named := operators[g.KeyID]; {
+		case g.KeyID == s.Record.PublicKey:
+			add("signed by", "keyid %s, the key itself", g.KeyID)
+		case named:
+			add("signed by", "keyid %s, which it calls the key of %s", g.KeyID, name)
+		default:
+			add("signed by", "keyid %s", g.KeyID)
+		}
+	}
+	return b.String()
+}
