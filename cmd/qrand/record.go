@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,12 @@ func signRecord(ctx context.Context, c *console, path, with string, passphrases 
 	signer, err := readSigner(c, with, "--passphrase-file", &passphrases)
 	if err != nil {
 		return fmt.Errorf("--with: %w", err)
+	}
+	payload := e.Payload // another person may have signed while this one was asked for a passphrase
+	if _, e, s, err = readStatement(path); err != nil {
+		return err
+	} else if !bytes.Equal(e.Payload, payload) {
+		return fmt.Errorf("%s: another statement is there now: read it with qrand record show, and sign again", path)
 	}
 	if e, err = e.Add(ctx, signer); err != nil {
 		return fmt.Errorf("%s: %s", path, plain(err.Error()))

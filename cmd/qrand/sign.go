@@ -30,10 +30,10 @@ type signOptions struct {
 
 func (o *signOptions) addTo(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.Var(&o.keys, "sign-with", "also make a statement, in FILE.provenance.dsse.json, signed with the private keys in these files and by the key itself")
-	f.Var(&o.passphrases, "sign-passphrase-file", "open the encrypted keys of --sign-with with the first lines of these files, in the same order; without them they are asked for")
-	f.StringVar(&o.ceremony, "ceremony", "", "the statement also says in which ceremony the key was made, as this `FILE` of JSON describes it")
-	f.BoolVar(&o.notItself, "no-self-signature", false, "the key itself does not sign the statement: for policies that limit what it may sign")
+	f.Var(&o.keys, "sign-with", "also make a statement, signed with the private keys in `FILE,...` and by the key itself")
+	f.Var(&o.passphrases, "sign-passphrase-file", "open those that are encrypted with the first lines of `FILE,...`, in the same order")
+	f.StringVar(&o.ceremony, "ceremony", "", "the statement has the ceremony that this `FILE` of JSON describes")
+	f.BoolVar(&o.notItself, "no-self-signature", false, "the key itself does not sign the statement, for policies that limit what it signs")
 }
 
 func (o *signOptions) wanted() bool { return len(o.keys) > 0 }

@@ -199,7 +199,7 @@ func runVerify(c *console, path string, o verifyOptions) error {
 		return nil
 	}
 	if trust != nil && err == nil {
-		_, err := fmt.Fprintf(c.out, "%s %s: the statement is about this %v, and those signed it whom %s trusts\n\n%s", c.onOut().green(c.marks().ok), path, key.Kind, o.trustFile, findingsText(c, outcome.Findings))
+		_, err := fmt.Fprintf(c.out, "%s %s: the statement about this %v is what %s asks for\n\n%s", c.onOut().green(c.marks().ok), path, key.Kind, o.trustFile, findingsText(c, outcome.Findings))
 		return err
 	}
 	if err != nil {
