@@ -104,7 +104,7 @@ func signRecord(ctx context.Context, c *console, path, with string, passphrases 
 	if err != nil {
 		return err
 	}
-	proof := strings.TrimSuffix(path, statementSuffix) + proofSuffix
+	proof := proofFile(path)
 	if _, err := os.Lstat(proof); err == nil {
 		return fmt.Errorf("%s: it is in a log already, as %s shows: with another signature it would be another statement", path, proof)
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -168,37 +168,37 @@ func statementText(e provenance.Envelope, s provenance.Statement) string {
 	}
 	operators := map[string]string{}
 	if ceremony := s.Ceremony; ceremony != nil {
-		add("ceremony", "%s", ceremony.ID)
+		add("ceremony", "%q", ceremony.ID)
 		if ceremony.Place != "" {
-			add("place", "%s", ceremony.Place)
+			add("place", "%q", ceremony.Place)
 		}
 		if ceremony.ScriptSHA256 != "" {
 			add("script", "SHA-256 %s", ceremony.ScriptSHA256)
 		}
 		for _, o := range ceremony.Operators {
 			operators[o.KeyID] = o.Name
-			add("operator", "%s, keyid %s", o.Name, o.KeyID)
+			add("operator", "%q, keyid %s", o.Name, o.KeyID)
 		}
 		for _, name := range ceremony.Witnesses {
-			add("witness", "%s", name)
+			add("witness", "%q", name)
 		}
 	}
 	if s.After != "" {
 		origin, _, _ := strings.Cut(s.After, "\n")
-		add("after", "a checkpoint of the log %s", origin)
+		add("after", "a checkpoint of the log %q", origin)
 	}
 	if n := len(s.Receipts); n > 0 {
 		add("receipts", "%s of relays", count(int64(n), "receipt"))
 	}
 	if !s.SelfSigned {
-		add("itself", "the key itself did not sign: the signers state who holds it")
+		add("itself", "the key itself does not sign: the signers state who holds it")
 	}
 	for _, g := range e.Signatures {
 		switch name, named := operators[g.KeyID]; {
 		case g.KeyID == s.Record.PublicKey:
 			add("signed by", "keyid %s, the key itself", g.KeyID)
 		case named:
-			add("signed by", "keyid %s, which it calls the key of %s", g.KeyID, name)
+			add("signed by", "keyid %s, which it calls the key of %q", g.KeyID, name)
 		default:
 			add("signed by", "keyid %s", g.KeyID)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,12 +14,13 @@ import (
 	"example.com/qrand/provenance"
 )
 
-// The signed statement about a key has the name of the key and the first suffix. The proof that
-// it is in a log has the second one.
-const (
-	statementSuffix = ".provenance.dsse.json"
-	proofSuffix     = ".provenance.tlog-proof"
-)
+// The signed statement about a key has the name of the key and this suffix.
+const statementSuffix = ".provenance.dsse.json"
+
+// proofFile is where the proof is that a statement is in a log.
+func proofFile(statement string) string {
+	return strings.TrimSuffix(statement, ".dsse.json") + ".tlog-proof"
+}
 
 // signOptions are the flags of qrand keygen about the statement that people sign.
 type signOptions struct {
