@@ -210,7 +210,7 @@ func runVerify(c *console, path string, o verifyOptions) error {
 	return err
 }
 
-const provesNothing = "a record has no signature, so it proves nothing to others: --trust FILE verifies the statement, which has some"
+const provesNothing = "a record has no signature, so it proves nothing to others: --trust FILE verifies a signed statement"
 
 // findingsText has a line for each finding.
 func findingsText(c *console, findings []provenance.Finding) string {
