@@ -57,7 +57,7 @@ type sharedLimit struct {
 	began  time.Time     // of this streak of refusals; zero: the last request was answered
 	since  time.Time     // the same, or earlier by what is remembered of the streak before
 	last   time.Time     // when we were last refused
-	served time.Time     // when we were last answered; zero: we were refused since
+	served time.Time     // when we were last answered; zero: we were refused since, and kept our place
 	memory time.Duration // how long the last streak took; each answer since has halved it
 }
 
@@ -115,12 +115,15 @@ func (l *sharedLimit) refused(least time.Duration, now time.Time) (from, to time
 	return from, clock.Later(from.Add(shortFrame), l.since.Add(end))
 }
 
-// isAlmostRight reports whether a refusal says only that we ask a little too often. Who was
-// answered within the last window has a place, and slows down. It need not leave the place
-// to others, as it does from the next refusal on.
-func (l *sharedLimit) isAlmostRight(now time.Time) bool {
-	defer func() { l.served = time.Time{} }()
-	return now.Sub(l.served) < RateWindow
+// keepsPlace takes in a refusal that says only that we ask a little too often, and reports
+// whether it is one: a process that was answered within the last window has a place, and
+// slows down. From the next refusal on it leaves the place to others.
+func (l *sharedLimit) keepsPlace(now time.Time) bool {
+	if now.Sub(l.served) >= RateWindow {
+		return false
+	}
+	l.last, l.served = now, time.Time{}
+	return true
 }
 
 // answered takes in an answer. The memory of the streak shortens the way to the right
@@ -160,8 +163,7 @@ func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
 		e.notBefore = turn
 	case joins: // an old streak, and e may have another limit
 		e.notBefore = now.Add(least + s.jitter.upTo(shortFrame))
-	case e.limit.isAlmostRight(now):
-		e.limit.last = now
+	case e.limit.keepsPlace(now):
 		e.notBefore = now.Add(least + s.jitter.upTo(2*s.pace.spacing()))
 	default:
 		from, to := e.limit.refused(max(min(least, RateWindow), s.pace.spacing()), now)
