@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // An Envelope is a payload with its signatures, as DSSE v1 defines it
@@ -144,27 +143,4 @@ func (e Envelope) add(ctx context.Context, signer Signer) (Envelope, error) {
 		return Envelope{}, fmt.Errorf("provenance: the envelope: %w", err)
 	}
 	return e, nil
-}
-
-// decodeExactly reads JSON, and refuses it if encoding what was read gives other bytes. So a
-// text has one meaning for every program: no member is there twice, in another case, or
-// unknown.
-func decodeExactly(data []byte, into any, encode func() ([]byte, error)) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%.200s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	text, err := encode()
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(text, data) {
-		n := 0
-		for n < min(len(text), len(data)) && text[n] == data[n] {
-			n++
-		}
-		return fmt.Errorf("it is not as qrand writes it: from byte %d on it is %.40q, not %.40q", n, data[n:], text[n:])
-	}
-	return nil
 }

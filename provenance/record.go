@@ -28,8 +28,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"example.com/qrand"
 )
@@ -189,59 +187,18 @@ func parse(data []byte) (r Record, err error) {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(data, &kind); err != nil {
-		return r, notRecord(err)
+		return r, notRecord(notJSON(err))
 	}
 	if kind.Version < 1 || kind.Version > Version {
 		return r, fmt.Errorf("provenance: the record's version is %d, and this qrand reads 1 to %d: read it with the qrand that wrote it", kind.Version, Version)
 	}
-	if err := checkNames(json.NewDecoder(bytes.NewReader(data))); err != nil {
-		return r, notRecord(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := decodeStrictly(data, &r); err != nil {
 		return r, notRecord(err)
 	}
 	return r, nil
 }
 
-// notRecord bounds the text of an error that may quote the file.
-func notRecord(err error) error { return fmt.Errorf("provenance: not a record: %.200s", err) }
-
-// checkNames finds a member that an object has twice, or in another case, or as null. Package
-// json accepts all of these. All names that are known have small letters of ASCII.
-func checkNames(d *json.Decoder) error {
-	opening, err := d.Token()
-	switch {
-	case err == nil && opening == nil:
-		return errors.New("null: leave the member out, or write what it is")
-	case opening != json.Delim('{') && opening != json.Delim('['):
-		return err
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		if opening == json.Delim('{') {
-			token, err := d.Token()
-			if err != nil {
-				return err
-			}
-			name, _ := token.(string)
-			lower := strings.ToLower(name)
-			switch {
-			case seen[lower]:
-				return fmt.Errorf("the member %.100q is there twice", name)
-			case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "":
-				return fmt.Errorf("the member %.100q is not in lower case", name)
-			}
-			seen[lower] = true
-		}
-		if err := checkNames(d); err != nil {
-			return err
-		}
-	}
-	_, err = d.Token() // that closes it
-	return err
-}
+func notRecord(err error) error { return fmt.Errorf("provenance: not a record: %w", err) }
 
 // difference names the first line of a text that is not as in another one.
 func difference(text, want []byte) string {
@@ -274,7 +231,7 @@ var (
 func (r Record) validate() error {
 	// So that a program can print them in a line.
 	for _, text := range []string{r.Algorithm, r.Endpoint, r.Software, r.GoVersion, string(r.Reason)} {
-		if len(text) > maxText || !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		if !oneLineOfText(text) {
 			return fmt.Errorf("%.100q is not text of one line", text)
 		}
 	}

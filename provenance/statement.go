@@ -176,11 +176,6 @@ func (c Ceremony) validate() error {
 	return nil
 }
 
-// oneLineOfText reports whether a program can print s in a line.
-func oneLineOfText(s string) bool {
-	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
-}
-
 // Sign returns the statement in an envelope, signed by all of the signers. The key itself is
 // one of them if SelfSigned is set, and none of them otherwise. Each signature is verified.
 func (s Statement) Sign(ctx context.Context, signers ...Signer) (Envelope, error) {

@@ -3,7 +3,6 @@ package provenance
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -359,22 +358,4 @@ func (r *Report) receiptsAndLog(t *Trust) {
 	} else {
 		r.add("log", Open, "nothing shows when the statement was made, nor that there is no other one: no log is given")
 	}
-}
-
-// decodeStrictly reads JSON that a person wrote. It refuses what package json accepts:
-// members that it does not know, or that are there twice or in another case, and anything
-// after the object.
-func decodeStrictly(data []byte, into any) error {
-	if len(data) > maxEnvelope {
-		return fmt.Errorf("%d bytes are too many", len(data))
-	}
-	if err := json.Unmarshal(data, into); err != nil { // bounds the depth, and finds what is behind
-		return fmt.Errorf("%.200s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%.200s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return checkNames(json.NewDecoder(bytes.NewReader(data)))
 }
