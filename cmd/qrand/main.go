@@ -37,7 +37,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"example.com/qrand/internal/signals"
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/internal/version"
 )
 
@@ -58,7 +58,7 @@ func run(args []string, c *console) int {
 	// A broken pipe is then an error of the write. execute does not print it, and
 	// temporary files are removed.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signals.NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := cli.NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	status := make(chan int, 1)
 	go func() { status <- execute(ctx, args, c) }()

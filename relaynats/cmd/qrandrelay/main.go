@@ -17,18 +17,16 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
 
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/internal/relaycmd"
-	"example.com/qrand/internal/signals"
 	"example.com/qrand/internal/version"
 	"example.com/qrand/relay"
 	"example.com/qrand/relaynats"
@@ -36,28 +34,9 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run returns the exit status. A second signal ends the process at once.
 func run(args []string, stdout, stderr io.Writer) int {
-	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more does not end the relay
-	ctx, stop := signals.NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	cmd := newCommand(stdout, stderr)
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
-	var usage *usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "qrandrelay: %v (see qrandrelay --help)\n", err)
-		return 2
-	}
-	fmt.Fprintf(stderr, "qrandrelay: %s\n", strings.TrimPrefix(err.Error(), "relay: "))
-	return 1
+	return cli.Run(newCommand(stdout, stderr), args, stdout, stderr)
 }
-
-type usageError struct{ error }
 
 // options are the flags.
 type options struct {
@@ -80,21 +59,15 @@ limits over HTTPS and over NATS.`,
 		Example: `  qrand keygen ed25519 -o relay-nats.key       # clients get relay-nats.key.pub
   qrandrelay --cert relay.crt --key relay.key --nats tls://nats-1:4222,tls://nats-2:4222 \
     --nats-creds relay.creds --nats-key relay-nats.key`,
-		Version:       version.Get(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version: version.Get(),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("unexpected argument %q", args[0])}
+				return cli.Misused(fmt.Errorf("unexpected argument %q", args[0]))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), stdout, stderr) },
 	}
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.DisableFlagsInUseLine = true
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -110,19 +83,19 @@ limits over HTTPS and over NATS.`,
 func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	switch {
 	case o.servers == "":
-		return &usageError{errors.New("which NATS servers? Give --nats; a relay without NATS is qrand relay")}
+		return cli.Misused(errors.New("which NATS servers? Give --nats; a relay without NATS is qrand relay"))
 	case o.key == "":
-		return &usageError{errors.New("the relay needs a key to sign answers with: give --nats-key; qrand keygen ed25519 makes one")}
+		return cli.Misused(errors.New("the relay needs a key to sign answers with: give --nats-key; qrand keygen ed25519 makes one"))
 	case !o.HasWay():
-		return &usageError{errors.New("a relay needs a certificate: give --cert and --key")}
+		return cli.Misused(errors.New("a relay needs a certificate: give --cert and --key"))
 	}
 	if err := o.Check(); err != nil {
-		return &usageError{err}
+		return cli.Misused(err)
 	}
 	for server := range strings.SplitSeq(o.servers, ",") {
 		// The error of Parse quotes the URL, which may have a password.
 		if u, err := url.Parse(strings.TrimSpace(server)); err != nil || u.Host == "" || !slices.Contains([]string{"tls", "nats", "wss", "ws"}, u.Scheme) {
-			return &usageError{errors.New("--nats has something that is no URL of a server: write it like tls://nats-1:4222,tls://nats-2:4222")}
+			return cli.Misused(errors.New("--nats has something that is no URL of a server: write it like tls://nats-1:4222,tls://nats-2:4222"))
 		}
 	}
 	logger := o.Logger(stderr)
@@ -137,7 +110,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	cfg := relaynats.ServerConfig{Key: key, Subject: o.subject}
 	if err := cfg.Check(); err != nil {
-		return &usageError{fmt.Errorf("--nats-subject: %s", strings.TrimPrefix(err.Error(), "relaynats: "))}
+		return cli.Misused(fmt.Errorf("--nats-subject: %s", strings.TrimPrefix(err.Error(), "relaynats: ")))
 	}
 	how, err := o.connection(logger)
 	if err != nil {

@@ -19,14 +19,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"example.com/qrand/internal/signals"
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/internal/version"
 	"example.com/qrand/transparency"
 	"example.com/qrand/transparency/internal/atomicfile"
@@ -34,30 +32,9 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run returns the exit status. A second signal ends the process at once.
 func run(args []string, stdout, stderr io.Writer) int {
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signals.NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	cmd := newCommand()
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
-	var usage *usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "qrandlog: %v (see qrandlog --help)\n", err)
-		return 2
-	}
-	fmt.Fprintf(stderr, "qrandlog: %v\n", err)
-	return 1
+	return cli.Run(newCommand(), args, stdout, stderr)
 }
-
-type usageError struct{ error }
 
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -66,19 +43,15 @@ func newCommand() *cobra.Command {
 		Long: `A transparency log is an append-only list of statements about keys. Its proofs
 show, offline, that a statement is in it. Witnesses cosign its heads, so that it
 cannot show one history to you and another to somebody else (docs/transparency.md).`,
-		Version:       version.Get(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version: version.Get(),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return &usageError{fmt.Errorf("there is no command %.100q", args[0])}
+				return cli.Misused(fmt.Errorf("there is no command %.100q", args[0]))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(newNew(), newAdd(), newProve(), newHead(), newServe(), newMonitor())
 	for _, cmd := range root.Commands() {
 		cmd.DisableFlagsInUseLine = true
@@ -92,9 +65,9 @@ func arguments(min, max int, which string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case len(args) < min:
-			return &usageError{errors.New(which)}
+			return cli.Misused(errors.New(which))
 		case len(args) > max:
-			return &usageError{fmt.Errorf("unexpected argument %.100q", args[max])}
+			return cli.Misused(fmt.Errorf("unexpected argument %.100q", args[max]))
 		}
 		return nil
 	}

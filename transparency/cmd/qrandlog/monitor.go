@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/provenance/tlogproof"
 	"example.com/qrand/transparency"
 )
@@ -43,7 +44,7 @@ be read it then only tells.`,
 		Args:    arguments(1, 1, "which log? Give its URL or folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.interval < 0 {
-				return &usageError{errors.New("--interval is negative")}
+				return cli.Misused(errors.New("--interval is negative"))
 			}
 			return o.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -61,7 +62,7 @@ func (o *monitorOptions) run(ctx context.Context, at string, out, errOut io.Writ
 	keys := o.keys
 	if keys == "" {
 		if strings.Contains(at, "://") {
-			return &usageError{errors.New("which keys has the log? Give --keys; they must not come from where the log is")}
+			return cli.Misused(errors.New("which keys has the log? Give --keys; they must not come from where the log is"))
 		}
 		keys = filepath.Join(at, "keys")
 	}

@@ -13,12 +13,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/relay"
 	"example.com/qrand/relay/clients"
 	"example.com/qrand/transparency"
@@ -49,7 +49,7 @@ served. Without a list, nobody can add over HTTP.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (o.cert == "") != (o.key == "") {
-				return &usageError{errors.New("--cert and --key belong together")}
+				return cli.Misused(errors.New("--cert and --key belong together"))
 			}
 			return o.run(cmd.Context(), cmd.OutOrStdout(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 		},
@@ -79,7 +79,7 @@ func (o *serveOptions) run(ctx context.Context, out io.Writer, logger *slog.Logg
 	defer cancel()
 	list, err := o.openClients()
 	if err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "relay: "))
+		return err
 	}
 	if list != nil {
 		defer list.Close()
@@ -98,7 +98,7 @@ func (o *serveOptions) run(ctx context.Context, out io.Writer, logger *slog.Logg
 	if o.cert != "" {
 		certificate, err := relay.LoadCertificate(o.cert, o.key)
 		if err != nil {
-			return errors.New(strings.TrimPrefix(err.Error(), "relay: "))
+			return err
 		}
 		cfg.TLS, scheme = &tls.Config{GetCertificate: certificate.Get}, "https"
 		watchers.Go(func() {

@@ -1,5 +1,5 @@
-// Package signals ends commands at the signals that they were not started to ignore.
-package signals
+// Package cli has what commands share: how they end, and with which status.
+package cli
 
 import (
 	"context"

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// A UsageError is a command line that cannot be run.
+type UsageError struct{ error }
+
+// Misused returns a UsageError of an error.
+func Misused(err error) error { return &UsageError{err} }
+
+// Run runs a command, and returns the exit status: 0 if all is well, 1 after a failure, 2 if
+// the command line was wrong. SIGINT, SIGTERM and SIGHUP end the command's context, and a
+// second one ends the process at once. That nobody reads its output any more does not end it.
+func Run(cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Misused(err) })
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	var usage *UsageError
+	switch name := cmd.Name(); {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "%s: %v (see %[1]s --help)\n", name, err)
+		return 2
+	default:
+		fmt.Fprintf(stderr, "%s: %s\n", name, strings.TrimPrefix(err.Error(), "relay: "))
+		return 1
+	}
+}
