@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync"
+
+	"example.com/qrand/internal/pemfile"
 )
 
 // readCAs reads the certificates of a PEM file.
 func readCAs(path string) (pem []byte, roots *x509.CertPool, err error) {
-	pem, err = os.ReadFile(path)
+	pem, err = pemfile.Read(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("it cannot be read: %w", withoutPath(err))
 	}
-	pem = bytes.TrimPrefix(pem, []byte{0xef, 0xbb, 0xbf}) // a byte order mark: behind it the first certificate would be overlooked
 	roots = x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, nil, fmt.Errorf("%s holds no PEM certificate", path)
@@ -64,8 +64,8 @@ func (c *caTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (c *caTransport) current() *http.Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if info, err := os.Stat(c.path); err == nil && !info.Mode().IsRegular() {
-		return c.transport // a pipe can be read once, and could keep us waiting
+	if pemfile.IsPipe(c.path) {
+		return c.transport
 	}
 	pem, roots, err := readCAs(c.path)
 	switch {

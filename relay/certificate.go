@@ -7,9 +7,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
+
+	"example.com/qrand/internal/pemfile"
 )
 
 // A Certificate is a server's certificate and its key from two PEM files. They are read
@@ -83,28 +84,15 @@ func watch(ctx context.Context, reload func() (bool, error), report func(error))
 	}
 }
 
-// readPEM reads a file, without the byte order mark that editors put before text: the first
-// certificate would be overlooked.
-func readPEM(path string) ([]byte, error) {
-	pem, err := os.ReadFile(path)
-	return bytes.TrimPrefix(pem, []byte("\ufeff")), err
-}
-
-// isPipe reports whether a file can be read once only, and would then keep us waiting.
-func isPipe(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.Mode().IsRegular()
-}
-
 func (c *Certificate) reload() (changed bool, err error) {
-	if c.current.Load() != nil && (isPipe(c.certFile) || isPipe(c.keyFile)) {
+	if c.current.Load() != nil && (pemfile.IsPipe(c.certFile) || pemfile.IsPipe(c.keyFile)) {
 		return false, nil
 	}
-	cert, err := readPEM(c.certFile)
+	cert, err := pemfile.Read(c.certFile)
 	if err != nil {
 		return false, fmt.Errorf("relay: certificate: %w", err)
 	}
-	key, err := readPEM(c.keyFile)
+	key, err := pemfile.Read(c.keyFile)
 	if err != nil {
 		return false, fmt.Errorf("relay: key of the certificate: %w", err)
 	}
@@ -153,10 +141,10 @@ func LoadClientCAs(file string) (*ClientCAs, error) {
 func (c *ClientCAs) Watch(ctx context.Context, report func(error)) { watch(ctx, c.reload, report) }
 
 func (c *ClientCAs) reload() (changed bool, err error) {
-	if c.pem != nil && isPipe(c.file) {
+	if c.pem != nil && pemfile.IsPipe(c.file) {
 		return false, nil
 	}
-	pem, err := readPEM(c.file)
+	pem, err := pemfile.Read(c.file)
 	if err != nil {
 		return false, fmt.Errorf("relay: CAs of clients: %w", err)
 	}

@@ -15,7 +15,6 @@
 package relaynats
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -25,6 +24,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"example.com/qrand/internal/pemfile"
 )
 
 // DefaultSubject is where relays are asked. Serve subscribes to it as a queue group, so each
@@ -69,7 +70,7 @@ func ParseKey(text []byte) (ed25519.PrivateKey, error) {
 // ParsePublicKeys reads the public keys of relays, one or more, in PEM.
 func ParsePublicKeys(text []byte) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
-	text = bytes.TrimPrefix(text, []byte("\ufeff")) // of an editor: behind it the first key would be overlooked
+	text = pemfile.Text(text)
 	for {
 		block, rest := pem.Decode(text)
 		if block == nil {

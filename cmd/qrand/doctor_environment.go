@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/pemfile"
 	"example.com/qrand/qrypt"
 )
 
@@ -130,7 +130,7 @@ func (s *settings) checkCA(r *report, path string) {
 		return
 	}
 	const advice = "name a file with PEM certificates, or unset " + qrypt.EnvCAFile
-	data, err := os.ReadFile(path)
+	data, err := pemfile.Read(path)
 	if err != nil {
 		var named *fs.PathError
 		if errors.As(err, &named) { // not its path, which may be a token that was set by mistake
@@ -140,7 +140,6 @@ func (s *settings) checkCA(r *report, path string) {
 		r.add(fail, "ca", qrypt.EnvCAFile+": the file cannot be read: "+err.Error(), advice)
 		return
 	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as qrypt does
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(data) {
 		s.broken = true

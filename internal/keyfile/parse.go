@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"example.com/qrand/internal/pemfile"
 )
 
 // A File is what Parse found in one.
@@ -45,7 +47,7 @@ func Parse(data, passphrase []byte) (*File, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("keyfile: the file has more than %d bytes", MaxSize)
 	}
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as editors on Windows put it before text
+	data = pemfile.Text(data)
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
 		return nil, errors.New("keyfile: the file is in UTF-16: save it in UTF-8")
 	}

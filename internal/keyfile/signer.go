@@ -16,14 +16,16 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/crypto/ssh"
+
+	"example.com/qrand/internal/pemfile"
 )
 
 // ParseSigner returns the private key in a PEM file, to sign with: one for Ed25519, ECDSA
 // P-256, P-384, P-521, RSA or ML-DSA, in PKCS #8, SEC 1, PKCS #1 or OpenSSH's format. It reads
 // the files that Parse reads, with the same errors. The key itself cannot be wiped.
 func ParseSigner(data, passphrase []byte) (crypto.Signer, error) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as Parse does
-	file, err := Parse(data, passphrase)            // compares the public key in the file with the private one
+	data = pemfile.Text(data)            // as Parse does
+	file, err := Parse(data, passphrase) // compares the public key in the file with the private one
 	if err != nil {
 		return nil, err
 	}
