@@ -5,7 +5,6 @@ package logclient
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"example.com/qrand/internal/loopback"
 	"example.com/qrand/provenance/tlogproof"
+	"example.com/qrand/qrypt"
 )
 
 // ErrPending is wrapped by errors after which the same call may succeed later: the log or its
@@ -62,13 +62,13 @@ func New(address, token string, roots *x509.CertPool) (*Client, error) {
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("the log's token has characters that no token has")
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	return &Client{u, token, &http.Client{
-		Transport:     transport,
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	client := qrypt.NewHTTPClient() // which sends a request, with its token, once
+	client.Timeout = timeout
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	transport := client.Transport.(*http.Transport)
+	transport.TLSClientConfig.RootCAs = roots
+	transport.ResponseHeaderTimeout = timeout // the log waits for its witnesses
+	return &Client{u, token, client}, nil
 }
 
 // Head returns the log's newest checkpoint, a signed note that is not verified.
