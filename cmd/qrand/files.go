@@ -96,12 +96,17 @@ func (t *tempFile) place(path string, force bool) error {
 // writeFile replaces path by a complete file at once. Another process never sees
 // half of it.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
+	return putFile(path, data, mode, func(*tempFile) error { return nil })
+}
+
+// putFile is writeFile with something to do when the data is written.
+func putFile(path string, data []byte, mode fs.FileMode, written func(*tempFile) error) error {
 	temp, err := createBeside(path, true, mode)
 	if err != nil {
 		return err
 	}
 	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Close())
+	err = errors.Join(err, written(temp), temp.Close())
 	if err == nil {
 		err = temp.place(path, true)
 	}
@@ -118,17 +123,10 @@ func replaceFile(path string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	temp, err := createBeside(path, true, 0o600)
+	err = putFile(path, data, 0o600, func(temp *tempFile) error {
+		return errors.Join(temp.Chmod(info.Mode().Perm()), temp.Sync())
+	})
 	if err != nil {
-		return err
-	}
-	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), temp.Sync(), temp.Close())
-	if err == nil {
-		err = temp.place(path, true)
-	}
-	if err != nil {
-		temp.remove()
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
