@@ -22,22 +22,28 @@ import (
 	"example.com/qrand/transparency/internal/witnesstest"
 )
 
+// oneClient is a list of one client, who may make so many requests in 10 s.
+func oneClient(t *testing.T, rate int) (list *clients.List, token string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "clients.json")
+	token, err := clients.Add(file, clients.Client{Name: "ca-1", Rate: rate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err = clients.Open(file, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { list.Close() })
+	return list, token
+}
+
 // TestServe: a client submits envelopes and gets their proofs, at once or when the witness is
 // back; who is no client does not, and nothing that is too large or no envelope gets in.
 func TestServe(t *testing.T) {
 	w := witnesstest.New(t, "witness.example/1", false)
 	dir, p := newLog(t, 1, w)
 	l := open(t, dir)
-	file := filepath.Join(dir, "clients.json")
-	token, err := clients.Add(file, clients.Client{Name: "ca-1", Rate: 40})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := clients.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer list.Close()
+	list, token := oneClient(t, 40)
 	handler := (&server{l, list, slog.New(slog.DiscardHandler), time.Second}).handler()
 	served := httptest.NewServer(http.StripPrefix("/keys", handler))
 	defer served.Close()
@@ -178,16 +184,7 @@ func TestServe(t *testing.T) {
 // TestRate: a client that asks too often is told when it may again.
 func TestRate(t *testing.T) {
 	dir, _ := newLog(t, 0)
-	file := filepath.Join(dir, "clients.json")
-	token, err := clients.Add(file, clients.Client{Name: "ca-1", Rate: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := clients.Open(file, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer list.Close()
+	list, token := oneClient(t, 2)
 	handler := Handler(open(t, dir), list, slog.New(slog.DiscardHandler))
 	for i, want := range []int{200, 200, 429} {
 		r := httptest.NewRequest("POST", "/add", bytes.NewReader(envelope(0, "")))
