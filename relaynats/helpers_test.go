@@ -136,7 +136,7 @@ func (b *bus) write(name string, data []byte) string {
 }
 
 // expand puts values in place of the variables of a configuration: what NATS does with
-// those in its environment, but for several servers in one process.
+// those in its environment. Here several servers in one process have values of their own.
 func (b *bus) expand(text []byte, env map[string]string) []byte {
 	b.t.Helper()
 	return regexp.MustCompile(`\$(NATS|NKEY)_\w+`).ReplaceAllFunc(text, func(name []byte) []byte {

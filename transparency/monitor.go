@@ -54,8 +54,8 @@ func (e *MisbehaviorError) Error() string { return e.Reason }
 // the log was rolled back, if it signed another history than that of HeadFile, or if an entry
 // is not the one that it signed. Then HeadFile stays as it is. After a rollback or another
 // history, the checkpoint that does not fit is in HeadFile.conflict: the log signed both, which
-// shows others what it did. The error is a MisbehaviorError, too, if Verify refuses entries. Any other error says that the
-// log could not be read.
+// shows others what it did. The error is a MisbehaviorError, too, if Verify refuses entries. Any
+// other error says that the log could not be read.
 func (m *Monitor) Check(ctx context.Context) (c tlogproof.Checkpoint, err error) {
 	if m.source == nil {
 		if m.source, err = newSource(m.At); err != nil {

@@ -30,11 +30,11 @@
 //
 // # What -fix changes
 //
-// It calls keygen.ECDSA, ECDH or RSA of example.com/qrand/keygen, which read the reader. It
-// does so only if they certainly take the curve (a call such as elliptic.P256(), or a local
-// variable that holds nothing else) or the size (a constant of 2048 to 8192, a multiple of
-// 16, that is the same under all build tags). It leaves readers that can be nil or that end,
-// such as a bytes.Reader, variables of a package that a test sets, and generated files. A reader that turns out to be broken, such as one of zeros alone, is an error then.
+// It calls keygen.ECDSA, ECDH or RSA of example.com/qrand/keygen, which read the reader, if they
+// certainly take the curve (a call such as elliptic.P256(), or a local variable that holds
+// nothing else) or the size (a constant of 2048 to 8192, a multiple of 16, that is the same
+// under all build tags). It leaves readers that can be nil or that end, such as a bytes.Reader,
+// variables of a package that a test sets, and generated files. A broken reader is an error then.
 //
 // # When
 //
