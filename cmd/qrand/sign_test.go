@@ -139,11 +139,7 @@ func TestStatementOfEveryAlgorithm(t *testing.T) {
 				t.Errorf("%s%s: status %d, %s, %v", a.name, file, status, problem, findings)
 			}
 		}
-		e, err := provenance.ParseEnvelope(envelope)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := e.Statement()
+		_, _, s, err := readStatement(dir + "/key")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,11 +166,7 @@ func TestVerifyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := provenance.ParseEnvelope(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := e.Statement()
+	_, e, s, err := readStatement(dir + "/key")
 	if err != nil {
 		t.Fatal(err)
 	}
