@@ -216,7 +216,8 @@ func (t *Trust) Verify(e Envelope, spki, certificate []byte, now time.Time) (Rep
 	r.signatures(e, own, signers, t.Threshold)
 	r.entropy(t)
 	r.time(now)
-	r.receiptsAndLog(t)
+	r.receipts(t)
+	r.log(t)
 	return r, r.err()
 }
 
@@ -346,13 +347,17 @@ func (r *Report) time(now time.Time) {
 	}
 }
 
-// receiptsAndLog refuses what the Trust asks for and nobody here verifies yet.
-func (r *Report) receiptsAndLog(t *Trust) {
+// receipts refuses what the Trust asks for and nobody here verifies yet.
+func (r *Report) receipts(t *Trust) {
 	if t.Receipts != nil {
 		r.add("receipts", Refused, "receipts of a relay are wanted, and this version of qrand does not verify them")
 	} else if n := len(r.Statement.Receipts); n > 0 {
 		r.add("receipts", Open, "%d receipts of relays were not verified: no relay's key is given", n)
 	}
+}
+
+// log refuses what the Trust asks for and nobody here verifies yet.
+func (r *Report) log(t *Trust) {
 	if t.Log != nil {
 		r.add("log", Refused, "a log is wanted, and this version of qrand does not verify its proof")
 	} else {
