@@ -82,7 +82,7 @@ func (r *reseeder) Want(now time.Time) (n int, again time.Time) {
 	r.collectAsks(now)
 	switch room := r.room(); {
 	case room > 0 && (len(r.stock) <= room/4 || r.silent(now)):
-		n = max(1, room-len(r.stock))
+		n = room - len(r.stock) // one or more: silent wants two reseeds, which used two
 	case r.wanting && !r.canWait(now), len(r.asks) > 0:
 		n = 1
 	}
