@@ -129,13 +129,21 @@ var firstVersion = time.Date(2026, time.February, 1, 0, 0, 0, 0, time.UTC)
 // CheckEndpoint reports whether the last block in the key came over HTTPS from one of the
 // trusted endpoints. These are base URLs as qrypt.Config has them, without a slash at the end.
 func (r Record) CheckEndpoint(trusted []string) error {
-	switch {
-	case r.Blocks == 0:
+	if r.Blocks == 0 {
 		return errors.New("provenance: no block was in the key, so it came from no endpoint")
-	case !strings.HasPrefix(r.Endpoint, "https://"):
-		return fmt.Errorf("provenance: the block came from %.100q, and not over HTTPS: nobody knows who sent it", r.Endpoint)
-	case !slices.Contains(trusted, r.Endpoint):
-		return fmt.Errorf("provenance: the block came from %.100q, which is not trusted: only %s", r.Endpoint, strings.Join(trusted, ", "))
+	}
+	if err := checkEndpoint(r.Endpoint, trusted); err != nil {
+		return fmt.Errorf("provenance: %w", err)
+	}
+	return nil
+}
+
+func checkEndpoint(endpoint string, trusted []string) error {
+	switch {
+	case !strings.HasPrefix(endpoint, "https://"):
+		return fmt.Errorf("the block came from %.100q, and not over HTTPS: nobody knows who sent it", endpoint)
+	case !slices.Contains(trusted, endpoint):
+		return fmt.Errorf("the block came from %.100q, which is not trusted: only %s", endpoint, strings.Join(trusted, ", "))
 	}
 	return nil
 }

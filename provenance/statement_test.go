@@ -415,7 +415,7 @@ func TestRefused(t *testing.T) {
 		{"another certificate", func(a *all) {
 			a.s.Record.Certificate = &provenance.Certificate{Kind: "certificate", SHA256: provenance.Digest([]byte("y"))}
 		}, func(a *all) { a.certificate = []byte("x") }, "it is another certificate than the one made with the key"},
-		{"receipts are wanted", nil, func(a *all) { a.trust.Receipts = trusted("bob") }, "receipts of a relay are wanted"},
+		{"receipts are wanted", nil, func(a *all) { a.trust.Receipts = relays("bob") }, "no receipt of a trusted relay is for the block 01234567:"},
 		{"a log is wanted", nil, func(a *all) { a.trust.Log = &provenance.TrustedLog{Key: "k"} }, "a log is wanted"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

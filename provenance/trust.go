@@ -27,9 +27,10 @@ type Trust struct {
 	// Emulated takes statements about keys with the blocks of an emulator: for rehearsals.
 	Emulated bool `json:"emulated,omitempty"`
 
-	// Receipts are the keys of relays, one of which must have signed a receipt for each
-	// block. Nil: no receipt is wanted.
-	Receipts []TrustedKey `json:"receipts,omitempty"`
+	// Receipts are the keys of relays, one of which must have signed a receipt for each block
+	// that the record names. The relay must have had it from one of Endpoints, or from the
+	// service itself. Nil: no receipt is wanted.
+	Receipts []TrustedRelay `json:"receipts,omitempty"`
 
 	// Log is the log in which the envelope must be. Nil: it need not be in any.
 	Log *TrustedLog `json:"log,omitempty"`
@@ -39,6 +40,12 @@ type Trust struct {
 type TrustedKey struct {
 	Name      string `json:"name"`
 	PublicKey string `json:"public_key"` // PEM, or the base64 of the DER SubjectPublicKeyInfo
+}
+
+// A TrustedRelay is the key with which a relay signs receipts.
+type TrustedRelay struct {
+	TrustedKey
+	Client string `json:"client,omitempty"` // to whom it must have handed the blocks out, by the name in its list; empty: to anybody
 }
 
 // A TrustedLog is a log, with the witnesses that watch it.
@@ -81,7 +88,7 @@ func (t *Trust) signers() (map[string]namedKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a signer: %w", err)
 	}
-	if _, err := parseTrustedKeys(t.Receipts); err != nil {
+	if _, err := t.relays(); err != nil {
 		return nil, fmt.Errorf("the key of a relay's receipts: %w", err)
 	}
 	if n := len(names(keys)); t.Threshold < 1 || t.Threshold > n {
@@ -100,6 +107,33 @@ func (t *Trust) signers() (map[string]namedKey, error) {
 	return keys, nil
 }
 
+// A relayKey is the key of a relay's receipts, and for which client they must be.
+type relayKey struct {
+	namedKey
+	client string
+}
+
+// relays returns the keys of the relays by keyid.
+func (t *Trust) relays() (map[string]relayKey, error) {
+	var all []TrustedKey
+	for _, r := range t.Receipts {
+		all = append(all, r.TrustedKey)
+	}
+	keys, err := parseTrustedKeys(all)
+	if err != nil {
+		return nil, err
+	}
+	relays := map[string]relayKey{}
+	for _, r := range t.Receipts {
+		if !oneLineOfText(r.Client) {
+			return nil, fmt.Errorf("the client of %.100q is %.100q, which is not text of one line", r.Name, r.Client)
+		}
+		k, _ := r.parse() // no error, as above
+		relays[k.id] = relayKey{keys[k.id], r.Client}
+	}
+	return relays, nil
+}
+
 // names returns whose the keys are, sorted, each once.
 func names(keys map[string]namedKey) []string {
 	var all []string
@@ -113,21 +147,9 @@ func names(keys map[string]namedKey) []string {
 func parseTrustedKeys(all []TrustedKey) (map[string]namedKey, error) {
 	keys := map[string]namedKey{}
 	for _, t := range all {
-		if t.Name == "" || !oneLineOfText(t.Name) {
-			return nil, fmt.Errorf("%.100q is not a name", t.Name)
-		}
-		var der []byte
-		if block, rest := pem.Decode([]byte(t.PublicKey)); block != nil && block.Type == "PUBLIC KEY" && len(bytes.TrimSpace(rest)) == 0 {
-			der = block.Bytes
-		} else if der, _ = base64.StdEncoding.Strict().DecodeString(t.PublicKey); len(der) == 0 {
-			return nil, fmt.Errorf("the public_key of %.100q is neither one PEM block of type PUBLIC KEY nor base64", t.Name)
-		}
-		k, err := parsePublicKey(der)
+		k, err := t.parse()
 		if err != nil {
-			return nil, fmt.Errorf("the public_key of %.100q: %w", t.Name, err)
-		}
-		if !slices.Contains(namedAlgorithms, k.algorithm) && !strings.HasPrefix(k.algorithm, "rsa-") {
-			return nil, fmt.Errorf("the public_key of %.100q is for %s: it must be for rsa, %s", t.Name, k.algorithm, strings.Join(namedAlgorithms, ", "))
+			return nil, err
 		}
 		if other, ok := keys[k.id]; ok {
 			return nil, fmt.Errorf("%.100q and %.100q have the same key, with keyid %s", other.name, t.Name, k.id)
@@ -135,6 +157,25 @@ func parseTrustedKeys(all []TrustedKey) (map[string]namedKey, error) {
 		keys[k.id] = namedKey{k, t.Name}
 	}
 	return keys, nil
+}
+
+func (t TrustedKey) parse() (k publicKey, err error) {
+	if t.Name == "" || !oneLineOfText(t.Name) {
+		return k, fmt.Errorf("%.100q is not a name", t.Name)
+	}
+	var der []byte
+	if block, rest := pem.Decode([]byte(t.PublicKey)); block != nil && block.Type == "PUBLIC KEY" && len(bytes.TrimSpace(rest)) == 0 {
+		der = block.Bytes
+	} else if der, _ = base64.StdEncoding.Strict().DecodeString(t.PublicKey); len(der) == 0 {
+		return k, fmt.Errorf("the public_key of %.100q is neither one PEM block of type PUBLIC KEY nor base64", t.Name)
+	}
+	if k, err = parsePublicKey(der); err != nil {
+		return k, fmt.Errorf("the public_key of %.100q: %w", t.Name, err)
+	}
+	if !slices.Contains(namedAlgorithms, k.algorithm) && !strings.HasPrefix(k.algorithm, "rsa-") {
+		return k, fmt.Errorf("the public_key of %.100q is for %s: it must be for rsa, %s", t.Name, k.algorithm, strings.Join(namedAlgorithms, ", "))
+	}
+	return k, nil
 }
 
 func (l *TrustedLog) validate() error {
@@ -347,12 +388,69 @@ func (r *Report) time(now time.Time) {
 	}
 }
 
-// receipts refuses what the Trust asks for and nobody here verifies yet.
+// receipts looks for a receipt of a trusted relay for each block that the record names.
 func (r *Report) receipts(t *Trust) {
-	if t.Receipts != nil {
-		r.add("receipts", Refused, "receipts of a relay are wanted, and this version of qrand does not verify them")
-	} else if n := len(r.Statement.Receipts); n > 0 {
-		r.add("receipts", Open, "%d receipts of relays were not verified: no relay's key is given", n)
+	record, all := r.Statement.Record, r.Statement.Receipts
+	switch {
+	case t.Receipts == nil && len(all) > 0:
+		r.add("receipts", Open, "%d receipts of relays were not verified: no relay's key is given", len(all))
+		return
+	case t.Receipts == nil:
+		return
+	case len(record.Fingerprints) == 0:
+		r.add("receipts", Refused, "receipts of a relay are wanted, and no block was in the key")
+		return
+	}
+	relays, _ := t.relays() // signers found no error in them
+	endpoints := append([]string{qrypt.EndpointEUS, qrypt.EndpointWEU}, t.Endpoints...)
+	missing := slices.Clone(record.Fingerprints)
+	for _, e := range all {
+		i := slices.IndexFunc(e.Signatures, func(g Signature) bool { return relays[g.KeyID].id != "" })
+		if i < 0 {
+			r.add("receipt", Open, "an unknown key with keyid %s signed a receipt: that does not count", e.Signatures[0].KeyID)
+			continue
+		}
+		relay := relays[e.Signatures[i].KeyID]
+		receipt, err := e.Receipt()
+		var named []string
+		if err == nil {
+			named, err = receipt.named(record)
+		}
+		missing = slices.DeleteFunc(missing, func(f string) bool { return slices.Contains(named, f) })
+		switch {
+		case !relay.signed(PAE(e.PayloadType, e.Payload), e.Signatures[i].Sig):
+			r.add("receipt", Refused, "the signature of a receipt with the keyid of the relay %s, %s, is wrong: another key made it, or the receipt or the signature was changed", relay.name, relay.id)
+		case err != nil:
+			r.refuse("receipt", err)
+		case len(named) == 0:
+			r.add("receipt", Open, "the relay %s signed a receipt for other blocks: that does not count", relay.name)
+		case relay.client != "" && receipt.Client != relay.client:
+			r.add("receipt", Refused, "the relay %s handed the block %s out to its client %q, not to %q", relay.name, named[0], receipt.Client, relay.client)
+		default:
+			r.add("receipt", Follows, "the relay %s signed that it handed %d of the blocks in the key out to its client %q, the last one at %s", relay.name, len(named), receipt.Client, rfc3339(receipt.Time))
+			for _, b := range receipt.Blocks {
+				r.upstream(b, relay.name, endpoints)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		r.add("receipts", Refused, "no receipt of a trusted relay is for the block %s", missing[0])
+	}
+	if n := record.Blocks - int64(len(record.Fingerprints)); n > 0 {
+		r.add("receipts", Open, "%d blocks that went in before are not named in the record, so nothing is known of receipts for them", n)
+	}
+}
+
+// upstream looks at where a relay had blocks from, some of which are in the key.
+func (r *Report) upstream(b RelayBlocks, relay string, trusted []string) {
+	record := r.Statement.Record
+	if b.Emulated || !slices.ContainsFunc(b.Fingerprints, func(f string) bool { return slices.Contains(record.Fingerprints, f) }) {
+		return // an emulated one is refused elsewhere, unless this is a rehearsal
+	}
+	if err := checkEndpoint(b.Endpoint, trusted); err != nil {
+		r.add("upstream", Refused, "what the relay %s handed out: %v", relay, err)
+	} else {
+		r.add("upstream", Follows, "it had come to the relay from %q, which is trusted, by the relay's word", b.Endpoint)
 	}
 }
 

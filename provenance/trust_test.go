@@ -16,7 +16,7 @@ func trustFile(t testing.TB) string {
 	keys := trusted("alice", "bob", "ml-dsa-65")
 	keys[0].PublicKey = string(keyfile.PEM(keyfile.KindPublic, spki("alice")))
 	text, err := json.MarshalIndent(provenance.Trust{
-		Signers: keys, Threshold: 2, Endpoints: []string{"https://relay.example:8443/base"}, Emulated: true, Receipts: trusted("ed25519"),
+		Signers: keys, Threshold: 2, Endpoints: []string{"https://relay.example:8443/base"}, Emulated: true, Receipts: relays("ed25519"),
 		Log: &provenance.TrustedLog{Key: "log.example+aaaa+bbbb log.example+cccc+dddd", Witnesses: []provenance.TrustedWitness{{Name: "w", Key: "w.example+aaaa+bbbb"}}, Quorum: 1, MaxDelay: "24h"},
 	}, "", "\t")
 	if err != nil {
