@@ -163,6 +163,13 @@ type Config struct {
 	// one, so that fingerprints can be compared only within this Source.
 	FingerprintKey FingerprintKey
 
+	// Receipts asks for signed receipts that say which blocks came to whom, from where and
+	// when. A relay gives them if it has a key for that (docs/fleet.md). It is sent the
+	// FingerprintKey, which must have 32 bytes, so that it can name the blocks as Status does.
+	// Only endpoints are asked that have the method BlocksWithReceipt of *qrypt.Client. Blocks
+	// without a receipt are good, too: Status.Receipts says which have one. False: none.
+	Receipts bool
+
 	// Logger gets an Info when the first block is in the key, which says what was read
 	// before it. It gets one Warn for each reason in an outage, one Info at the recovery,
 	// and a line when blocks come from another endpoint. While the service flaps there
@@ -204,6 +211,9 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("qrand: MaxAge is set but Policy is %v, which ignores it: use RequireFresh, or leave MaxAge zero", cfg.Policy)
 	case cfg.BatchBlocks < 0 || cfg.BatchBlocks > qrypt.MaxBlocks:
 		return cfg, fmt.Errorf("qrand: BatchBlocks is %d: a request asks for 1 to %d; zero means %d", cfg.BatchBlocks, qrypt.MaxBlocks, defaultBatchBlocks)
+	}
+	if key := cfg.FingerprintKey.key; cfg.Receipts && key != nil && len(key()) != qrypt.ReceiptKeySize {
+		return cfg, fmt.Errorf("qrand: FingerprintKey has %d bytes: with Receipts it has %d", len(key()), qrypt.ReceiptKeySize)
 	}
 	cfg.MaxAge = cmp.Or(cfg.MaxAge, defaultMaxAge)
 	cfg.ReseedInterval = cmp.Or(cfg.ReseedInterval, defaultReseedInterval)

@@ -31,6 +31,15 @@ func NewFingerprintKey(secret []byte) (FingerprintKey, error) {
 	return FingerprintKey{func() []byte { return secret }}, nil
 }
 
+// Fingerprint returns the fingerprint of a block, as Status shows it. The zero
+// FingerprintKey has none to give: then it is empty.
+func (k FingerprintKey) Fingerprint(block []byte) string {
+	if k.key == nil {
+		return ""
+	}
+	return fingerprint(health.NewMemory(k.key(), 0), block)
+}
+
 // bytes returns the key. For the zero FingerprintKey it reads one from os.
 func (k FingerprintKey) bytes(os io.Reader) []byte {
 	if k.key != nil {

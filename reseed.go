@@ -44,9 +44,10 @@ type ask struct {
 }
 
 func newReseeder(s *Source, now time.Time) *reseeder {
+	key := s.cfg.FingerprintKey.bytes(s.os)
 	r := &reseeder{
 		s:          s,
-		memory:     health.NewMemory(s.cfg.FingerprintKey.bytes(s.os), health.Remembered),
+		memory:     health.NewMemory(key, health.Remembered),
 		lastReseed: now,
 		wanting:    true,
 	}
@@ -57,6 +58,9 @@ func newReseeder(s *Source, now time.Time) *reseeder {
 		RefuseEmulated: s.cfg.Policy != Augment && !s.cfg.AllowEmulated,
 		Now:            s.now,
 		Random:         s.random,
+	}
+	if s.cfg.Receipts {
+		cfg.ReceiptKey = func() []byte { return key }
 	}
 	if s.cfg.Policy == RequireFresh {
 		cfg.MaxAge = s.cfg.MaxAge - 2*lead(s.cfg.MaxAge) // or the next one would come too late
@@ -376,6 +380,9 @@ func (r *reseeder) mix(block qrypt.Block, now time.Time) {
 		st.LastBlock, st.LastReceived, st.LastEndpoint = now, received, origin.Endpoint
 		st.LastEndpointCertificate, st.LastEndpointPublicKey = digest(origin.CertificateSHA256), digest(origin.PublicKeySHA256)
 		st.Fingerprints = append(st.Fingerprints[max(0, len(st.Fingerprints)-fingerprintsKept+1):], named)
+		if r.s.cfg.Receipts {
+			st.Receipts = append(st.Receipts[max(0, len(st.Receipts)-fingerprintsKept+1):], origin.Receipt)
+		}
 		if !r.supply.Failing() {
 			changed = st.enter(Seeded, "", now)
 		}

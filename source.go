@@ -414,7 +414,7 @@ func (s *Source) Status() Status {
 	s.mu.Lock()
 	st := s.status
 	st.Failures = maps.Clone(st.Failures)
-	st.Fingerprints = slices.Clone(st.Fingerprints)
+	st.Fingerprints, st.Receipts = slices.Clone(st.Fingerprints), slices.Clone(st.Receipts)
 	s.mu.Unlock()
 	for _, sh := range s.shards {
 		sh.mu.Lock()

@@ -80,6 +80,7 @@ type Status struct {
 	Emulated      bool      `json:"emulated"`                // a block from an emulator went in: do not claim quantum entropy
 	Blocks        int64     `json:"blocks"`                  // reseeds with a block
 	Fingerprints  []string  `json:"fingerprints,omitempty"`  // of the last 16 of those blocks, the newest last: see FingerprintKey
+	Receipts      []string  `json:"receipts,omitempty"`      // of relays, if Config.Receipts asks for them: one for each of Fingerprints, empty if none came
 	OSReseeds     int64     `json:"os_reseeds"`              // reseeds with crypto/rand alone, because there was no block
 	Stock         int       `json:"stock"`                   // blocks received and not yet used
 	RefusedBlocks int64     `json:"refused_blocks"`          // blocks received and thrown away: unhealthy, repeated, too old or emulated, or the wrong number of them

@@ -24,6 +24,10 @@ const (
 // it needs, for white space and escapes.
 func maxAnswer(n int) int { return 4<<10 + n*2<<10 }
 
+// maxReceipt is how much longer an answer with a receipt may be: for a signature of any
+// kind. What the receipt has for each block finds room in maxAnswer.
+const maxReceipt = 16 << 10
+
 var errOversized = errors.New("the answer is longer than any to this request")
 
 // checkHeader says what is wrong with the header of a success, if anything. A field that
@@ -66,8 +70,8 @@ func readAll(r io.Reader, buf []byte) (int, error) {
 }
 
 // parseAnswer reads the n blocks of an answer: an object with the array "random" and its
-// length "size", or in the Open API with the array "entropy" alone. Other fields are
-// ignored. It may change body, and keeps no part of it.
+// length "size", or in the Open API with the array "entropy" alone. A relay may add a
+// "receipt". Other fields are ignored. It may change body, and keeps no part of it.
 //
 // encoding/json accepts duplicate fields and fields in another case, and makes strings
 // that cannot be wiped. So it only decides whether body is JSON. The walker relies on
@@ -91,7 +95,7 @@ func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, 
 		return nil, errors.New("it is not a JSON object")
 	}
 	var seen []string
-	sized := false
+	sized, receipt := false, ""
 	for !w.accept('}') {
 		w.accept(',')
 		key := w.text()
@@ -118,6 +122,8 @@ func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, 
 				return blocks, fmt.Errorf("its size is not the %d asked for", n)
 			}
 			sized = true
+		case name == "receipt":
+			receipt = string(w.value())
 		default:
 			w.value()
 		}
@@ -127,6 +133,9 @@ func parseAnswer(body []byte, d Dialect, n int, origin Origin) (blocks []Block, 
 	}
 	if d == DialectQuantumEntropy && !sized {
 		return blocks, errors.New("it has no size")
+	}
+	for i := range blocks {
+		blocks[i].origin.Receipt = receipt
 	}
 	return blocks, nil
 }

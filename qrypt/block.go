@@ -38,6 +38,10 @@ type Origin struct {
 	// with. Zero: the answer came without TLS, or the transport did not tell.
 	CertificateSHA256 [sha256.Size]byte
 	PublicKeySHA256   [sha256.Size]byte
+
+	// Receipt is the JSON of what a relay signed about the blocks of its answer: see
+	// [Client.BlocksWithReceipt]. It is not verified. Empty: there is none.
+	Receipt string
 }
 
 // NewBlock returns a Block with a copy of p, which must have 1,024 bytes. It is for

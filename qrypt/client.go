@@ -16,14 +16,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +152,22 @@ func (c *Client) TokenChanged(ctx context.Context) bool {
 // the others. While the token has used its 30 requests in 10 s, it waits. Calls that
 // wait are served in the order of their arrival.
 func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
+	return c.blocks(ctx, n, nil)
+}
+
+// BlocksWithReceipt is like Blocks, and asks for a receipt: what the operator of a relay
+// signs about the blocks of an answer, for the Origin of each. key has 32 bytes, and keys the
+// fingerprints that name the blocks in the receipt. A relay that signs none, and another
+// service, give the same blocks without one. Qrypt's own endpoints sign none, and are not
+// sent the key. Package provenance reads receipts.
+func (c *Client) BlocksWithReceipt(ctx context.Context, n int, key []byte) ([]Block, error) {
+	if len(key) != ReceiptKeySize {
+		return nil, fmt.Errorf("qrypt: the key for a receipt has %d bytes, not %d", len(key), ReceiptKeySize)
+	}
+	return c.blocks(ctx, n, key)
+}
+
+func (c *Client) blocks(ctx context.Context, n int, receiptKey []byte) ([]Block, error) {
 	if c == nil {
 		return nil, errors.New("qrypt: a nil Client: was the error of New looked at?")
 	}
@@ -163,7 +182,7 @@ func (c *Client) Blocks(ctx context.Context, n int) ([]Block, error) {
 	}
 	var blocks []Block
 	err := c.request(ctx, func(ctx context.Context, endpoint, token string) (err error) {
-		blocks, err = c.fetch(ctx, endpoint, token, n)
+		blocks, err = c.fetch(ctx, endpoint, token, n, receiptKey)
 		return err
 	})
 	return blocks, err
@@ -203,12 +222,23 @@ func (c *Client) refuse(id tokenID) {
 	c.refused = id
 }
 
-// fetch makes the request for blocks.
-func (c *Client) fetch(ctx context.Context, endpoint, token string, n int) ([]Block, error) {
-	body := make([]byte, maxAnswer(n)+1)
+// fetch makes the request for blocks, and asks for a receipt if there is a key.
+func (c *Client) fetch(ctx context.Context, endpoint, token string, n int, receiptKey []byte) ([]Block, error) {
+	most := maxAnswer(n)
+	if u, err := url.Parse(endpoint); err != nil || strings.HasSuffix(strings.ToLower("."+u.Hostname()), ".qrypt.com") {
+		receiptKey = nil
+	}
+	if receiptKey != nil {
+		most += maxReceipt
+	}
+	body := make([]byte, most+1)
 	defer clear(body)
 	size, origin, err := c.exchange(ctx, endpoint, token, body, func(ctx context.Context) (*http.Request, error) {
-		return newRequest(ctx, c.dialect, endpoint, n)
+		req, err := newRequest(ctx, c.dialect, endpoint, n)
+		if err == nil && receiptKey != nil {
+			req.Header.Set(ReceiptKeyHeader, base64.StdEncoding.EncodeToString(receiptKey))
+		}
+		return req, err
 	})
 	if err != nil {
 		return nil, err

@@ -27,6 +27,14 @@ const MaxBlocks = 512
 // came with it say so in their [Origin]: they are not quantum entropy.
 const EmulatedHeader = "Qrypt-Emulated"
 
+// ReceiptKeyHeader is in a request that asks a relay for a receipt: base64 of the key, of
+// ReceiptKeySize bytes, with which the receipt is to name the blocks. An answer has the
+// receipt in its member "receipt". See [Client.BlocksWithReceipt].
+const (
+	ReceiptKeyHeader = "Qrand-Receipt-Key"
+	ReceiptKeySize   = 32
+)
+
 // defaultTimeout bounds one whole request. A full answer is 700 kB.
 const defaultTimeout = 30 * time.Second
 

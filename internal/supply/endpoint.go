@@ -95,6 +95,9 @@ type endpoint struct {
 	source BlockSource
 	name   string // base URL; empty if it is no endpoint of a qrypt.Client
 	limit  *sharedLimit
+
+	receiptKey func() []byte // of Config
+
 	state  state
 	number int                // of the last request
 	asked  time.Time          // when the last request began
@@ -129,9 +132,20 @@ func (e *endpoint) ask(ctx context.Context, n, number int, answers chan<- Answer
 		e.waited.Store(true)
 	})
 	go func() {
-		blocks, err := e.source.Blocks(ctx, n)
+		blocks, err := e.get(ctx, n)
 		answers <- Answer{from: e, asked: n, blocks: blocks, err: err}
 	}()
+}
+
+func (e *endpoint) get(ctx context.Context, n int) ([]qrypt.Block, error) {
+	if e.receiptKey != nil {
+		if s, ok := e.source.(interface {
+			BlocksWithReceipt(ctx context.Context, n int, key []byte) ([]qrypt.Block, error)
+		}); ok {
+			return s.BlocksWithReceipt(ctx, n, e.receiptKey())
+		}
+	}
+	return e.source.Blocks(ctx, n)
 }
 
 // hangs reports whether the request under way has taken too long. Time in this

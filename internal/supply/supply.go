@@ -32,6 +32,9 @@ type Config struct {
 	MaxAge         time.Duration  // older blocks are refused; zero: none are
 	RefuseEmulated bool
 
+	// ReceiptKey is the key that relays are asked with for receipts. Nil: they are not asked.
+	ReceiptKey func() []byte
+
 	// Now tells the time. Nil: time.Now.
 	Now func() time.Time
 
@@ -93,6 +96,7 @@ func New(cfg Config) *Supply {
 	s := &Supply{cfg: cfg, jitter: jitter{cfg.Random}, endpoints: endpointsOf(cfg.Source), pace: pace{rate: RateLimit}, log: logFilter{warned: map[string]bool{}}}
 	for _, e := range s.endpoints {
 		e.most, e.batch, e.fails = cfg.MaxBlocks, cfg.MaxBlocks, map[*retry]int{}
+		e.receiptKey = cfg.ReceiptKey
 	}
 	s.log.named = s.endpoints[0]
 	s.answers = make(chan Answer, len(s.endpoints)) // so that no call waits to deliver one
