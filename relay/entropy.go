@@ -35,6 +35,9 @@ func (r *Relay) serveEntropy(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	o, ref := readOrder(w, req)
+	if ref == nil {
+		ref = r.readReceiptKey(x, o)
+	}
 	if ref != nil {
 		x.refuse(ref)
 		return
@@ -115,7 +118,11 @@ func (r *Relay) deliver(x *exchange, o order) bool {
 	n := o.bytes()
 	b := newBuffer(n)
 	defer b.release()
-	from, ok := r.stock.draw(b.raw, time.Now())
+	var origins []qrypt.Origin
+	if x.receiptKey != nil {
+		origins = make([]qrypt.Origin, o.pieces)
+	}
+	from, ok := r.stock.draw(b.raw, time.Now(), origins)
 	r.wakeRefiller()
 	if !ok {
 		wait := time.Until(r.upstream.status().NextRequest)
@@ -135,6 +142,9 @@ func (r *Relay) deliver(x *exchange, o order) bool {
 		x.status = http.StatusOK
 		delivered = x.send(b.raw, from.age, from.emulated)
 		return true
+	}
+	if x.receiptKey != nil {
+		b.receipt = r.receipt(x, b.raw, origins)
 	}
 	b.encode(o)
 	// RFC 9111 section 5.1: how long ago the service gave the oldest of it, rounded

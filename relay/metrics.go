@@ -118,13 +118,14 @@ var (
 	descConns       = desc("connections", "Connections of clients, by state: idle ones are between two requests.", "state")
 	descConnsGone   = desc("connections_refused_total", "Connections that were closed because there were too many: new ones of one address (limit), and unknown ones that made room (room).", "why")
 	descBuild       = desc("build_info", "1; the labels say which program this is.", "version", "go")
+	descReceipts    = desc("receipts_total", "Receipts that were signed.")
 	descPeriod      = desc("client_period_bytes", "What a client with a quota has used of it in this period.", "client")
 )
 
 func (collector) Describe(c chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRequests, descClientBytes, descStock, descStockLimit, descReceived, descHanded, descLost, descExpired,
 		descInFlight, descRefused, descUp, descEmulated, descLast, descUpstream, descQuota, descPeriod,
-		descOldest, descExpires, descListError, descSaveErrors, descSaved, descCertificate, descConns, descConnsGone, descBuild} {
+		descReceipts, descOldest, descExpires, descListError, descSaveErrors, descSaved, descCertificate, descConns, descConnsGone, descBuild} {
 		c <- d
 	}
 }
@@ -160,6 +161,7 @@ func (col collector) Collect(c chan<- prometheus.Metric) {
 	send(descLost, counter, float64(account.Lost))
 	send(descExpired, counter, float64(account.Expired))
 	send(descInFlight, gauge, float64(account.InFlight))
+	send(descReceipts, counter, float64(col.r.receipts.Load()))
 	send(descRefused, counter, float64(up.RefusedBlocks))
 	send(descUp, gauge, truth(up.Up))
 	send(descEmulated, gauge, truth(up.Emulated))

@@ -163,7 +163,7 @@ func TestPageStates(t *testing.T) {
 	t.Run("emptied", func(t *testing.T) {
 		pageRun(t, nil, func(w *pageRelay) {
 			w.fail(pageRateLimited())
-			w.stock.draw(make([]byte, 16*qrypt.BlockSize), time.Now())
+			w.stock.draw(make([]byte, 16*qrypt.BlockSize), time.Now(), nil)
 			w.stock.sent(16*qrypt.BlockSize, true)
 			w.wakeRefiller()
 			time.Sleep(page.SampleInterval)
@@ -179,7 +179,7 @@ func TestPageStates(t *testing.T) {
 	t.Run("less than a block", func(t *testing.T) {
 		pageRun(t, nil, func(w *pageRelay) {
 			w.fail(pageRateLimited())
-			w.stock.draw(make([]byte, 16*qrypt.BlockSize-100), time.Now())
+			w.stock.draw(make([]byte, 16*qrypt.BlockSize-100), time.Now(), nil)
 			w.stock.sent(16*qrypt.BlockSize-100, true)
 			w.wakeRefiller()
 			time.Sleep(time.Minute)
@@ -237,7 +237,7 @@ func TestPageFigures(t *testing.T) {
 		}
 		w.counts.add("web-2", http.StatusForbidden, 0)
 		// What the network does not take, and what is being written.
-		w.stock.draw(make([]byte, 700), time.Now())
+		w.stock.draw(make([]byte, 700), time.Now(), nil)
 		w.stock.sent(300, false)
 		w.upstream.refused(12345)
 		time.Sleep(time.Minute)

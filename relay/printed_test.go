@@ -30,7 +30,7 @@ func TestPrintedRelay(t *testing.T) {
 	}
 	r := &Relay{cfg: Config{Stock: 4, Clients: &clients.List{}}, stock: &stock{}, upstream: &upstream{}}
 	r.stock.put(blocks)
-	if _, ok := r.stock.draw(make([]byte, 10), time.Now()); !ok { // so that one is open
+	if _, ok := r.stock.draw(make([]byte, 10), time.Now(), nil); !ok { // so that one is open
 		t.Fatal("nothing in stock")
 	}
 	f := newRefiller(r, []byte(named))

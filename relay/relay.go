@@ -75,6 +75,10 @@ type Config struct {
 	// host by its own name needs none.
 	OperatorTokenAlways bool
 
+	// Receipts says how to sign which blocks went to which client, for clients that ask for
+	// it (qrypt.ReceiptKeyHeader). Nil: nothing is signed, and the header is ignored.
+	Receipts *Receipts
+
 	// Certificate is the one that the relay is served with. /metrics has its expiry, and
 	// the page warns before it. Nil: not known.
 	Certificate *Certificate
@@ -113,6 +117,12 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.Receipts != nil {
+		var err error
+		if cfg.Receipts, err = cfg.Receipts.withDefaults(); err != nil {
+			return cfg, err
+		}
+	}
 	if cfg.Blocks == nil {
 		client, err := qrypt.FromEnv()
 		if err != nil {
@@ -138,6 +148,7 @@ type Relay struct {
 	conns     atomic.Pointer[connLimiter] // of Serve
 	draining  atomic.Bool
 	retry     atomic.Bool // somebody called Retry
+	receipts  atomic.Int64
 	began     time.Time
 	wake      chan struct{}
 	cancel    context.CancelFunc

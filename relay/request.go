@@ -22,6 +22,7 @@ type exchange struct {
 	r          *http.Request
 	began      time.Time
 	client     string        // its name; empty: not known
+	receiptKey []byte        // of the receipt that it asks for; nil: it does not ask
 	status     int           // of the answer; zero: none has begun
 	refused    string        // why there was no entropy, or no page
 	retryAfter time.Duration // what a refusal asks the client to wait; zero: nothing

@@ -64,8 +64,9 @@ type drawn struct {
 // draw fills p, and wipes in the stock what it took; if there is too little, it
 // leaves both alone and returns false. If p has the length of whole blocks it gets
 // whole blocks, so that a client sees the service's own. Any other length is cut from
-// one block after the other, and what is left of the last one is cut next.
-func (s *stock) draw(p []byte, now time.Time) (drawn, bool) {
+// one block after the other, and what is left of the last one is cut next. origins has
+// room for where each of the whole blocks came from, or is nil.
+func (s *stock) draw(p []byte, now time.Time, origins []qrypt.Origin) (drawn, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)
@@ -79,6 +80,9 @@ func (s *stock) draw(p []byte, now time.Time) (drawn, bool) {
 			copy(p[i*qrypt.BlockSize:], b.Bytes())
 			b.Wipe()
 			from.add(b.Origin(), now)
+			if origins != nil {
+				origins[i] = b.Origin()
+			}
 		}
 		s.drop(n)
 	} else {

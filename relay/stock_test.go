@@ -63,7 +63,7 @@ func TestStock(t *testing.T) {
 		default:
 			n := []int{1, 32, 48, 1000, 1023, 1024, 1025, 2048, 3000}[random.IntN(9)]
 			p := bytes.Repeat([]byte{0xa5}, n)
-			_, ok := s.draw(p, now)
+			_, ok := s.draw(p, now, nil)
 			want := m.draw(n)
 			if ok != (want != nil) {
 				t.Fatalf("step %d: took %d bytes: %v", step, n, ok)
@@ -116,15 +116,15 @@ func TestStockIsWiped(t *testing.T) {
 		t.Errorf("%d blocks are missing, want 6", n)
 	}
 	wiped("expired", blocks[:2]...)
-	s.draw(make([]byte, qrypt.BlockSize), now)
+	s.draw(make([]byte, qrypt.BlockSize), now, nil)
 	wiped("taken whole", blocks[2])
-	s.draw(make([]byte, 40), now)
+	s.draw(make([]byte, 40), now, nil)
 	if p := blocks[3].Bytes(); !bytes.Equal(p[:40], make([]byte, 40)) || bytes.Equal(p[40:80], make([]byte, 40)) {
 		t.Error("cut: not the taken bytes are wiped, and they alone")
 	}
-	s.draw(make([]byte, qrypt.BlockSize-40), now)
+	s.draw(make([]byte, qrypt.BlockSize-40), now, nil)
 	wiped("cut up", blocks[3])
-	s.draw(make([]byte, 1), now)
+	s.draw(make([]byte, 1), now, nil)
 	s.close()
 	wiped("closed", blocks[4:]...)
 	late := at(0)
@@ -142,11 +142,11 @@ func TestPartialBlockExpires(t *testing.T) {
 	s := stock{maxAge: time.Minute}
 	b := newNoise(3).block(t, qrypt.Origin{Received: now})
 	s.put([]qrypt.Block{b})
-	s.draw(make([]byte, 24), now)
-	if _, ok := s.draw(make([]byte, 24), now.Add(time.Minute)); !ok {
+	s.draw(make([]byte, 24), now, nil)
+	if _, ok := s.draw(make([]byte, 24), now.Add(time.Minute), nil); !ok {
 		t.Error("a block that is as old as it may be was not handed out")
 	}
-	if _, ok := s.draw(make([]byte, 24), now.Add(time.Minute+time.Second)); ok {
+	if _, ok := s.draw(make([]byte, 24), now.Add(time.Minute+time.Second), nil); ok {
 		t.Error("an expired block was handed out")
 	}
 	if got := s.balance(); got.Expired != 976 || got.Stock != 0 || !bytes.Equal(b.Bytes(), make([]byte, qrypt.BlockSize)) {
@@ -169,7 +169,7 @@ func TestOldestFirst(t *testing.T) {
 	if n := s.missing(3, now.Add(2*time.Minute)); n != 1 {
 		t.Errorf("%d blocks are missing, want 1", n)
 	}
-	from, ok := s.draw(make([]byte, qrypt.BlockSize), now.Add(2*time.Minute))
+	from, ok := s.draw(make([]byte, qrypt.BlockSize), now.Add(2*time.Minute), nil)
 	if !ok || from.age != 32*time.Minute {
 		t.Errorf("took a block of %v: %v", from.age, ok)
 	}
@@ -186,10 +186,10 @@ func TestWipedBySource(t *testing.T) {
 	blocks[2].Wipe()
 	want := bytes.Clone(blocks[1].Bytes())
 	p := make([]byte, 2*qrypt.BlockSize)
-	if _, ok := s.draw(p, now); ok || s.ready(now) != true {
+	if _, ok := s.draw(p, now, nil); ok || s.ready(now) != true {
 		t.Error("two blocks were taken of one")
 	}
-	if _, ok := s.draw(p[:40], now); !ok || !bytes.Equal(p[:40], want[:40]) {
+	if _, ok := s.draw(p[:40], now, nil); !ok || !bytes.Equal(p[:40], want[:40]) {
 		t.Error("what was cut is not from the block that is left")
 	}
 	if got := s.balance(); got.Expired != 2*qrypt.BlockSize || got.Stock != qrypt.BlockSize-40 {
@@ -213,7 +213,7 @@ func TestAgeAndEmulated(t *testing.T) {
 		age      time.Duration
 		emulated bool
 	}{{1000, time.Minute, false}, {48, time.Minute, true}, {1000, time.Second, true}, {1024, 0, false}} {
-		from, ok := s.draw(make([]byte, want.n), now)
+		from, ok := s.draw(make([]byte, want.n), now, nil)
 		if !ok || from.age != want.age || from.emulated != want.emulated {
 			t.Errorf("answer %d: %v %+v, want %+v", i, ok, from, want)
 		}

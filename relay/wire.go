@@ -102,8 +102,9 @@ func readOpenAPI(w http.ResponseWriter, r *http.Request) (order, *refusal) {
 // A buffer is what an answer is made in: the bytes as the stock gave them, and the
 // body. It is wiped before it goes back to the pool.
 type buffer struct {
-	raw  []byte
-	body []byte
+	raw     []byte
+	receipt []byte // JSON; nil: none
+	body    []byte
 }
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
@@ -113,7 +114,7 @@ func newBuffer(n int) *buffer {
 	if cap(b.raw) < n {
 		b.raw = make([]byte, n)
 	}
-	b.raw, b.body = b.raw[:n], b.body[:0]
+	b.raw, b.receipt, b.body = b.raw[:n], nil, b.body[:0]
 	return b
 }
 
@@ -124,10 +125,10 @@ func (b *buffer) release() {
 }
 
 // encode writes the body of an answer in the order's dialect: the raw bytes as
-// pieces in base64 (RFC 4648 section 4). It allocates all of it at once, so that no
+// pieces in base64 (RFC 4648 section 4), and the receipt. It allocates all of it at once, so that no
 // growing leaves a copy behind.
 func (b *buffer) encode(o order) {
-	const around = 64 // bytes before and after the list
+	around := 64 + len(b.receipt) // bytes before and after the list
 	if n := around + o.pieces*(base64.StdEncoding.EncodedLen(o.size)+len(`"",`)); cap(b.body) < n {
 		b.body = make([]byte, 0, n)
 	}
@@ -143,6 +144,10 @@ func (b *buffer) encode(o order) {
 		body = append(body, '"')
 		body = base64.StdEncoding.AppendEncode(body, b.raw[i*o.size:][:o.size])
 		body = append(body, '"')
+	}
+	if b.receipt != nil {
+		body = append(append(append(body, tail[:len(tail)-1]...), `,"receipt":`...), b.receipt...)
+		tail = "}"
 	}
 	b.body = append(body, tail...)
 }

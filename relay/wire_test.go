@@ -26,6 +26,17 @@ func TestBufferIsWiped(t *testing.T) {
 		if !bytes.Equal(raw, make([]byte, len(raw))) || !bytes.Equal(body, make([]byte, len(body))) {
 			t.Errorf("%+v: an answer is still in its buffer", o)
 		}
+		b = &buffer{raw: raw}
+		encodings := func() float64 {
+			return testing.AllocsPerRun(5, func() {
+				b.body = nil
+				b.encode(o)
+			})
+		}
+		plain := encodings()
+		if b.receipt = make([]byte, 10_000); encodings() != plain {
+			t.Errorf("%+v: the body grows with a receipt", o)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/x509"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/qrand/keygen"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay/clients"
 )
@@ -97,5 +99,43 @@ func TestRelayZone(t *testing.T) {
 				t.Errorf("the certificate for %s: %v", listen, err)
 			}
 		}
+	}
+}
+
+// TestReceiptKey: a relay that cannot sign receipts as it is told to does not start.
+func TestReceiptKey(t *testing.T) {
+	private, err := keygen.Ed25519(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := newKeyPair(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, public, err1 := key.encode("pem", nil, "")
+	encrypted, _, err2 := key.encode("pem", []byte("correct horse"), "")
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	path := filepath.Join(t.TempDir(), "receipts.key")
+	for want, text := range map[string][]byte{
+		"no such file": nil,
+		" is encrypted, and a relay has nobody to ask for the passphrase":       encrypted,
+		"cannot sign: give the private key":                                     public,
+		"--receipt-key: " + path + ": not a key, certificate or request in PEM": []byte("hello"),
+	} {
+		if text != nil {
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, out, errOut := runRelayCommand(t, "--listen", "127.0.0.1:0", "--receipt-key", path)
+		if out != "" || !strings.Contains(errOut, want) {
+			t.Errorf("it prints %q and says %q, want %q", out, errOut, want)
+		}
+		os.Remove(path)
+	}
+	if _, _, errOut := runRelayCommand(t, "--receipt-name", "relay-a"); !strings.Contains(errOut, "--receipt-name is about the receipts that --receipt-key signs") {
+		t.Errorf("it says %q", errOut)
 	}
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/provenance"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay"
 	"example.com/qrand/relay/clients"
@@ -48,6 +50,8 @@ type Options struct {
 	MaxAge            time.Duration
 	MaxConns, PerHost int
 	OperatorToken     bool
+	ReceiptKey        string
+	ReceiptName       string
 	LogFormat         string
 	Quiet             bool
 }
@@ -67,6 +71,8 @@ func (o *Options) AddTo(f *pflag.FlagSet) {
 	f.IntVar(&o.MaxConns, "max-conns", 0, "`N` connections at a time (default 2048)")
 	f.IntVar(&o.PerHost, "max-conns-per-host", 0, "`N` connections of one address; raise it behind a load balancer (default 256)")
 	f.BoolVar(&o.OperatorToken, "operator-token-always", false, "ask for the token of an operator from this host, too: set it behind a proxy on this host")
+	f.StringVar(&o.ReceiptKey, "receipt-key", "", "sign receipts for clients that ask, with the private key in this PEM `FILE`")
+	f.StringVar(&o.ReceiptName, "receipt-name", "", "the `NAME` of the relay in receipts (default the name of this host)")
 	f.StringVar(&o.LogFormat, "log-format", "text", "log in this `FORMAT`: text or json")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "do not log requests")
 }
@@ -83,6 +89,8 @@ func (o *Options) Check() error {
 		return errors.New("--cert and --key belong together")
 	case o.Plain && o.ClientCA != "":
 		return errors.New("--client-ca is about TLS, and --plain has none")
+	case o.ReceiptName != "" && o.ReceiptKey == "":
+		return errors.New("--receipt-name is about the receipts that --receipt-key signs: give that, too")
 	case o.LogFormat != "text" && o.LogFormat != "json":
 		return fmt.Errorf("--log-format %q: text or json", o.LogFormat)
 	case o.MaxConns < 0 || o.PerHost < 0:
@@ -128,6 +136,10 @@ func (o *Options) Run(ctx context.Context, logger *slog.Logger, hooks Hooks) err
 		return err
 	}
 	service.Logger = logger
+	receipts, err := o.receipts()
+	if err != nil {
+		return fmt.Errorf("--receipt-key: %w", err)
+	}
 	blocks, err := qrypt.New(service)
 	if err != nil {
 		return err
@@ -158,7 +170,7 @@ func (o *Options) Run(ctx context.Context, logger *slog.Logger, hooks Hooks) err
 	if err != nil {
 		return err
 	}
-	cfg := relay.Config{Blocks: blocks, Clients: list, Certificate: certificate, Stock: o.Stock, BatchBlocks: o.Batch, MaxAge: o.MaxAge, Logger: logger, OperatorTokenAlways: o.OperatorToken}
+	cfg := relay.Config{Blocks: blocks, Clients: list, Certificate: certificate, Stock: o.Stock, BatchBlocks: o.Batch, MaxAge: o.MaxAge, Logger: logger, OperatorTokenAlways: o.OperatorToken, Receipts: receipts}
 	if !o.Quiet {
 		cfg.AccessLog = logger
 	}
@@ -192,6 +204,29 @@ func (o *Options) Run(ctx context.Context, logger *slog.Logger, hooks Hooks) err
 	}
 	logger.Info("relay: stopped", line...)
 	return err
+}
+
+// receipts returns nil without --receipt-key.
+func (o *Options) receipts() (*relay.Receipts, error) {
+	if o.ReceiptKey == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(o.ReceiptKey)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	key, err := keyfile.ParseSigner(text, nil)
+	if errors.Is(err, keyfile.ErrEncrypted) {
+		return nil, fmt.Errorf("%s is encrypted, and a relay has nobody to ask for the passphrase: give a key that is not", o.ReceiptKey)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %s", o.ReceiptKey, strings.TrimPrefix(err.Error(), "keyfile: "))
+	}
+	signer, err := provenance.NewSigner(key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", o.ReceiptKey, strings.TrimPrefix(err.Error(), "provenance: "))
+	}
+	return &relay.Receipts{Signer: signer, Name: o.ReceiptName}, nil
 }
 
 // tls returns nil for plain HTTP. The certificate is that of --cert.
