@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -118,6 +119,43 @@ func (r *Recorder) Record(algorithm string, spki []byte) (Record, error) {
 		return Record{}, fmt.Errorf("provenance: %w", err)
 	}
 	return record, nil
+}
+
+// Receipts returns the receipts of relays for the blocks that the Record names, each once, for
+// Statement.Receipts. record is that of this Recorder, whose Source must have asked for them
+// (qrand.Config.Receipts). It returns an error if a block has no receipt, or one that does
+// not fit the Record. It does not verify signatures: Trust.Verify does.
+func (r *Recorder) Receipts(record Record) (receipts []Envelope, err error) {
+	if len(record.Fingerprints) == 0 {
+		return nil, errors.New("provenance: no block was in the key, so no relay signed a receipt for one")
+	}
+	seen := map[string]bool{}
+	for i, f := range record.Fingerprints {
+		if i >= len(r.before.Receipts) || r.before.Receipts[i] == "" {
+			return nil, fmt.Errorf("provenance: no receipt came with the block %s: a relay signs receipts if it has a key for that (qrand relay --receipt-key)", f)
+		}
+		text := r.before.Receipts[i]
+		e, err := ParseEnvelope([]byte(text + "\n"))
+		var receipt Receipt
+		if err == nil {
+			receipt, err = e.Receipt()
+		}
+		var named []string
+		if err == nil {
+			named, err = receipt.named(record)
+		}
+		if err == nil && !slices.Contains(named, f) {
+			err = errors.New("it is for other blocks")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("provenance: the receipt that came with the block %s: %s", f, strings.TrimPrefix(err.Error(), "provenance: "))
+		}
+		if !seen[text] {
+			seen[text] = true
+			receipts = append(receipts, e)
+		}
+	}
+	return receipts, nil
 }
 
 // oneLine makes a text of one line of the name that a BlockSource gave its endpoint.

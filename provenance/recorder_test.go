@@ -1,6 +1,9 @@
 package provenance
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -118,6 +121,63 @@ func TestBlockDuringRead(t *testing.T) {
 		record, err := r.Record("ed25519", nil)
 		if err != nil || record.Entropy != test.wantEntropy || src.reads != test.wantReads {
 			t.Errorf("%+v: %d reads, %v, %+v", test, src.reads, err, record)
+		}
+	}
+}
+
+// TestRecorderReceipts: a key has the receipts of all of its blocks, each once, or an error.
+func TestRecorderReceipts(t *testing.T) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := NewSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	names := []string{"01234567:00000000000000000000000000000001", "01234567:00000000000000000000000000000002", "01234567:00000000000000000000000000000003"}
+	sign := func(fingerprints []string, change func(*Receipt)) string {
+		r := Receipt{Relay: "a", Client: "b", Time: now, Blocks: []RelayBlocks{{Fingerprints: fingerprints, Endpoint: "https://c", Received: now.Add(-time.Second)}}}
+		if change != nil {
+			change(&r)
+		}
+		e, err := r.Sign(t.Context(), signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSuffix(string(text), "\n")
+	}
+	both, last := sign(names[:2], nil), sign(names[2:], nil)
+	for _, test := range []struct {
+		name     string
+		receipts []string
+		want     int
+		err      string
+	}{
+		{"two for three blocks", []string{both, both, last}, 2, ""},
+		{"one is missing", []string{both, "", last}, 0, "no receipt came with the block " + names[1]},
+		{"nobody asked", nil, 0, "no receipt came with the block " + names[0]},
+		{"no JSON", []string{both, both, "{"}, 0, "that came with the block " + names[2] + ": not an envelope"},
+		{"with white space", []string{both, both, " " + last}, 0, "not as qrand writes it"},
+		{"no receipt", []string{both, both, strings.Replace(last, "receipt.v1", "receipt.v2", 1)}, 0, "and no receipt"},
+		{"that of another block", []string{both, both, both}, 0, "that came with the block " + names[2] + ": it is for other blocks"},
+		{"with another key", []string{both, both, sign([]string{"76543210:00000000000000000000000000000003"}, nil)}, 0, "it is for other blocks"},
+		{"of another hour", []string{both, both, sign(names[2:], func(r *Receipt) { r.Blocks[0].Received = now.Add(-time.Hour) })}, 0, "does not fit the record: it came from the service at "},
+	} {
+		st := qrand.Status{Time: now, State: qrand.Seeded, Blocks: 3, LastBlock: now, LastReceived: now, Fingerprints: names, Receipts: test.receipts}
+		r := Recorder{before: st, after: st, bytes: 32}
+		record, err := r.Record("ed25519", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Receipts(record)
+		if len(got) != test.want || (err == nil) != (test.err == "") || err != nil && (!strings.Contains(err.Error(), test.err) || !strings.HasPrefix(err.Error(), "provenance: ")) {
+			t.Errorf("%s: %d receipts, %v, want %d %q", test.name, len(got), err, test.want, test.err)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"example.com/qrand"
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/provenance"
+	"example.com/qrand/qrypt"
 )
 
 // keygenOptions are the flags of qrand keygen.
@@ -84,7 +85,11 @@ signed with the private keys of people, the operators. The new key signs it,
 too, if it can: nobody can write such a statement about a key that they do not
 hold. An operator's key is for Ed25519, ECDSA, RSA or ML-DSA, in PEM. If it is
 encrypted, its passphrase is asked for, unless --sign-passphrase-file has it.
-qrand verify --trust checks who signed, and qrand record adds signatures.`,
+qrand verify --trust checks who signed, and qrand record adds signatures.
+
+--receipts asks a relay to sign which block it handed out, to whom, and where
+it had come from. The statement has these receipts. If one is missing, or does
+not fit the record, no key is written. qrand verify --trust verifies them.`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"
@@ -213,11 +218,18 @@ func (o *keygenOptions) numbered(path string, i int) string {
 }
 
 func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
-	cfg := qrand.Config{Policy: o.entropy.policy(), AllowEmulated: o.entropy.rehearsal, BatchBlocks: 1}
+	cfg := qrand.Config{Policy: o.entropy.policy(), AllowEmulated: o.entropy.rehearsal, BatchBlocks: 1, Receipts: o.sign.receipts}
+	if o.sign.receipts && c.getenv(qrypt.EnvEndpoints) == "" {
+		return fmt.Errorf("--receipts: Qrypt's own service signs none: name a relay that does in %s", qrypt.EnvEndpoints)
+	}
 	if o.fingerprintKey != "" {
 		secret, err := os.ReadFile(o.fingerprintKey)
 		if err != nil {
 			return fmt.Errorf("--fingerprint-key: %w", err)
+		}
+		if n := len(secret); o.sign.receipts && n != qrypt.ReceiptKeySize {
+			clear(secret)
+			return fmt.Errorf("--fingerprint-key: %s has %d bytes, and with --receipts it has %d; qrand read -n 32 -o FILE makes one", o.fingerprintKey, n, qrypt.ReceiptKeySize)
 		}
 		cfg.FingerprintKey, err = qrand.NewFingerprintKey(secret)
 		clear(secret)
@@ -303,6 +315,12 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if record.Bytes < o.algorithm.bytes {
 		return fmt.Errorf("%s took %d bytes, not %d: this is a defect of qrand", o.algorithm.name, record.Bytes, o.algorithm.bytes)
 	}
+	var receipts []provenance.Envelope
+	if o.sign.receipts {
+		if receipts, err = rec.Receipts(record); err != nil {
+			return fmt.Errorf("no key: --receipts: %s", plain(err.Error()))
+		}
+	}
 	var cert []byte
 	if o.cert.wanted() {
 		rec := provenance.NewRecorder(src)
@@ -337,7 +355,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	var statement []byte
 	var bySelf bool
 	if o.sign.wanted() {
-		if statement, bySelf, err = sign.statement(ctx, key, record); err != nil {
+		if statement, bySelf, err = sign.statement(ctx, key, record, receipts); err != nil {
 			return fmt.Errorf("no key: %w", err)
 		}
 	}
@@ -388,6 +406,9 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 		itself := "not by the key itself"
 		if bySelf {
 			itself = "by the key itself"
+		}
+		if receipts != nil {
+			itself += ", with " + count(int64(len(receipts)), "receipt")
 		}
 		told += fmt.Sprintf("%s: signed by %s, and %s\n", names.statement, count(int64(len(sign.operators)), "operator"), itself)
 	}

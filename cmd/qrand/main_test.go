@@ -197,7 +197,8 @@ func namesIn(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // trust FILE THRESHOLD NAME... writes a trust file for rehearsals, whose signers have their
-// keys in NAME.pem.pub.
+// keys in NAME.pem.pub. A NAME of relay=NAME, or relay=NAME/CLIENT, is a relay whose receipts
+// are wanted.
 func trustIn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: trust FILE THRESHOLD NAME...")
@@ -206,6 +207,11 @@ func trustIn(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	trust := provenance.Trust{Threshold: threshold, Emulated: true}
 	for _, name := range args[2:] {
+		if relay, ok := strings.CutPrefix(name, "relay="); ok {
+			relay, client, _ := strings.Cut(relay, "/")
+			trust.Receipts = append(trust.Receipts, provenance.TrustedRelay{TrustedKey: provenance.TrustedKey{Name: relay, PublicKey: ts.ReadFile(relay + ".pem.pub")}, Client: client})
+			continue
+		}
 		trust.Signers = append(trust.Signers, provenance.TrustedKey{Name: name, PublicKey: ts.ReadFile(name + ".pem.pub")})
 	}
 	text, err := json.Marshal(trust)

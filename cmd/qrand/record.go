@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -187,8 +188,17 @@ func statementText(e provenance.Envelope, s provenance.Statement) string {
 		origin, _, _ := strings.Cut(s.After, "\n")
 		add("after", "a checkpoint of the log %q", origin)
 	}
-	if n := len(s.Receipts); n > 0 {
-		add("receipts", "%s of relays", count(int64(n), "receipt"))
+	for _, e := range s.Receipts {
+		r, err := e.Receipt()
+		if err != nil {
+			add("receipt", "it is not one: %.100q", plain(err.Error()))
+			continue
+		}
+		n := 0
+		for _, b := range r.Blocks {
+			n += len(b.Fingerprints)
+		}
+		add("receipt", "of the relay %q for %s to its client %q at %s, keyid %s", r.Relay, count(int64(n), "block"), r.Client, r.Time.Format(time.RFC3339), e.Signatures[0].KeyID)
 	}
 	if !s.SelfSigned {
 		add("itself", "the key itself does not sign: the signers state who holds it")

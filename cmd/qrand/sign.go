@@ -28,6 +28,7 @@ type signOptions struct {
 	passphrases namesFlag // files
 	ceremony    string    // file
 	notItself   bool
+	receipts    bool
 }
 
 func (o *signOptions) addTo(cmd *cobra.Command) {
@@ -35,6 +36,7 @@ func (o *signOptions) addTo(cmd *cobra.Command) {
 	f.Var(&o.keys, "sign-with", "also make a statement, signed with the private keys in `FILE,...` and by the key itself")
 	f.Var(&o.passphrases, "sign-passphrase-file", "open those that are encrypted with the first lines of `FILE,...`, in the same order")
 	f.StringVar(&o.ceremony, "ceremony", "", "the statement has the ceremony that this `FILE` of JSON describes")
+	f.BoolVar(&o.receipts, "receipts", false, "the statement has a relay's receipt for each block; without them there is no key")
 	f.BoolVar(&o.notItself, "no-self-signature", false, "the key itself does not sign the statement, for policies that limit what it signs")
 }
 
@@ -42,8 +44,8 @@ func (o *signOptions) wanted() bool { return len(o.keys) > 0 }
 
 func (o *signOptions) check(file string) error {
 	switch {
-	case !o.wanted() && (len(o.passphrases) > 0 || o.ceremony != "" || o.notItself):
-		return errors.New("--sign-passphrase-file, --ceremony and --no-self-signature are about the statement that --sign-with makes: give that, too")
+	case !o.wanted() && (len(o.passphrases) > 0 || o.ceremony != "" || o.notItself || o.receipts):
+		return errors.New("--sign-passphrase-file, --ceremony, --no-self-signature and --receipts are about the statement that --sign-with makes: give that, too")
 	case o.wanted() && file == "":
 		return errors.New("--sign-with writes a statement beside the key: use -o FILE")
 	}
@@ -136,9 +138,9 @@ func readSignerPassphrase(c *console, path string, files *namesFlag) ([]byte, er
 }
 
 // statement makes the file of the statement about a key, which signs it if it can.
-func (s *signing) statement(ctx context.Context, key *keyPair, record provenance.Record) (envelope []byte, selfSigned bool, err error) {
+func (s *signing) statement(ctx context.Context, key *keyPair, record provenance.Record, receipts []provenance.Envelope) (envelope []byte, selfSigned bool, err error) {
 	itself, canSign := key.private.(crypto.Signer) // no key for ECDH or a KEM is one
-	statement := provenance.Statement{Record: record, Ceremony: s.ceremony, SelfSigned: canSign && !s.notItself}
+	statement := provenance.Statement{Record: record, Ceremony: s.ceremony, Receipts: receipts, SelfSigned: canSign && !s.notItself}
 	signers := slices.Clone(s.operators)
 	if statement.SelfSigned {
 		signer, err := provenance.NewSigner(itself)
