@@ -56,9 +56,32 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// TestReceiptSchema: a fresh receipt is valid against the schema.
+func TestReceiptSchema(t *testing.T) {
+	e, err := receipt().Sign(t.Context(), signer("alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := jsonschema.NewCompiler().MustCompile(schemaFile + "#/$defs/receipt")
+	for _, test := range []struct {
+		payload string
+		valid   bool
+	}{{string(e.Payload), true}, {strings.Replace(string(e.Payload), `"emulated":false`, `"emulated":0`, 1), false}} {
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(test.payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); (err == nil) != test.valid {
+			t.Errorf("%v: %s", err, test.payload)
+		}
+	}
+}
+
 // TestSchemaMembers: the schema names every member that a Go type has, and no other one.
 func TestSchemaMembers(t *testing.T) {
-	defs := jsonschema.NewCompiler().MustCompile(schemaFile).Properties["predicate"].Ref
+	compiler := jsonschema.NewCompiler()
+	defs := compiler.MustCompile(schemaFile).Properties["predicate"].Ref
+	receipt := compiler.MustCompile(schemaFile + "#/$defs/receipt")
 	for _, test := range []struct {
 		schema *jsonschema.Schema
 		of     any
@@ -70,6 +93,8 @@ func TestSchemaMembers(t *testing.T) {
 		{defs.Properties["ceremony"].Ref.Properties["operators"].Items2020, provenance.Operator{}},
 		{defs.Properties["receipts"].Items2020.Ref, provenance.Envelope{}},
 		{defs.Properties["receipts"].Items2020.Ref.Properties["signatures"].Items2020, provenance.Signature{}},
+		{receipt, provenance.Receipt{}},
+		{receipt.Properties["blocks"].Items2020, provenance.RelayBlocks{}},
 	} {
 		var members, required []string
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(test.of)) {
