@@ -24,7 +24,7 @@ func (l *logFilter) failed(reason string, now time.Time) (warn, again bool) {
 		return false, false
 	}
 	if len(l.warned) == 0 {
-		l.flaps = !l.recovered.IsZero() && now.Sub(l.recovered) < quietTime
+		l.flaps = now.Sub(l.recovered) < quietTime
 	}
 	l.warned[reason] = true
 	return true, l.flaps
@@ -62,7 +62,7 @@ func (l *logFilter) end(now time.Time) {
 // moved reports whether a line shall say that blocks come from e: if the last one
 // named another endpoint, and is not recent.
 func (l *logFilter) moved(e *endpoint, now time.Time) bool {
-	if l.named == e || !l.movedAt.IsZero() && now.Sub(l.movedAt) < quietTime {
+	if l.named == e || now.Sub(l.movedAt) < quietTime {
 		return false
 	}
 	l.named, l.movedAt = e, now
