@@ -137,6 +137,107 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// TestPlaceIsKept: a process that was answered within the last window, and is refused once,
+// slows down and asks again soon. Refused again, it lets a short frame pass, as does one that
+// was answered longer ago.
+func TestPlaceIsKept(t *testing.T) {
+	const asked = 3 * time.Second
+	for _, random := range []func(time.Duration) time.Duration{least, most} {
+		d := newDriver(t, 1, random)
+		e, now := d.endpoints[0], start
+		refused := func(after time.Duration) (wait time.Duration) {
+			now = now.Add(after)
+			err := failure(qrypt.ErrRateLimited, asked)
+			d.refused(e, rowOf(err), err, now)
+			return e.notBefore.Sub(now)
+		}
+		soon := func() time.Duration { return asked + random(2*d.pace.spacing()) }
+		frame := asked + random(shortFrame)
+		for i, step := range []struct {
+			answered bool
+			after    time.Duration
+			want     func() time.Duration
+		}{
+			{true, RateWindow - 1, soon},
+			{false, asked, func() time.Duration { return frame }},
+			{true, RateWindow, func() time.Duration { return frame }},
+		} {
+			if step.answered {
+				e.limit.answered(now)
+			}
+			if got, want := refused(step.after), step.want(); !near(got, want) {
+				t.Errorf("refusal %d: the next request is due in %v, want %v", i+1, got, want)
+			}
+			if e.limit.last != now {
+				t.Errorf("refusal %d: the Supply knows of none at %v", i+1, now)
+			}
+		}
+	}
+}
+
+// TestJoins: an endpoint that answers 429 while another one of its client does waits for the
+// other one's turn, if that comes soon in a streak that is young. Any other one may have a
+// limit of its own. It waits as it was asked to, and for itself.
+func TestJoins(t *testing.T) {
+	const asked = 3 * time.Second
+	for name, test := range map[string]struct {
+		change   func(a, b *endpoint)
+		after    time.Duration // from the first 429 of a to that of b
+		together bool
+	}{
+		"at once":                       {func(a, b *endpoint) {}, time.Second, true},
+		"as the first short frames end": {func(a, b *endpoint) { a.notBefore = start.Add(2 * time.Minute) }, 2*time.Minute - 1, true},
+		"in an old streak":              {func(a, b *endpoint) { a.notBefore = start.Add(2*time.Minute + 1) }, 2 * time.Minute, false},
+		"the turn is just near enough":  {func(a, b *endpoint) { a.notBefore = start.Add(time.Second + asked + shortFrame) }, time.Second, true},
+		"the turn is far away":          {func(a, b *endpoint) { a.notBefore = start.Add(time.Second + asked + shortFrame + 1) }, time.Second, false},
+		"the turn is now":               {func(a, b *endpoint) { a.notBefore = start.Add(time.Second) }, time.Second, false},
+		"the other one asked for more":  {func(a, b *endpoint) { a.heldUntil = start.Add(2 * time.Second) }, time.Second, false},
+		"it asked for that long":        {func(a, b *endpoint) { a.heldUntil = start.Add(time.Second) }, time.Second, true},
+		"the other one is down now":     {func(a, b *endpoint) { a.retry = &backOff }, time.Second, false},
+		"the other one is being asked":  {func(a, b *endpoint) { a.state = asking }, time.Second, false},
+		"the other one's 429 is old":    {func(a, b *endpoint) { a.refused = start.Add(-1) }, time.Second, false},
+	} {
+		d := newDriver(t, 2, most)
+		a, b := d.endpoints[0], d.endpoints[1]
+		b.limit = a.limit
+		err := failure(qrypt.ErrRateLimited, asked)
+		d.refused(a, rowOf(err), err, start)
+		if want := start.Add(asked + most(shortFrame)); a.notBefore != want {
+			t.Fatalf("the first 429 is waited out until %v, want %v", a.notBefore, want)
+		}
+		test.change(a, b)
+		turn, now := a.notBefore, start.Add(test.after)
+		d.refused(b, rowOf(err), err, now)
+		want := now.Add(asked + most(shortFrame))
+		if test.together {
+			want = turn
+		}
+		if b.notBefore != want || a.notBefore != turn {
+			t.Errorf("%s: it waits until %v, want %v; the other one until %v, which was %v", name, b.notBefore, want, a.notBefore, turn)
+		}
+		// A later 429 of a: b waits with it, if it joined its turn.
+		now = turn.Add(time.Minute)
+		a.state, a.retry, a.refused = idle, &slowDown, start
+		d.refused(a, rowOf(err), err, now)
+		if waits := b.notBefore == a.notBefore; waits != test.together {
+			t.Errorf("%s: after another 429 it waits until %v, the other one until %v", name, b.notBefore, a.notBefore)
+		}
+	}
+
+	// Another client's limit is another one.
+	d := newDriver(t, 2, most)
+	a, b := d.endpoints[0], d.endpoints[1]
+	err := failure(qrypt.ErrRateLimited, asked)
+	d.refused(a, rowOf(err), err, start)
+	turn, now := a.notBefore, start.Add(time.Second)
+	b.limit = &sharedLimit{began: start, since: start, last: start}
+	b.refused, b.retry = start, &slowDown
+	d.refused(b, rowOf(err), err, now)
+	if a.notBefore != turn || b.notBefore == turn {
+		t.Errorf("of another client: it waits until %v, the other one until %v, which was %v", b.notBefore, a.notBefore, turn)
+	}
+}
+
 // TestStreakIsRemembered: a process that was served, and is soon refused again, goes on
 // with a frame of the length that served it. Each answer halves that, and a day of
 // refusals counts as 20 minutes.
