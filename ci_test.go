@@ -34,7 +34,7 @@ func TestCISaysWhatFailed(t *testing.T) {
 		t.Skip("there is no bash to run .ci/run with")
 	}
 	tools := t.TempDir()
-	for _, name := range []string{"go", "gofmt", "npm", "openssl", "curl", "ssh", "ssh-keygen", "strace"} {
+	for _, name := range []string{"go", "gofmt", "npm", "openssl", "curl", "ssh", "ssh-keygen", "strace", "python3"} {
 		text := fakeTool
 		if name == "gofmt" {
 			text = "#!/bin/sh\n"
