@@ -1,0 +1,265 @@
+package provenance_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/provenance"
+	"example.com/qrand/provenance/tlogproof"
+)
+
+var update = flag.Bool("update", false, "make testdata/vectors again, with new keys")
+
+const vectorFolder = "testdata/vectors"
+
+// A vector is a line of index.json, which testdata/vectors/README.md describes.
+type vector struct {
+	Name     string `json:"name"`
+	Key      string `json:"key"`
+	Trust    string `json:"trust"`
+	Envelope string `json:"envelope"`
+	Proof    string `json:"proof,omitempty"`
+	Expect   string `json:"expect"`          // ok, refused
+	About    string `json:"about,omitempty"` // of the Finding that refuses it; statement, trust: it has none
+	Cause    string `json:"cause,omitempty"`
+}
+
+func vectorFile(name string) string { return filepath.Join(vectorFolder, name) }
+
+func readVectors(t *testing.T) (all []vector) {
+	t.Helper()
+	if err := json.Unmarshal(must(os.ReadFile(vectorFolder+"/index.json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 50 {
+		t.Fatalf("%d vectors", len(all))
+	}
+	return all
+}
+
+// TestVectors: what Trust.Verify says of each vector is what its index says, for that cause.
+func TestVectors(t *testing.T) {
+	if *update {
+		makeVectors(t)
+	}
+	for _, v := range readVectors(t) {
+		about, err := v.verify()
+		if (err == nil) != (v.Expect == "ok") || about != v.About || (v.Cause == "") != (err == nil) {
+			t.Errorf("%s: refused about %q: %v; the index says %s, %q: %s", v.Name, about, err, v.Expect, v.About, v.Cause)
+		}
+		t.Logf("%-32s %-11s %v", v.Name, about, err)
+	}
+}
+
+// verify returns the error of the first Finding that is refused, and what that is about.
+func (v vector) verify() (about string, err error) {
+	trust, err := provenance.ParseTrust(must(os.ReadFile(vectorFile(v.Trust))))
+	if err != nil {
+		return "trust", err
+	}
+	file := must(os.ReadFile(vectorFile(v.Envelope)))
+	e, err := provenance.ParseEnvelope(file)
+	if err != nil {
+		return "statement", err
+	}
+	key := must(keyfile.Parse(must(os.ReadFile(vectorFile(v.Key))), nil))
+	log := trust.Log
+	trust.Log = nil
+	r, err := trust.Verify(e, key.SPKI, key.DER, time.Now())
+	if i := slices.IndexFunc(r.Findings, func(f provenance.Finding) bool { return f.Verdict == provenance.Refused }); i >= 0 {
+		if about = r.Findings[i].About; about == "receipt" || about == "upstream" {
+			about = "receipts"
+		}
+		return about, err
+	}
+	if err != nil {
+		return "statement", err
+	}
+	if log == nil {
+		return "", nil
+	}
+	var witnesses []string
+	for _, w := range log.Witnesses {
+		witnesses = append(witnesses, w.Key)
+	}
+	delay, _ := time.ParseDuration(log.MaxDelay)
+	policy, err := tlogproof.NewPolicy(strings.Fields(log.Key), witnesses, log.Quorum, delay)
+	if err != nil {
+		return "trust", err
+	}
+	if v.Proof == "" {
+		return "log", errors.New("there is no proof")
+	}
+	proof := must(os.ReadFile(vectorFile(v.Proof)))
+	p, err := tlogproof.Parse(proof)
+	if err == nil {
+		_, err = policy.Verify(p, tlogproof.Entry{Leaf: file, Made: r.Statement.Record.Time, After: r.Statement.After})
+	}
+	if err != nil {
+		return "log", err
+	}
+	return "", nil
+}
+
+// TestVectorSums: the sums are those of the files, and signed with the key in the README.
+func TestVectorSums(t *testing.T) {
+	sums := must(os.ReadFile(vectorFolder + "/SHA256SUMS"))
+	block, _ := pem.Decode(regexp.MustCompile("(?s)-----BEGIN.*?-----END PUBLIC KEY-----\n").Find(must(os.ReadFile(vectorFolder + "/README.md"))))
+	key := must(x509.ParsePKIXPublicKey(block.Bytes)).(ed25519.PublicKey)
+	if !ed25519.Verify(key, sums, must(os.ReadFile(vectorFolder+"/SHA256SUMS.sig"))) {
+		t.Error("SHA256SUMS.sig is not the signature of SHA256SUMS with the key in the README")
+	}
+	if got := sumsOf(t); got != string(sums) {
+		t.Errorf("the files have other sums:\n%s", got)
+	}
+}
+
+// sumsOf has a line for each file, as sha256sum writes it, but for those that are about the sums.
+func sumsOf(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, path := range must(filepath.Glob(vectorFolder + "/*")) {
+		if name := filepath.Base(path); name != "README.md" && !strings.HasPrefix(name, "SHA256SUMS") {
+			fmt.Fprintf(&b, "%x  %s\n", sha256.Sum256(must(os.ReadFile(path))), name)
+		}
+	}
+	return b.String()
+}
+
+// verifyPy runs docs/verify.py, and returns its status and what it printed.
+func verifyPy(t *testing.T, args ...string) (status int, out string) {
+	t.Helper()
+	text, err := exec.CommandContext(t.Context(), "python3", append([]string{"../docs/verify.py"}, args...)...).CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), string(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0, string(text)
+}
+
+func needVerifyPy(t *testing.T) {
+	t.Helper()
+	for _, program := range []string{"python3", "openssl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("there is no %s here, which docs/verify.py needs", program)
+		}
+	}
+}
+
+// skipUnknown skips the test if docs/verify.py said that it cannot check a signature of such
+// a key here. The key must be one of those for which the program may say so.
+func skipUnknown(t *testing.T, name, out string) {
+	t.Helper()
+	if strings.Contains(out, "cannot be checked here") && (strings.Contains(name, "ml-dsa") || strings.Contains(name, "slh-dsa")) {
+		t.Skipf("not checked here: %s", out)
+	}
+}
+
+// TestVerifyPy: docs/verify.py says of each vector what its index says, for that cause.
+func TestVerifyPy(t *testing.T) {
+	needVerifyPy(t)
+	for _, v := range readVectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			args := []string{vectorFile(v.Key), vectorFile(v.Trust), vectorFile(v.Envelope)}
+			if v.Proof != "" {
+				args = append(args, vectorFile(v.Proof))
+			}
+			status, out := verifyPy(t, args...)
+			skipUnknown(t, v.Name+v.Trust, out)
+			wantStatus, want := 0, "OK: "
+			if v.Expect != "ok" {
+				wantStatus, want = 1, fmt.Sprintf("%-15s %s ", "REFUSED", v.About)
+			}
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			if status != wantStatus || !strings.HasPrefix(lines[len(lines)-1], want) || strings.Contains(out, "Traceback") {
+				t.Errorf("status %d, want %d and %q at the end of:\n%s", status, wantStatus, want, out)
+			}
+		})
+	}
+}
+
+// TestVerifyPyFresh: docs/verify.py accepts a statement about each kind of key, and none in
+// which a byte of the payload, the envelope or the proof was changed.
+func TestVerifyPyFresh(t *testing.T) {
+	needVerifyPy(t)
+	trust := provenance.Trust{Signers: trusted("alice"), Threshold: 1}
+	write := func(dir, name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for kind := range made {
+		if kind == "alice" || kind == "bob" || kind == "mallory" {
+			continue
+		}
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			key := write(dir, "k.pem.pub", keyfile.PEM(keyfile.KindPublic, spki(kind)))
+			write(dir, "k.pem.provenance.dsse.json", must(signed(t, statement(kind), "alice").Encode()))
+			status, out := verifyPy(t, key, write(dir, "trust", must(json.Marshal(trust))))
+			skipUnknown(t, kind, out)
+			possession := "follows         possession  the key itself signed it"
+			if !statement(kind).SelfSigned {
+				possession = "does not follow possession  the key itself did not sign it"
+			}
+			if status != 0 || !strings.Contains(out, possession) {
+				t.Errorf("status %d, want 0 and %q:\n%s", status, possession, out)
+			}
+		})
+	}
+
+	key, trustFile := vectorFile("ecdsa-p256.pub"), vectorFile("trust-log.json")
+	envelope, proof := must(os.ReadFile(vectorFile("logged-after.provenance.dsse.json"))), must(os.ReadFile(vectorFile("logged-after.provenance.tlog-proof")))
+	e := must(provenance.ParseEnvelope(envelope))
+	changed := func(name string, envelope, proof []byte) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			write(dir, "k.provenance.tlog-proof", proof)
+			status, out := verifyPy(t, key, trustFile, write(dir, "k.provenance.dsse.json", envelope))
+			if status != 1 || !strings.Contains(out, "\nREFUSED  ") && !strings.HasPrefix(out, "REFUSED  ") || strings.Contains(out, "OK: ") || strings.Contains(out, "Traceback") {
+				t.Errorf("status %d:\n%s", status, out)
+			}
+		})
+	}
+	flipped := func(data []byte, i int) []byte {
+		data = bytes.Clone(data)
+		data[i] ^= 1 << (i % 8)
+		return data
+	}
+	for i := 0; i < len(e.Payload); i += 173 {
+		c := e
+		c.Payload = flipped(e.Payload, i)
+		changed(fmt.Sprintf("payload/%d", i), append(must(json.Marshal(c)), '\n'), proof)
+	}
+	for i := 0; i < len(envelope); i += 509 {
+		changed(fmt.Sprintf("envelope/%d", i), flipped(envelope, i), proof)
+	}
+	// Not the signature of the stranger at the end, whose bytes mean nothing to anybody.
+	for i := 0; i < bytes.LastIndex(proof, []byte("— ")); i += 97 {
+		changed(fmt.Sprintf("proof/%d", i), envelope, flipped(proof, i))
+	}
+}
