@@ -166,6 +166,8 @@ func encode(blocks [][]byte) []byte {
 
 // osReader is captured here because a program under test may set rand.Reader, at any
 // moment, to a reader that is seeded by this emulator.
+//
+//qrandvet:ignore is not to see what a program sets rand.Reader to
 var osReader = rand.Reader
 
 // random returns count fresh blocks, from Config.Seed or the operating system. e.mu is

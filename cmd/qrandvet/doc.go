@@ -28,6 +28,21 @@
 // Ed25519 signatures), calls through crypto.Signer or a function value, and functions of
 // other modules.
 //
+// # Programs that set rand.Reader
+//
+// Where a program sets rand.Reader, qrandvet reports what does not see that:
+//
+//   - variables that were set to the earlier rand.Reader, or to something that holds it, while
+//     their package was initialized, in all packages that the program imports; and the function
+//     that sets such a variable, if there is one (as SetRand of github.com/google/uuid)
+//   - calls that use Go's own generator, such as ecdsa.GenerateKey(c, rand.Reader),
+//     ed25519.GenerateKey(nil) and mlkem.GenerateKey768(), in this module and in packages
+//     that it imports itself
+//
+// The report is at the assignment or, if that is in another package, at the import in package
+// main. Tests are left out. Not found: readers that a package gives to a function which returns
+// nothing, and bytes that it drew while it was initialized.
+//
 // # What -fix changes
 //
 // It calls keygen.ECDSA, ECDH or RSA of example.com/qrand/keygen, which read the reader, if they

@@ -18,7 +18,8 @@ import (
 )
 
 // Analyzer reports calls that pass a reader other than crypto/rand.Reader to a
-// function that ignores it, and readers set as tls.Config.Rand.
+// function that ignores it, readers set as tls.Config.Rand, and what does not see
+// that a program sets crypto/rand.Reader.
 var Analyzer = &analysis.Analyzer{
 	Name: "ignoredreader",
 	Doc: `report readers that the standard library ignores since Go 1.26
@@ -28,11 +29,14 @@ cryptocustomrand=1, ecdsa.GenerateKey, ecdh.Curve.GenerateKey, rsa.GenerateKey,
 rand.Prime, ECDSA signatures and some more have a reader and do not read it.
 A key then contains nothing of the reader that was passed for it.
 ML-DSA signatures of crypto/mldsa ignore it under every setting.
+Where a program sets rand.Reader, variables that keep the earlier one and calls that
+ignore it are reported.
 The suggested fixes call example.com/qrand/keygen, which reads the reader.
 
 A comment //qrandvet:ignore REASON at the end of the call's first or last line, or
 alone on the line before, suppresses a report.`,
-	Run: run,
+	Run:      run,
+	Requires: []*analysis.Analyzer{gather},
 }
 
 // A finding is a diagnostic that a comment or a setting may still suppress.
@@ -110,7 +114,7 @@ func (c *checker) findings(file *ast.File) (found []finding) {
 		}
 		return true
 	})
-	return found
+	return append(found, c.replaced(file)...)
 }
 
 // call returns what there is to report of a call. It looks at the function that is called,

@@ -117,7 +117,6 @@ func others(src io.Reader, cfg *tls.Config) {
 	c.Rand = src
 	m := map[string]io.Reader{"Rand": src}
 	_ = m
-	rand.Reader = src
 	rand.Read(nil)
 
 	cfg.Rand = nil

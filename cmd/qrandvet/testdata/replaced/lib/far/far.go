@@ -1,0 +1,10 @@
+// Package far is imported by another module only.
+package far
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+)
+
+func Key() { ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
