@@ -13,7 +13,8 @@ import (
 // Since Go 1.26 they ignore it, without an error, unless cryptocustomrand=1 is set: in
 // GODEBUG, in a //go:debug line, or in a godebug line in the go.mod of the main module.
 // Where they ignore it, nothing of a Source passed to ecdsa.GenerateKey is in the key: use
-// package [example.com/qrand/keygen].
+// package [example.com/qrand/keygen]. The same is true of a Source in rand.Reader:
+// docs/reach.md says what that reaches.
 //
 // It tries ecdsa.GenerateKey with a reader of its own, and throws the key away. That takes
 // some 10 µs, or 100 µs in FIPS 140 mode. It does so in each call, because a program may

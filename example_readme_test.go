@@ -197,6 +197,22 @@ func Example_mlkemKeyPair() {
 	// Output: 1184 true
 }
 
+func Example_reach() {
+	defer onEmulator()()
+	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
+	src, err := qrand.New(qrand.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+	rand.Reader = src
+
+	before := src.Status().Bytes
+	rand.Text() // the call in question
+	fmt.Println(src.Status().Bytes-before, "bytes came from the Source")
+	// Output: 26 bytes came from the Source
+}
+
 func Example_randReader() {
 	defer onEmulator()()
 	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
