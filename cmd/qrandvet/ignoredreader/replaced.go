@@ -467,7 +467,7 @@ func (g *gatherer) initialized() (stores []store) {
 			}
 		}
 	})
-	seen := map[*types.Func]bool{literal: true}
+	seen := map[*types.Func]bool{}
 	for ; len(reached) > 0; reached = reached[1:] {
 		if f := reached[0]; !seen[f] {
 			seen[f] = true

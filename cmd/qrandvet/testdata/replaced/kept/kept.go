@@ -93,10 +93,22 @@ var (
 	isReader   = rand.Reader != nil
 	seed       = make([]byte, 8)
 	seeded, _  = io.ReadFull(rand.Reader, seed)
+	drawn      = draw(rand.Reader)
 	other      = bytes.NewReader(nil)
 	exempt     = rand.Reader //qrandvet:ignore keeps the system's on purpose
 	fromExempt = exempt
 )
+
+// A value has an interface in it, of which a reader has not the methods.
+type value struct {
+	io.Closer
+	b [8]byte
+}
+
+func draw(r io.Reader) (v value) {
+	r.Read(v.b[:])
+	return v
+}
 
 // Set sets atRunTime when it is called, and is not called in an init.
 func Set() { atRunTime = rand.Reader }
