@@ -148,14 +148,13 @@ func (s *Supply) refused(e *endpoint, row *Row, err error, now time.Time) {
 	if least == 0 {
 		least = max(time.Second, s.windowLeft(now))
 	}
-	var turn time.Time // when the others in the streak ask next
-	first := !s.inStreak(e)
+	var turn time.Time // when those in the streak ask next
 	for _, other := range s.endpoints {
-		if first && other != e && other.limit == e.limit && s.inStreak(other) && now.Before(other.notBefore) && !now.Before(other.heldUntil) {
+		if other.limit == e.limit && s.inStreak(other) && now.Before(other.notBefore) && !now.Before(other.heldUntil) {
 			turn = earlier(turn, other.notBefore)
 		}
 	}
-	joins := first && !e.limit.began.IsZero()
+	joins := !s.inStreak(e) && !e.limit.began.IsZero()
 	together := now.Sub(e.limit.began) < shortFrames*shortFrame && !turn.IsZero() && !turn.After(now.Add(least+shortFrame))
 	e.refused, e.joinedLate = now, joins && !together
 	switch {

@@ -224,17 +224,22 @@ func TestJoins(t *testing.T) {
 		}
 	}
 
-	// Another client's limit is another one.
-	d := newDriver(t, 2, most)
-	a, b := d.endpoints[0], d.endpoints[1]
+	// Another client's limit is another one, whose turn is not waited for.
+	d := newDriver(t, 3, most)
+	a, b, c := d.endpoints[0], d.endpoints[1], d.endpoints[2]
+	c.limit = b.limit
 	err := failure(qrypt.ErrRateLimited, asked)
 	d.refused(a, rowOf(err), err, start)
-	turn, now := a.notBefore, start.Add(time.Second)
-	b.limit = &sharedLimit{began: start, since: start, last: start}
-	b.refused, b.retry = start, &slowDown
-	d.refused(b, rowOf(err), err, now)
-	if a.notBefore != turn || b.notBefore == turn {
-		t.Errorf("of another client: it waits until %v, the other one until %v, which was %v", b.notBefore, a.notBefore, turn)
+	d.refused(b, rowOf(err), err, start.Add(time.Second))
+	if turn := b.notBefore; !turn.After(a.notBefore) {
+		t.Fatal("the other client's turn must come first")
+	} else if d.refused(c, rowOf(err), err, start.Add(2*time.Second)); c.notBefore != turn {
+		t.Errorf("it waits until %v, and %v is the turn of its client", c.notBefore, turn)
+	}
+	// An endpoint that is in the streak does not join it again.
+	d.refused(b, rowOf(err), err, start.Add(3*time.Second))
+	if c.notBefore != b.notBefore || !b.notBefore.After(start.Add(3*time.Second+asked+shortFrame)) {
+		t.Errorf("after a second 429 it waits until %v, the other one until %v", b.notBefore, c.notBefore)
 	}
 }
 
