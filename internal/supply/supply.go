@@ -123,8 +123,7 @@ func (s *Supply) Failing() bool {
 // the last hour. Others that share the limit may then need a request more than we do.
 func (s *Supply) RateLimited(now time.Time) bool {
 	i := max(0, slices.IndexFunc(s.endpoints, func(e *endpoint) bool { return !e.failing() }))
-	last := s.endpoints[i].limit.last
-	return !last.IsZero() && now.Sub(last) < time.Hour
+	return now.Sub(s.endpoints[i].limit.last) < time.Hour
 }
 
 // Begun returns how many requests have begun.
@@ -298,12 +297,7 @@ func (s *Supply) isProbe(e *endpoint) bool {
 const patience = 5 * time.Second
 
 // soonest returns when our own pace allows another request.
-func (s *Supply) soonest() time.Time {
-	if s.last.IsZero() {
-		return time.Time{}
-	}
-	return s.last.Add(s.pace.spacing())
-}
+func (s *Supply) soonest() time.Time { return s.last.Add(s.pace.spacing()) }
 
 // Answers is where the answers come, for Handle.
 func (s *Supply) Answers() <-chan Answer { return s.answers }

@@ -291,3 +291,81 @@ func TestMoved(t *testing.T) {
 		t.Errorf("%d lines", lines)
 	}
 }
+
+// TestRetry: when a person says that the cause is gone, each endpoint that failed is asked at
+// once, whatever it asked for. Those that answer, or are being asked, are left alone.
+func TestRetry(t *testing.T) {
+	d := newDriver(t, 4, least)
+	for i, err := range []error{failure(qrypt.ErrUnauthorized, 0), failure(qrypt.ErrQuota, 5*time.Hour), failure(qrypt.ErrRateLimited, 10*time.Minute)} {
+		e := d.endpoints[i]
+		d.failed(e, err, start)
+		if e.notBefore.Before(start.Add(10 * time.Minute)) {
+			t.Fatalf("%v is waited out until %v", err, e.notBefore)
+		}
+	}
+	d.endpoints[2].state = asking
+	now := start.Add(time.Minute)
+	before := [4]time.Time{2: d.endpoints[2].notBefore, 3: d.endpoints[3].notBefore}
+	d.Retry(now)
+	for i, e := range d.endpoints {
+		switch untouched := e.notBefore == before[i] && !e.retryNow; {
+		case i < 2 && (e.dueAt(true) != now || e.dueAt(false) != now || !e.heldUntil.IsZero() || !e.retryNow):
+			t.Errorf("endpoint %d is due at %v, held until %v", i, e.dueAt(true), e.heldUntil)
+		case i >= 2 && !untouched:
+			t.Errorf("endpoint %d was touched: due at %v", i, e.notBefore)
+		}
+	}
+}
+
+// TestRateLimited: what counts is the endpoint that would be asked now: the first that
+// answers, or the first one if none does.
+func TestRateLimited(t *testing.T) {
+	d := newDriver(t, 2, least)
+	a, b := d.endpoints[0], d.endpoints[1]
+	a.limit.last = start
+	limited := func(when string, want bool) {
+		t.Helper()
+		if d.RateLimited(start.Add(time.Minute)) != want {
+			t.Errorf("%s it is %v that a 429 came lately", when, !want)
+		}
+	}
+	limited("while both answer", true)
+	d.failed(a, failure(qrypt.ErrNetwork, 0), start)
+	limited("while only the other one answers", false)
+	d.failed(b, failure(qrypt.ErrNetwork, 0), start)
+	limited("while none answers", true)
+}
+
+// TestPatience: a request to an endpoint that failed delays one to an endpoint that answers
+// by 5 s and no more, even if it hangs.
+func TestPatience(t *testing.T) {
+	d := newDriver(t, 2, least)
+	d.fakes[0].err = failure(qrypt.ErrNetwork, 0)
+	for range 2 { // it fails, and then the other one answers
+		d.next()
+	}
+	d.fakes[0].calls = make(chan call, 1)
+	d.now = d.endpoints[0].returnAt
+	d.Act(t.Context(), 8, d.now)
+	hanging := <-d.fakes[0].calls
+	asked := len(d.fakes[1].asked)
+	act, request := d.Next(8, d.now)
+	if want := d.now.Add(5 * time.Second); act != want || !request.IsZero() {
+		t.Errorf("there is something to do at %v, want %v; a request at %v, want none", act, want, request)
+	}
+	d.now = d.now.Add(5*time.Second - 1)
+	if d.Act(t.Context(), 8, d.now); d.endpoints[1].state != idle {
+		t.Error("the one that answers is asked too soon")
+	}
+	d.now = d.now.Add(1)
+	if _, request = d.Next(8, d.now); request.IsZero() || request.After(d.now) {
+		t.Errorf("a request is due at %v, want %v", request, d.now)
+	}
+	d.Act(t.Context(), 8, d.now)
+	answer := <-d.Answers()
+	if d.Handle(answer, d.now); len(d.fakes[1].asked) != asked+1 {
+		t.Error("the one that answers is not asked")
+	}
+	hanging.end <- failure(qrypt.ErrNetwork, 0)
+	d.Handle(<-d.Answers(), d.now)
+}
