@@ -2,10 +2,8 @@ package tlogproof_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,120 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"example.com/qrand/internal/logtest"
 	"example.com/qrand/provenance/tlogproof"
 )
-
-// A signer signs checkpoints. It is written from the C2SP documents, apart from what it tests.
-type signer struct {
-	name, vkey string
-	id         []byte
-	sign       func(c tlogproof.Checkpoint, at time.Time) []byte
-}
-
-func newSigner(t testing.TB, name string, kind byte, seed byte) *signer {
-	t.Helper()
-	s := &signer{name: name}
-	var public []byte
-	if s32 := [32]byte{seed}; kind == 6 {
-		pk, sk := mldsa44.NewKeyFromSeed(&s32)
-		public = pk.Bytes()
-		s.sign = func(c tlogproof.Checkpoint, at time.Time) []byte {
-			when := binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))
-			m := fmt.Appendf(nil, "subtree/v1\n\x00%c%s%s%c%s", len(name), name, when, len(c.Origin), c.Origin)
-			m = binary.BigEndian.AppendUint64(m, 0)
-			m = binary.BigEndian.AppendUint64(m, uint64(c.Size))
-			m = append(m, c.Hash[:]...)
-			sig := make([]byte, mldsa44.SignatureSize)
-			if err := mldsa44.SignTo(sk, m, nil, false, sig); err != nil {
-				t.Fatal(err)
-			}
-			return append(when, sig...)
-		}
-	} else {
-		key := ed25519.NewKeyFromSeed(s32[:])
-		public = key.Public().(ed25519.PublicKey)
-		s.sign = func(c tlogproof.Checkpoint, at time.Time) []byte {
-			if kind == 1 {
-				return ed25519.Sign(key, []byte(c.String()))
-			}
-			m := fmt.Sprintf("cosignature/v1\ntime %d\n%v", at.Unix(), c)
-			return append(binary.BigEndian.AppendUint64(nil, uint64(at.Unix())), ed25519.Sign(key, []byte(m))...)
-		}
-	}
-	public = append([]byte{kind}, public...)
-	sum := sha256.Sum256(append([]byte(name+"\n"), public...))
-	s.id = sum[:4]
-	s.vkey = fmt.Sprintf("%s+%x+%s", name, s.id, base64.StdEncoding.EncodeToString(public))
-	return s
-}
-
-func (s *signer) line(c tlogproof.Checkpoint, at time.Time) string {
-	return fmt.Sprintf("— %s %s\n", s.name, base64.StdEncoding.EncodeToString(append(bytes.Clone(s.id), s.sign(c, at)...)))
-}
-
-// A tree is a log in memory.
-type tree struct {
-	origin string
-	leaves [][]byte
-	stored []tlog.Hash
-}
-
-func (l *tree) ReadHashes(indexes []int64) (out []tlog.Hash, err error) {
-	for _, i := range indexes {
-		out = append(out, l.stored[i])
-	}
-	return out, nil
-}
-
-func newTree(t testing.TB, leaves ...string) *tree {
-	l := &tree{origin: "log.example/keys"}
-	for i, leaf := range leaves {
-		l.leaves = append(l.leaves, []byte(leaf))
-		h, err := tlog.StoredHashes(int64(i), []byte(leaf), l)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.stored = append(l.stored, h...)
-	}
-	return l
-}
-
-func (l *tree) head(t testing.TB, size int64) tlogproof.Checkpoint {
-	hash := tlog.Hash(sha256.Sum256(nil))
-	if size > 0 {
-		var err error
-		if hash, err = tlog.TreeHash(size, l); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return tlogproof.Checkpoint{Origin: l.origin, Size: size, Hash: hash}
-}
-
-func (l *tree) prove(t testing.TB, size, index, after int64) *tlogproof.Proof {
-	t.Helper()
-	hashes, err := tlog.ProveRecord(size, index, l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &tlogproof.Proof{Index: index, Hashes: hashes}
-	if after >= 0 {
-		p.After = &tlogproof.Consistency{Size: after}
-		if after > 0 {
-			if p.After.Hashes, err = tlog.ProveTree(size, after, l); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return p
-}
-
-// signed is a checkpoint with its signatures.
-func signed(c tlogproof.Checkpoint, lines ...string) string {
-	return c.String() + "\n" + strings.Join(lines, "")
-}
 
 func entries(prefix string, n int) (leaves []string) {
 	for i := range n {
@@ -144,39 +33,39 @@ func TestVerify(t *testing.T) {
 		const size, index, old = 13, 9, 6
 		now := time.Now().UTC()
 		made := now.Add(-time.Hour)
-		log := newTree(t, entries("leaf ", size)...)
-		other := newTree(t, append([]string{"rewritten"}, entries("leaf ", size)[1:]...)...)
-		classical, hybrid := newSigner(t, log.origin, 1, 1), newSigner(t, log.origin, 6, 2)
-		w1, w2, w3 := newSigner(t, "witness.example/w1", 4, 3), newSigner(t, "witness.example/w2", 6, 4), newSigner(t, "witness.example/w3", 4, 5)
-		stranger, impostor := newSigner(t, "witness.example/w9", 4, 6), newSigner(t, log.origin, 1, 7)
+		log := logtest.NewTree(entries("leaf ", size)...)
+		other := logtest.NewTree(append([]string{"rewritten"}, entries("leaf ", size)[1:]...)...)
+		classical, hybrid := logtest.NewSigner(log.Origin, 1, 1), logtest.NewSigner(log.Origin, 6, 2)
+		w1, w2, w3 := logtest.NewSigner("witness.example/w1", 4, 3), logtest.NewSigner("witness.example/w2", 6, 4), logtest.NewSigner("witness.example/w3", 4, 5)
+		stranger, impostor := logtest.NewSigner("witness.example/w9", 4, 6), logtest.NewSigner(log.Origin, 1, 7)
 		policy := func(quorum int, maxDelay time.Duration) *tlogproof.Policy {
-			p, err := tlogproof.NewPolicy([]string{classical.vkey, hybrid.vkey}, []string{w1.vkey, w2.vkey, w3.vkey}, quorum, maxDelay)
+			p, err := tlogproof.NewPolicy([]string{classical.VKey, hybrid.VKey}, []string{w1.VKey, w2.VKey, w3.VKey}, quorum, maxDelay)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return p
 		}
-		cosigned := func(l *tree, size int64, at ...time.Time) string {
-			c := l.head(t, size)
-			lines := []string{classical.line(c, now), stranger.line(c, now), hybrid.line(c, now)}
-			for i, w := range []*signer{w1, w2, w3}[:len(at)] {
-				lines = append(lines, w.line(c, at[i]))
+		cosigned := func(l *logtest.Tree, size int64, at ...time.Time) string {
+			c := l.Head(size)
+			lines := []string{classical.Line(c, now), stranger.Line(c, now), hybrid.Line(c, now)}
+			for i, w := range []*logtest.Signer{w1, w2, w3}[:len(at)] {
+				lines = append(lines, w.Line(c, at[i]))
 			}
-			return signed(c, lines...)
+			return logtest.Signed(c, lines...)
 		}
 		first, second := made.Add(time.Minute), made.Add(2*time.Minute)
 		before := made.Add(-time.Minute)
 		p := policy(2, time.Hour)
 		good := func() *tlogproof.Proof {
-			proof := log.prove(t, size, index, old)
+			proof := log.Prove(size, index, old)
 			proof.Checkpoint = cosigned(log, size, second, first)
 			return proof
 		}
-		entry := tlogproof.Entry{Leaf: log.leaves[index], Made: made, After: cosigned(log, old, before, before.Add(-time.Minute))}
+		entry := tlogproof.Entry{Leaf: log.Leaves[index], Made: made, After: cosigned(log, old, before, before.Add(-time.Minute))}
 
 		v, err := p.Verify(good(), entry)
-		want := tlogproof.Verdict{Checkpoint: log.head(t, size), Index: index, Time: second, NotBefore: before.Add(-time.Minute),
-			Cosignatures: []tlogproof.Cosignature{{Witness: w2.name, Time: first}, {Witness: w1.name, Time: second}}}
+		want := tlogproof.Verdict{Checkpoint: log.Head(size), Index: index, Time: second, NotBefore: before.Add(-time.Minute),
+			Cosignatures: []tlogproof.Cosignature{{Witness: w2.Name, Time: first}, {Witness: w1.Name, Time: second}}}
 		if err != nil || !reflect.DeepEqual(v, want) {
 			t.Fatalf("%+v, %v; want %+v", v, err, want)
 		}
@@ -192,8 +81,8 @@ func TestVerify(t *testing.T) {
 		entryWith := func(f func(*tlogproof.Entry)) tlogproof.Entry { e := entry; f(&e); return e }
 
 		// Another entry, another place.
-		reject("not entry 9 of 13", p, good(), entryWith(func(e *tlogproof.Entry) { e.Leaf = log.leaves[8] }))
-		reject("not entry 8 of 13", p, with(func(p *tlogproof.Proof) { p.Hashes, p.Index = log.prove(t, size, 8, -1).Hashes, 8 }), entry)
+		reject("not entry 9 of 13", p, good(), entryWith(func(e *tlogproof.Entry) { e.Leaf = log.Leaves[8] }))
+		reject("not entry 8 of 13", p, with(func(p *tlogproof.Proof) { p.Hashes, p.Index = log.Prove(size, 8, -1).Hashes, 8 }), entry)
 		reject("not entry 8 of 13", p, with(func(p *tlogproof.Proof) { p.Index-- }), entry)
 		reject("index was changed", p, with(func(p *tlogproof.Proof) { p.Index = size }), entry)
 		reject("not entry 9", p, with(func(p *tlogproof.Proof) { p.Hashes = p.Hashes[1:] }), entry)
@@ -201,17 +90,19 @@ func TestVerify(t *testing.T) {
 		reject("checkpoint or the signature was changed", p, with(func(p *tlogproof.Proof) { p.Checkpoint = strings.Replace(p.Checkpoint, "\n13\n", "\n12\n", 1) }), entry)
 
 		// Another log.
-		c := log.head(t, size)
-		lines := w1.line(c, first) + w2.line(c, first)
-		reject("not signed by the log's key log.example/keys+", p, with(func(p *tlogproof.Proof) { p.Checkpoint = signed(c, lines) }), entry)
-		reject("another key of this name", p, with(func(p *tlogproof.Proof) { p.Checkpoint = signed(c, impostor.line(c, now), hybrid.line(c, now), lines) }), entry)
-		reject(fmt.Sprintf("not signed by the log's key log.example/keys+%x", hybrid.id), p, with(func(p *tlogproof.Proof) { p.Checkpoint = signed(c, classical.line(c, now), lines) }), entry)
+		c := log.Head(size)
+		lines := w1.Line(c, first) + w2.Line(c, first)
+		reject("not signed by the log's key log.example/keys+", p, with(func(p *tlogproof.Proof) { p.Checkpoint = logtest.Signed(c, lines) }), entry)
+		reject("another key of this name", p, with(func(p *tlogproof.Proof) {
+			p.Checkpoint = logtest.Signed(c, impostor.Line(c, now), hybrid.Line(c, now), lines)
+		}), entry)
+		reject(fmt.Sprintf("not signed by the log's key log.example/keys+%x", hybrid.ID), p, with(func(p *tlogproof.Proof) { p.Checkpoint = logtest.Signed(c, classical.Line(c, now), lines) }), entry)
 		named := c
 		named.Origin = "log.example/other"
 		reject("of the log \"log.example/other\"", p, with(func(p *tlogproof.Proof) {
-			p.Checkpoint = signed(named, classical.line(named, now), hybrid.line(named, now), w1.line(named, first), w2.line(named, first))
+			p.Checkpoint = logtest.Signed(named, classical.Line(named, now), hybrid.Line(named, now), w1.Line(named, first), w2.Line(named, first))
 		}), entry)
-		extended := c.String() + "an extension\n\n" + fmt.Sprintf("— %s x\n", log.origin)
+		extended := c.String() + "an extension\n\n" + fmt.Sprintf("— %s x\n", log.Origin)
 		reject("not a signed note", p, with(func(p *tlogproof.Proof) { p.Checkpoint = extended }), entry)
 		reject("not a signed note", p, with(func(p *tlogproof.Proof) { p.Checkpoint = "" }), entry)
 
@@ -221,7 +112,7 @@ func TestVerify(t *testing.T) {
 		}
 		reject("0 witnesses that count, and 2 are wanted", p, at(), entry)
 		reject("1 witnesses that count, and 2 are wanted", p, at(first), entry)
-		reject("1 witnesses that count", p, with(func(p *tlogproof.Proof) { p.Checkpoint = cosigned(log, size, first) + w1.line(c, second) }), entry)
+		reject("1 witnesses that count", p, with(func(p *tlogproof.Proof) { p.Checkpoint = cosigned(log, size, first) + w1.Line(c, second) }), entry)
 		reject("3 are wanted", policy(3, time.Hour), good(), entry)
 		reject("before the entry was made", p, at(first, made.Add(-6*time.Minute)), entry)
 		reject("more than 30m0s after the entry was made", policy(2, 30*time.Minute), at(first, made.Add(36*time.Minute)), entry)
@@ -233,7 +124,7 @@ func TestVerify(t *testing.T) {
 			t.Errorf("two of three: %+v, %v", v, err)
 		}
 		reject("the signature of witness.example/w1", p, with(func(p *tlogproof.Proof) {
-			p.Checkpoint = strings.Replace(p.Checkpoint, w1.line(c, second), w1.line(log.head(t, old), second), 1)
+			p.Checkpoint = strings.Replace(p.Checkpoint, w1.Line(c, second), w1.Line(log.Head(old), second), 1)
 		}), entry)
 
 		// Another history, or none.
@@ -241,10 +132,10 @@ func TestVerify(t *testing.T) {
 		reject("is of another history", p, with(func(p *tlogproof.Proof) { p.After.Hashes[0][0]++ }), entry)
 		reject("is of another history", p, with(func(p *tlogproof.Proof) { p.After.Hashes = nil }), entry)
 		reject("shows growth from size 5", p, with(func(p *tlogproof.Proof) { p.After.Size-- }), entry)
-		reject("would have it already", p, with(func(p *tlogproof.Proof) { p.After = log.prove(t, size, index, 11).After }), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, 11, before, before) }))
+		reject("would have it already", p, with(func(p *tlogproof.Proof) { p.After = log.Prove(size, index, 11).After }), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, 11, before, before) }))
 		reject("the proof shows no growth", p, with(func(p *tlogproof.Proof) { p.After = nil }), entry)
 		reject("the proof shows no growth", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = "" }))
-		reject("the checkpoint that the entry names: the checkpoint is not signed", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = signed(log.head(t, old), w1.line(log.head(t, old), before)) }))
+		reject("the checkpoint that the entry names: the checkpoint is not signed", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = logtest.Signed(log.Head(old), w1.Line(log.Head(old), before)) }))
 		reject("after the entry was made", p, good(), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, old, now, now) }))
 		reject("growth from nothing", p, with(func(p *tlogproof.Proof) { p.After.Size = 0 }), entryWith(func(e *tlogproof.Entry) { e.After = cosigned(log, 0) }))
 
@@ -255,13 +146,13 @@ func TestVerify(t *testing.T) {
 			cosigned(log, 0, made): {},
 			cosigned(log, index, before, before.Add(-time.Minute), before.Add(-time.Hour)): before.Add(-time.Minute),
 		} {
-			proof := log.prove(t, size, index, -1)
+			proof := log.Prove(size, index, -1)
 			if after != "" {
 				from, _, err := p.Open(after)
 				if err != nil {
 					t.Fatal(err)
 				}
-				proof = log.prove(t, size, index, from.Size)
+				proof = log.Prove(size, index, from.Size)
 			}
 			proof.Checkpoint = good().Checkpoint
 			if v, err := p.Verify(proof, tlogproof.Entry{Leaf: entry.Leaf, After: after}); err != nil || v.NotBefore != wantTime {
@@ -271,13 +162,13 @@ func TestVerify(t *testing.T) {
 
 		// A head alone.
 		for checkpoint, want := range map[string]string{cosigned(log, size, first, second): "", cosigned(log, 0): "", cosigned(log, size, first): "2 are wanted"} {
-			if c, err := p.OpenCosigned(checkpoint); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && c != log.head(t, c.Size) {
+			if c, err := p.OpenCosigned(checkpoint); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && c != log.Head(c.Size) {
 				t.Errorf("%+v, %v, want %q", c, err, want)
 			}
 		}
 
 		// A log alone says no time.
-		alone, err := tlogproof.NewPolicy([]string{classical.vkey}, nil, 0, 0)
+		alone, err := tlogproof.NewPolicy([]string{classical.VKey}, nil, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,16 +180,16 @@ func TestVerify(t *testing.T) {
 
 // TestEveryByte: no byte of a proof can be changed.
 func TestEveryByte(t *testing.T) {
-	log := newTree(t, entries("leaf ", 6)...)
-	c, old := log.head(t, 6), log.head(t, 3)
-	key, witness := newSigner(t, log.origin, 1, 1), newSigner(t, "witness.example", 4, 2)
-	p, err := tlogproof.NewPolicy([]string{key.vkey}, []string{witness.vkey}, 1, 0)
+	log := logtest.NewTree(entries("leaf ", 6)...)
+	c, old := log.Head(6), log.Head(3)
+	key, witness := logtest.NewSigner(log.Origin, 1, 1), logtest.NewSigner("witness.example", 4, 2)
+	p, err := tlogproof.NewPolicy([]string{key.VKey}, []string{witness.VKey}, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := log.prove(t, 6, 4, 3)
-	proof.Checkpoint = signed(c, key.line(c, time.Now()), witness.line(c, time.Now()))
-	e := tlogproof.Entry{Leaf: log.leaves[4], After: signed(old, key.line(old, time.Now()))}
+	proof := log.Prove(6, 4, 3)
+	proof.Checkpoint = logtest.Signed(c, key.Line(c, time.Now()), witness.Line(c, time.Now()))
+	e := tlogproof.Entry{Leaf: log.Leaves[4], After: logtest.Signed(old, key.Line(old, time.Now()))}
 	data := proof.Encode()
 	verify := func(data []byte) error {
 		proof, err := tlogproof.Parse(data)
@@ -383,20 +274,20 @@ func TestKey(t *testing.T) {
 		}
 	}
 	for _, kind := range []byte{4, 6} { // https://c2sp.org/tlog-cosignature limits the time
-		s := newSigner(t, "w.example", kind, 9)
-		k, err := tlogproof.ParseKey(s.vkey)
+		s := logtest.NewSigner("w.example", kind, 9)
+		k, err := tlogproof.ParseKey(s.VKey)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := newTree(t, "leaf").head(t, 1)
+		c := logtest.NewTree("leaf").Head(1)
 		for second, want := range map[int64]bool{0: true, math.MaxInt64: true, -1: false} {
-			if got := k.Verify([]byte(c.String()), s.sign(c, time.Unix(second, 0))); got != want {
+			if got := k.Verify([]byte(c.String()), s.Sign(c, time.Unix(second, 0))); got != want {
 				t.Errorf("type %d, time %d: %v", kind, second, got)
 			}
 		}
 	}
-	log, again, pq := newSigner(t, "log.example", 1, 1), newSigner(t, "w.example", 4, 1), newSigner(t, "log.example", 6, 2)
-	w1, w2 := newSigner(t, "w.example/1", 4, 3), newSigner(t, "w.example/2", 4, 3)
+	log, again, pq := logtest.NewSigner("log.example", 1, 1), logtest.NewSigner("w.example", 4, 1), logtest.NewSigner("log.example", 6, 2)
+	w1, w2 := logtest.NewSigner("w.example/1", 4, 3), logtest.NewSigner("w.example/2", 4, 3)
 	unknown := append([]byte{2}, make([]byte, 32)...)
 	sum := sha256.Sum256(append([]byte("log.example\n"), unknown...))
 	ecdsa := fmt.Sprintf("log.example+%x+%s", sum[:4], base64.StdEncoding.EncodeToString(unknown))
@@ -406,18 +297,18 @@ func TestKey(t *testing.T) {
 		quorum         int
 		delay          time.Duration
 	}{
-		{"needs the log's key", nil, []string{w1.vkey}, 1, 0},
-		{"of a log has type 1 or 6", []string{w1.vkey}, nil, 0, 0},
-		{"of a witness has type 4 or 6", []string{pq.vkey}, []string{log.vkey}, 1, 0},
-		{"have one name", []string{log.vkey, newSigner(t, "log.example/2", 6, 2).vkey}, nil, 0, 0},
-		{"given twice", []string{log.vkey}, []string{again.vkey}, 1, 0},
-		{"given twice", []string{log.vkey}, []string{w1.vkey, w2.vkey}, 2, 0},
+		{"needs the log's key", nil, []string{w1.VKey}, 1, 0},
+		{"of a log has type 1 or 6", []string{w1.VKey}, nil, 0, 0},
+		{"of a witness has type 4 or 6", []string{pq.VKey}, []string{log.VKey}, 1, 0},
+		{"have one name", []string{log.VKey, logtest.NewSigner("log.example/2", 6, 2).VKey}, nil, 0, 0},
+		{"given twice", []string{log.VKey}, []string{again.VKey}, 1, 0},
+		{"given twice", []string{log.VKey}, []string{w1.VKey, w2.VKey}, 2, 0},
 		{"has type 2", []string{ecdsa}, nil, 0, 0},
-		{"a quorum of 2", []string{log.vkey}, []string{w1.vkey}, 2, 0},
-		{"a quorum of -1", []string{log.vkey}, []string{w1.vkey}, -1, 0},
-		{"a quorum of 0", []string{log.vkey}, []string{w1.vkey}, 0, 0},
-		{"limit of delay", []string{log.vkey}, []string{w1.vkey}, 1, -1},
-		{"limit of delay", []string{log.vkey}, nil, 0, 1},
+		{"a quorum of 2", []string{log.VKey}, []string{w1.VKey}, 2, 0},
+		{"a quorum of -1", []string{log.VKey}, []string{w1.VKey}, -1, 0},
+		{"a quorum of 0", []string{log.VKey}, []string{w1.VKey}, 0, 0},
+		{"limit of delay", []string{log.VKey}, []string{w1.VKey}, 1, -1},
+		{"limit of delay", []string{log.VKey}, nil, 0, 1},
 	} {
 		if p, err := tlogproof.NewPolicy(test.log, test.witnesses, test.quorum, test.delay); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", p, err, test.want)
@@ -451,27 +342,27 @@ func FuzzParse(f *testing.F) {
 
 // TestAllShapes: proofs of every entry in trees of every size up to 40, from every earlier head.
 func TestAllShapes(t *testing.T) {
-	log := newTree(t, entries("leaf ", 40)...)
-	key := newSigner(t, log.origin, 1, 1)
-	policy, err := tlogproof.NewPolicy([]string{key.vkey}, nil, 0, 0)
+	log := logtest.NewTree(entries("leaf ", 40)...)
+	key := logtest.NewSigner(log.Origin, 1, 1)
+	policy, err := tlogproof.NewPolicy([]string{key.VKey}, nil, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	heads := map[int64]string{}
 	for size := range int64(41) {
-		c := log.head(t, size)
-		heads[size] = signed(c, key.line(c, time.Time{}))
+		c := log.Head(size)
+		heads[size] = logtest.Signed(c, key.Line(c, time.Time{}))
 	}
 	for size := int64(1); size <= 40; size++ {
 		index := rand.Int64N(size)
 		for after := int64(-1); after <= index; after++ {
-			proof := log.prove(t, size, index, after)
+			proof := log.Prove(size, index, after)
 			proof.Checkpoint = heads[size]
 			read, err := tlogproof.Parse(proof.Encode())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := policy.Verify(read, tlogproof.Entry{Leaf: log.leaves[index], After: heads[after]}); err != nil {
+			if _, err := policy.Verify(read, tlogproof.Entry{Leaf: log.Leaves[index], After: heads[after]}); err != nil {
 				t.Errorf("entry %d of %d after %d: %v", index, size, after, err)
 			}
 		}
@@ -481,23 +372,23 @@ func TestAllShapes(t *testing.T) {
 // BenchmarkVerify: a proof in a log of a million entries cannot be made here quickly, but its
 // 20 hashes take a microsecond each: the signatures are what takes time.
 func BenchmarkVerify(b *testing.B) {
-	log := newTree(b, entries("leaf ", 1000)...)
-	ed, pq := newSigner(b, log.origin, 1, 1), newSigner(b, log.origin, 6, 2)
-	witness := newSigner(b, "witness.example", 6, 3)
-	p, err := tlogproof.NewPolicy([]string{ed.vkey, pq.vkey}, []string{witness.vkey}, 1, 0)
+	log := logtest.NewTree(entries("leaf ", 1000)...)
+	ed, pq := logtest.NewSigner(log.Origin, 1, 1), logtest.NewSigner(log.Origin, 6, 2)
+	witness := logtest.NewSigner("witness.example", 6, 3)
+	p, err := tlogproof.NewPolicy([]string{ed.VKey, pq.VKey}, []string{witness.VKey}, 1, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := log.head(b, 1000)
-	proof := log.prove(b, 1000, 500, -1)
-	proof.Checkpoint = signed(c, ed.line(c, time.Now()), pq.line(c, time.Now()), witness.line(c, time.Now()))
+	c := log.Head(1000)
+	proof := log.Prove(1000, 500, -1)
+	proof.Checkpoint = logtest.Signed(c, ed.Line(c, time.Now()), pq.Line(c, time.Now()), witness.Line(c, time.Now()))
 	data := proof.Encode()
 	for b.Loop() {
 		proof, err := tlogproof.Parse(data)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := p.Verify(proof, tlogproof.Entry{Leaf: log.leaves[500]}); err != nil {
+		if _, err := p.Verify(proof, tlogproof.Entry{Leaf: log.Leaves[500]}); err != nil {
 			b.Fatal(err)
 		}
 	}
