@@ -119,7 +119,7 @@ receipts refused no receipt of a trusted relay is for the block 01234567:0123456
 			if a.file(&e); e.Payload != nil {
 				a.s.Receipts = []provenance.Envelope{e}
 			}
-			r, err := a.trust.Verify(signed(t, a.s, "alice"), spki("x-wing"), nil, keyMade)
+			r, err := a.trust.Verify(provenance.Evidence{Envelope: signed(t, a.s, "alice"), PublicKey: spki("x-wing")}, keyMade)
 			if test.want == "" && err != nil {
 				t.Error(err)
 			} else if test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {

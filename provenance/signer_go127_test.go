@@ -24,7 +24,7 @@ func TestStandardMLDSA(t *testing.T) {
 		}
 		trust := provenance.Trust{Signers: trusted("alice"), Threshold: 1}
 		trust.Signers[0].PublicKey = base64.StdEncoding.EncodeToString(s.PublicKey())
-		if _, err := trust.Verify(e, spki("x-wing"), nil, time.Now()); err != nil {
+		if _, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki("x-wing")}, time.Now()); err != nil {
 			t.Error(err)
 		}
 	}

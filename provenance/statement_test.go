@@ -158,7 +158,7 @@ func TestEveryKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := trust.Verify(e, spki(key), []byte("request"), time.Now())
+			r, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki(key), Certificate: []byte("request")}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +203,7 @@ func TestSigners(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			e := signed(t, statement("x-wing"), kind)
 			trust := provenance.Trust{Signers: []provenance.TrustedKey{{Name: "P", PublicKey: string(keyfile.PEM(keyfile.KindPublic, spki(kind)))}}, Threshold: 1}
-			r, err := trust.Verify(e, spki("x-wing"), nil, time.Now())
+			r, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki("x-wing")}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +216,7 @@ func TestSigners(t *testing.T) {
 			other := must(signer(kind).Sign(t.Context(), append(pae, ' ')))
 			for _, bad := range [][]byte{sig[:len(sig)-1], append(bytes.Clone(sig), 0), make([]byte, len(sig)), {0}, other} {
 				e.Signatures[0].Sig = bad
-				if _, err := trust.Verify(e, spki("x-wing"), nil, time.Now()); err == nil || !strings.Contains(err.Error(), "P, "+e.Signatures[0].KeyID+", is wrong") {
+				if _, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki("x-wing")}, time.Now()); err == nil || !strings.Contains(err.Error(), "P, "+e.Signatures[0].KeyID+", is wrong") {
 					t.Errorf("a signature of %d bytes: %v", len(bad), err)
 				}
 			}
@@ -224,7 +224,7 @@ func TestSigners(t *testing.T) {
 	}
 	for kind, want := range map[string]string{"ecdsa-p224": "is for ecdsa-p224: it must be for rsa, ed25519", "ed448": "is for ed448", "slh-dsa-sha2-128f": "is for slh-dsa", "ml-kem-768": "is for ml-kem-768"} {
 		trust := provenance.Trust{Signers: trusted(kind), Threshold: 1}
-		if _, err := trust.Verify(provenance.Envelope{}, nil, nil, time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := trust.Verify(provenance.Evidence{}, time.Now()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -232,7 +232,7 @@ func TestSigners(t *testing.T) {
 		n := new(big.Int).SetBit(big.NewInt(1), bits-1, 1)
 		key := base64.StdEncoding.EncodeToString(must(x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n, E: 65537})))
 		trust := provenance.Trust{Signers: []provenance.TrustedKey{{Name: "a", PublicKey: key}}, Threshold: 1}
-		_, err := trust.Verify(signed(t, statement("x-wing"), "alice"), spki("x-wing"), nil, time.Now())
+		_, err := trust.Verify(provenance.Evidence{Envelope: signed(t, statement("x-wing"), "alice"), PublicKey: spki("x-wing")}, time.Now())
 		if got := strings.Contains(err.Error(), "an RSA key"); got != (want != "") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d bits: %v, want %q", bits, err, want)
 		}
@@ -265,7 +265,7 @@ func (s stub) Public() crypto.PublicKey { return s.public }
 func TestReport(t *testing.T) {
 	trust := provenance.Trust{Signers: trusted("alice", "bob"), Threshold: 1}
 	s := fullStatement("ed25519")
-	r, err := trust.Verify(signed(t, s, "alice"), spki("ed25519"), nil, keyMade)
+	r, err := trust.Verify(provenance.Evidence{Envelope: signed(t, s, "alice"), PublicKey: spki("ed25519")}, keyMade)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,12 +291,12 @@ log open nothing shows when the statement was made, nor that there is no other o
 	s.SelfSigned = false
 	s.Record.Entropy, s.Record.Blocks, s.Record.Fingerprints, s.Record.AgeSeconds, s.Record.Endpoint = provenance.OSOnly, 0, nil, 0, ""
 	s.Record.LastBlock, s.Record.LastReceived = time.Time{}, time.Time{}
-	if r, err = trust.Verify(signed(t, s, "alice", "bob"), spki("ed25519"), nil, keyMade); err != nil {
+	if r, err = trust.Verify(provenance.Evidence{Envelope: signed(t, s, "alice", "bob"), PublicKey: spki("ed25519")}, keyMade); err != nil {
 		t.Fatal(err)
 	}
 	wantFinding(t, r, provenance.Follows, "it is signed by 2 of 2 signers, and 1 must have signed")
 	s.Record.Version, s.Record.Time = 1, keyMade.In(time.FixedZone("", 3600)) // one encoding of a time is written
-	if r, err = trust.Verify(signed(t, s, "alice", "bob"), spki("ed25519"), nil, keyMade); err != nil {
+	if r, err = trust.Verify(provenance.Evidence{Envelope: signed(t, s, "alice", "bob"), PublicKey: spki("ed25519")}, keyMade); err != nil {
 		t.Fatal(err)
 	}
 	want = `possession open the key itself did not sign it: the signers state who has the private key
@@ -315,7 +315,7 @@ func TestRehearsal(t *testing.T) {
 	s := statement("ed25519")
 	s.Record.Entropy, s.Record.Endpoint = provenance.Emulated, "http://127.0.0.1:1"
 	trust := provenance.Trust{Signers: trusted("alice"), Threshold: 1, Emulated: true}
-	r, err := trust.Verify(signed(t, s, "alice"), spki("ed25519"), nil, time.Now())
+	r, err := trust.Verify(provenance.Evidence{Envelope: signed(t, s, "alice"), PublicKey: spki("ed25519")}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +416,6 @@ func TestRefused(t *testing.T) {
 			a.s.Record.Certificate = &provenance.Certificate{Kind: "certificate", SHA256: provenance.Digest([]byte("y"))}
 		}, func(a *all) { a.certificate = []byte("x") }, "it is another certificate than the one made with the key"},
 		{"receipts are wanted", nil, func(a *all) { a.trust.Receipts = relays("bob") }, "no receipt of a trusted relay is for the block 01234567:"},
-		{"a log is wanted", nil, func(a *all) { a.trust.Log = &provenance.TrustedLog{Key: "k"} }, "a log is wanted"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := all{s: statement(key), trust: provenance.Trust{Signers: trusted("alice"), Threshold: 1}, key: key, now: time.Now()}
@@ -435,7 +434,7 @@ func TestRefused(t *testing.T) {
 			if a.key != "" {
 				given = spki(a.key)
 			}
-			r, err := a.trust.Verify(a.e, given, a.certificate, a.now)
+			r, err := a.trust.Verify(provenance.Evidence{Envelope: a.e, PublicKey: given, Certificate: a.certificate}, a.now)
 			if test.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -460,7 +459,7 @@ func sortSignatures(e provenance.Envelope) {
 func TestOwnKeyCounts(t *testing.T) {
 	e := signed(t, statement("ed25519"), "mallory")
 	trust := provenance.Trust{Signers: trusted("ed25519"), Threshold: 1}
-	r, err := trust.Verify(e, spki("ed25519"), nil, time.Now())
+	r, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki("ed25519")}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,7 +517,7 @@ func TestPayloads(t *testing.T) {
 			e.Signatures = append(e.Signatures, provenance.Signature{KeyID: provenance.Digest(spki(who)), Sig: sig})
 		}
 		sortSignatures(e)
-		_, err := trust.Verify(e, spki(key), nil, time.Now())
+		_, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki(key)}, time.Now())
 		if change.want == "" && err != nil || change.want != "" && (err == nil || !strings.Contains(err.Error(), change.want)) {
 			t.Errorf("%s: %v, want %q", name, err, change.want)
 		}
@@ -590,7 +589,7 @@ func TestFlips(t *testing.T) {
 	trust := provenance.Trust{Signers: trusted("alice", "bob"), Threshold: 2}
 	e := signed(t, statement(key), "alice", "bob")
 	file := must(e.Encode())
-	if _, err := trust.Verify(must(provenance.ParseEnvelope(file)), spki(key), nil, time.Now()); err != nil {
+	if _, err := trust.Verify(provenance.Evidence{Envelope: must(provenance.ParseEnvelope(file)), PublicKey: spki(key)}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	tried := 0
@@ -599,7 +598,7 @@ func TestFlips(t *testing.T) {
 			changed := e
 			changed.Payload = bytes.Clone(e.Payload)
 			changed.Payload[i] ^= mask
-			if _, err := trust.Verify(changed, spki(key), nil, time.Now()); err == nil {
+			if _, err := trust.Verify(provenance.Evidence{Envelope: changed, PublicKey: spki(key)}, time.Now()); err == nil {
 				t.Errorf("byte %d of the payload, xor %#x: accepted", i, mask)
 			}
 			tried++
@@ -609,7 +608,7 @@ func TestFlips(t *testing.T) {
 			changed[i] ^= mask
 			e, err := provenance.ParseEnvelope(changed)
 			if err == nil {
-				_, err = trust.Verify(e, spki(key), nil, time.Now())
+				_, err = trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki(key)}, time.Now())
 			}
 			if err == nil {
 				t.Errorf("byte %d of the file, xor %#x: accepted", i, mask)
@@ -685,7 +684,7 @@ func TestSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	trust := provenance.Trust{Signers: trusted("alice", "bob"), Threshold: 2}
-	if _, err := trust.Verify(must(provenance.ParseEnvelope(must(both.Encode()))), spki(key), nil, time.Now()); err != nil {
+	if _, err := trust.Verify(provenance.Evidence{Envelope: must(provenance.ParseEnvelope(must(both.Encode()))), PublicKey: spki(key)}, time.Now()); err != nil {
 		t.Error(err)
 	}
 	for range 29 {
@@ -837,7 +836,7 @@ func FuzzParseEnvelope(f *testing.F) {
 		if again, err := e.Encode(); err != nil || !bytes.Equal(again, data) {
 			t.Errorf("%q is written as %q, %v", data, again, err)
 		}
-		r, err := trust.Verify(e, spki, nil, keyMade)
+		r, err := trust.Verify(provenance.Evidence{Envelope: e, PublicKey: spki}, keyMade)
 		if err != nil {
 			return
 		}

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"example.com/qrand/provenance/tlogproof"
 	"example.com/qrand/qrypt"
 )
 
@@ -50,7 +50,7 @@ type TrustedRelay struct {
 
 // A TrustedLog is a log, with the witnesses that watch it.
 type TrustedLog struct {
-	Key       string           `json:"key"` // verifier keys of https://c2sp.org/signed-note, with spaces between them
+	Key       string           `json:"key"` // verifier keys of https://c2sp.org/signed-note, with spaces between them: each must have signed
 	Witnesses []TrustedWitness `json:"witnesses,omitempty"`
 	Quorum    int              `json:"quorum,omitempty"`    // how many witnesses must have cosigned
 	MaxDelay  string           `json:"max_delay,omitempty"` // from the Record's time until they did, as time.ParseDuration reads it; empty: no limit
@@ -100,7 +100,7 @@ func (t *Trust) signers() (map[string]namedKey, error) {
 		}
 	}
 	if t.Log != nil {
-		if err := t.Log.validate(); err != nil {
+		if _, err := t.Log.policy(); err != nil {
 			return nil, fmt.Errorf("the log: %w", err)
 		}
 	}
@@ -178,20 +178,29 @@ func (t TrustedKey) parse() (k publicKey, err error) {
 	return k, nil
 }
 
-func (l *TrustedLog) validate() error {
-	texts := []string{l.Key}
+// policy is what the log is verified with.
+func (l *TrustedLog) policy() (*tlogproof.Policy, error) {
+	var keys []string
+	seen := map[string]bool{}
 	for _, w := range l.Witnesses {
-		texts = append(texts, w.Name, w.Key)
+		name, _, _ := strings.Cut(w.Key, "+")
+		switch {
+		case w.Name == "" || !oneLineOfText(w.Name):
+			return nil, fmt.Errorf("%.100q is not the name of a witness", w.Name)
+		case seen["name "+w.Name] || seen["key "+name]: // it would count twice
+			return nil, fmt.Errorf("the witness %.100q, with a key of %.100q, is there twice: a witness has one name and one key", w.Name, name)
+		}
+		seen["name "+w.Name], seen["key "+name] = true, true
+		keys = append(keys, w.Key)
 	}
-	switch delay, err := time.ParseDuration(l.MaxDelay); {
-	case slices.Contains(texts, ""):
-		return errors.New("it has no key, or a witness has no name or no key")
-	case l.Quorum < 0 || l.Quorum > len(l.Witnesses) || l.Quorum == 0 && len(l.Witnesses) > 0:
-		return fmt.Errorf("the quorum is %d, and there are %d witnesses: it must be from 1 to that", l.Quorum, len(l.Witnesses))
-	case l.MaxDelay != "" && (err != nil || delay <= 0):
-		return fmt.Errorf("max_delay is %.100q: write it as 24h or 30m", l.MaxDelay)
+	var maxDelay time.Duration
+	if l.MaxDelay != "" {
+		var err error
+		if maxDelay, err = time.ParseDuration(l.MaxDelay); err != nil || maxDelay <= 0 {
+			return nil, fmt.Errorf("max_delay is %.100q: write it as 24h or 30m", l.MaxDelay)
+		}
 	}
-	return nil
+	return tlogproof.NewPolicy(strings.Fields(l.Key), keys, l.Quorum, maxDelay)
 }
 
 // A Report says what follows from a statement and its signatures, and what does not.
@@ -235,30 +244,37 @@ func (r *Report) err() error {
 	return nil
 }
 
-// Verify verifies that an envelope has a statement about the public key whose DER
-// SubjectPublicKeyInfo is spki, and that enough of the Signers signed it. The DER of the
-// certificate or request made with the key may be nil: then that is not compared. The error
-// names the first cause for which the statement is refused. The Report has all of them, and
-// has lines as soon as the envelope has a statement.
-func (t *Trust) Verify(e Envelope, spki, certificate []byte, now time.Time) (Report, error) {
+// Evidence is what there is of a key and a statement about it.
+type Evidence struct {
+	Envelope    Envelope
+	PublicKey   []byte // the DER SubjectPublicKeyInfo
+	Certificate []byte // the DER of the certificate or request made with the key; nil: it is not compared
+	Proof       []byte // of a log that the envelope is in, https://c2sp.org/tlog-proof; nil: there is none
+}
+
+// Verify verifies that the envelope has a statement about the public key, that enough of the
+// Signers signed it, and that it is in the Log. The error names the first cause for which the
+// statement is refused. The Report has all of them, and has lines as soon as the envelope has
+// a statement.
+func (t *Trust) Verify(e Evidence, now time.Time) (Report, error) {
 	signers, err := t.signers()
 	if err != nil {
 		return Report{}, fmt.Errorf("provenance: what is trusted: %w", err)
 	}
-	if err := e.validate(); err != nil {
+	if err := e.Envelope.validate(); err != nil {
 		return Report{}, fmt.Errorf("provenance: the envelope: %w", err)
 	}
-	s, err := e.Statement()
+	s, err := e.Envelope.Statement()
 	if err != nil {
 		return Report{}, err
 	}
 	r := Report{Statement: s}
-	own := r.subject(spki, certificate)
-	r.signatures(e, own, signers, t.Threshold)
+	own := r.subject(e.PublicKey, e.Certificate)
+	r.signatures(e.Envelope, own, signers, t.Threshold)
 	r.entropy(t)
 	r.time(now)
 	r.receipts(t)
-	r.log(t)
+	r.log(t, e)
 	return r, r.err()
 }
 
@@ -454,11 +470,63 @@ func (r *Report) upstream(b RelayBlocks, relay string, trusted []string) {
 	}
 }
 
-// log refuses what the Trust asks for and nobody here verifies yet.
-func (r *Report) log(t *Trust) {
-	if t.Log != nil {
-		r.add("log", Refused, "a log is wanted, and this version of qrand does not verify its proof")
-	} else {
-		r.add("log", Open, "nothing shows when the statement was made, nor that there is no other one: no log is given")
+// log verifies that the envelope is in the log, and since when it can have been there. The
+// witnesses' names are those of the Trust.
+func (r *Report) log(t *Trust, e Evidence) {
+	if t.Log == nil {
+		unverified := ""
+		if e.Proof != nil {
+			unverified = "; the proof of a log that is there was not verified"
+		}
+		r.add("log", Open, "nothing shows when the statement was made, nor that there is no other one: no log is given%s", unverified)
+		return
 	}
+	if e.Proof == nil {
+		origin, _, _ := strings.Cut(t.Log.Key, "+")
+		r.add("log", Refused, "it was never logged, or its proof is lost: there is no proof that it is in the log %q; qrand record prove gets one", origin)
+		return
+	}
+	var v tlogproof.Verdict
+	var proof *tlogproof.Proof
+	policy, err := t.Log.policy()
+	leaf, encodeErr := e.Envelope.encode()
+	if err == nil {
+		err = encodeErr
+	}
+	if err == nil {
+		proof, err = tlogproof.Parse(e.Proof)
+	}
+	if err == nil {
+		v, err = policy.Verify(proof, tlogproof.Entry{Leaf: leaf, Made: r.Statement.Record.Time, After: r.Statement.After})
+	}
+	if err != nil {
+		r.add("log", Refused, "the log: %v", err)
+		return
+	}
+	r.add("log", Follows, "it is entry %d of the log %q, whose size was then %d", v.Index, v.Origin, v.Size)
+	if t.Log.Quorum == 0 {
+		r.add("logged", Open, "nobody but the log says when it was logged, and the log may show others another history: no witnesses are given")
+	} else {
+		var cosigned []string
+		for _, c := range v.Cosignatures {
+			for _, w := range t.Log.Witnesses {
+				if name, _, _ := strings.Cut(w.Key, "+"); name == c.Witness {
+					cosigned = append(cosigned, fmt.Sprintf("%s at %s", w.Name, c.Time.Format(time.RFC3339)))
+				}
+			}
+		}
+		r.add("logged", Follows, "it existed by %s: the log was cosigned by %s; %d of %d witnesses, and %d are wanted",
+			v.Time.Format(time.RFC3339), strings.Join(cosigned, ", "), len(cosigned), len(t.Log.Witnesses), t.Log.Quorum)
+	}
+	switch {
+	case r.Statement.After == "":
+		r.add("after", Open, "nothing shows since when the statement can have been made: it names no earlier head of the log")
+	case t.Log.Quorum == 0:
+		r.add("after", Open, "the log has grown from the head of %d entries that the statement names, and nobody but the log says when that was: no witnesses are given", proof.After.Size)
+	case v.NotBefore.IsZero():
+		r.add("after", Open, "nothing shows since when the statement can have been made: the earlier head of the log that it names, of %d entries, has not the cosignatures of the quorum", proof.After.Size)
+	default:
+		r.add("after", Follows, "the statement is not older than %s: it names the head of the log with %d entries, which witnesses cosigned then", v.NotBefore.Format(time.RFC3339), proof.After.Size)
+	}
+	r.add("others", Open, "nothing here shows that there is no other statement about the key: qrandlog monitor reads the whole log")
 }

@@ -8,8 +8,11 @@ import (
 	"testing"
 
 	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/internal/logtest"
 	"example.com/qrand/provenance"
 )
+
+var logKey, witnessKey = logtest.NewSigner("log.example/keys", 1, 1), logtest.NewSigner("w.example", 4, 3)
 
 // trustFile is a trust file with all that there is.
 func trustFile(t testing.TB) string {
@@ -17,7 +20,7 @@ func trustFile(t testing.TB) string {
 	keys[0].PublicKey = string(keyfile.PEM(keyfile.KindPublic, spki("alice")))
 	text, err := json.MarshalIndent(provenance.Trust{
 		Signers: keys, Threshold: 2, Endpoints: []string{"https://relay.example:8443/base"}, Emulated: true, Receipts: relays("ed25519"),
-		Log: &provenance.TrustedLog{Key: "log.example+aaaa+bbbb log.example+cccc+dddd", Witnesses: []provenance.TrustedWitness{{Name: "w", Key: "w.example+aaaa+bbbb"}}, Quorum: 1, MaxDelay: "24h"},
+		Log: &provenance.TrustedLog{Key: logKey.VKey + " " + logtest.NewSigner("log.example/keys", 6, 2).VKey, Witnesses: []provenance.TrustedWitness{{Name: "w", Key: witnessKey.VKey}}, Quorum: 1, MaxDelay: "24h"},
 	}, "", "\t")
 	if err != nil {
 		t.Fatal(err)
@@ -68,14 +71,19 @@ func TestParseTrust(t *testing.T) {
 		"a slash":              {"/base", "/base/", "no slash at the end"},
 		"two lines":            {"/base", "/base\\nx", "is not the base URL"},
 		"a relay's key":        {"MCowBQYDK2VwAyEA" + trusted("ed25519")[0].PublicKey[16:], "AAAA", "the key of a relay's receipts: the public_key of"},
-		"no witness's name":    {`"name": "w"`, `"name": ""`, "or a witness has no name"},
-		"no witness's key":     {"w.example+aaaa+bbbb", "", "or a witness has no name or no key"},
-		"a negative quorum":    {`"quorum": 1`, `"quorum": -1`, "the quorum is -1"},
+		"no witness's name":    {`"name": "w"`, `"name": ""`, `"" is not the name of a witness`},
+		"no witness's key":     {witnessKey.VKey, "", `the log: "" is not a verifier key`},
+		"a damaged key":        {"w.example+", "v.example+", "is damaged"},
+		"a log's key":          {witnessKey.VKey, logtest.NewSigner("w.example", 1, 3).VKey, "of a witness has type 4 or 6"},
+		"two names of one":     {`"name": "w",`, `"name": "v", "key": "` + logtest.NewSigner("w.example", 6, 4).VKey + `"}, {"name": "w",`, "a witness has one name and one key"},
+		"one name of two":      {`"name": "w",`, `"name": "w", "key": "` + logtest.NewSigner("v.example", 6, 4).VKey + `"}, {"name": "w",`, "a witness has one name and one key"},
+		"another log's key":    {logKey.VKey, logtest.NewSigner("log.example/2", 1, 4).VKey, "the keys of a log have one name"},
+		"a negative quorum":    {`"quorum": 1`, `"quorum": -1`, "a quorum of -1"},
 		"a delay of zero":      {`"24h"`, `"0s"`, `max_delay is "0s"`},
 		"a short delay":        {`"24h"`, `"1ns"`, ""},
-		"no key of the log":    {"log.example+aaaa+bbbb log.example+cccc+dddd", "", "the log: it has no key"},
-		"no quorum":            {`"quorum": 1`, `"quorum": 0`, "the quorum is 0, and there are 1 witnesses"},
-		"too large a quorum":   {`"quorum": 1`, `"quorum": 2`, "the quorum is 2, and there are 1 witnesses"},
+		"no key of the log":    {logKey.VKey + " " + logtest.NewSigner("log.example/keys", 6, 2).VKey, "", "the log: a policy needs the log's key"},
+		"no quorum":            {`"quorum": 1`, `"quorum": 0`, "a quorum of 0 does not fit 1 witnesses"},
+		"too large a quorum":   {`"quorum": 1`, `"quorum": 2`, "a quorum of 2 does not fit 1 witnesses"},
 		"a delay":              {`"24h"`, `"1 day"`, `max_delay is "1 day"`},
 		"no delay":             {`"24h"`, `"-1h"`, `max_delay is "-1h"`},
 	} {

@@ -18,6 +18,7 @@ import (
 	"example.com/qrand"
 	"example.com/qrand/internal/built"
 	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/internal/logtest"
 	"example.com/qrand/provenance"
 	"example.com/qrand/qrypttest"
 )
@@ -255,7 +256,7 @@ func TestVerifyRefuses(t *testing.T) {
 				State: qrand.Degraded, Software: r.Software, GoVersion: r.GoVersion}
 		}), both, "the record says that the entropy was crypto/rand alone"},
 		{"other bytes than such a key takes", key, signed(func(r *provenance.Record) { r.Bytes = 31 }), both, "31 bytes went into the key, but ed25519 keys take 32"},
-		{"a log is wanted", key, file, trusting(t, map[string]any{"signers": signers, "threshold": 2, "endpoints": []string{server.URL}, "log": map[string]any{"key": "log.example+1+A"}}), "a log is wanted"},
+		{"never logged", key, file, trusting(t, provenance.Trust{Signers: signers, Threshold: 2, Endpoints: []string{server.URL}, Log: &provenance.TrustedLog{Key: logtest.NewSigner("log.example", 1, 1).VKey}}), "it was never logged, or its proof is lost: there is no proof that it is in the log \"log.example\"; qrand record prove gets one"},
 	} {
 		if status, problem, _ := verifyStatement(t, test.key, test.envelope, test.trust, "--quantum"); status != exitFailure || !strings.Contains(problem, test.want) {
 			t.Errorf("%s: status %d, %q, want %q", test.name, status, problem, test.want)
@@ -282,7 +283,7 @@ func TestVerifyRefuses(t *testing.T) {
 		flipped := e
 		flipped.Payload = bytes.Clone(e.Payload)
 		flipped.Payload[i] ^= 1
-		if _, err := parsed.Verify(flipped, public.SPKI, nil, time.Now()); err == nil {
+		if _, err := parsed.Verify(provenance.Evidence{Envelope: flipped, PublicKey: public.SPKI}, time.Now()); err == nil {
 			t.Errorf("byte %d of the payload flipped: accepted", i)
 		}
 	}

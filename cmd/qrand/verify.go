@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +52,9 @@ With --trust, a statement is verified, which has the record in it, and
 signatures. It is beside the key, in FILE.provenance.dsse.json, if people signed
 when the key was made. The trust file says whose signatures count, how many
 there must be, and which endpoints are trusted: docs/statement.md describes it.
-There is a line for each thing that follows, and for each that does not.
+If it names a log, the proof that the statement is in the log is verified. That
+is in FILE.provenance.tlog-proof. A record beside the statement must be the one
+in it. There is a line for each thing that follows, and for each that does not.
 
 The exit status is 0 if the record belongs to the key, 1 if not. It is 1, too,
 if the file is not byte for byte as qrand writes it, if the times in it do not
@@ -174,9 +177,16 @@ func runVerify(c *console, path string, o verifyOptions) error {
 			outcome.Note = strings.TrimPrefix(versionText(record)+"; "+provesNothing, "; ")
 			err = o.check(record, key)
 		} else {
+			evidence := provenance.Evidence{Envelope: envelope, PublicKey: key.SPKI, Certificate: key.DER}
+			if evidence.Proof, err = readIfThere(proofFile(recordPath)); err != nil {
+				return err
+			}
 			var report provenance.Report
-			if report, err = trust.Verify(envelope, key.SPKI, key.DER, time.Now()); err == nil {
-				if err = o.check(record, key); err != nil {
+			if report, err = trust.Verify(evidence, time.Now()); err == nil {
+				if err = o.check(record, key); err == nil {
+					err = checkBeside(recordPath, record)
+				}
+				if err != nil {
 					report.Findings = append(report.Findings, provenance.Finding{About: "record", Verdict: provenance.Refused, Text: plain(err.Error())})
 				}
 			}
@@ -314,6 +324,32 @@ func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfil
 		return nil, fmt.Errorf("%s: %s", path, plain(err.Error()))
 	}
 	return key, nil
+}
+
+// readIfThere is readBounded, and returns nil if there is no file.
+func readIfThere(path string) ([]byte, error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return readBounded(path)
+}
+
+// checkBeside compares the record in a statement with the one that is beside it, if there is
+// one.
+func checkBeside(statement string, record provenance.Record) error {
+	stem, ok := strings.CutSuffix(statement, statementSuffix)
+	if !ok {
+		return nil
+	}
+	data, err := readIfThere(stem + recordSuffix)
+	if data == nil {
+		return err
+	}
+	text, err := record.Encode()
+	if err == nil && !bytes.Equal(text, data) {
+		err = fmt.Errorf("the record in %s is not the one in the statement: one of the two was changed", stem+recordSuffix)
+	}
+	return err
 }
 
 // readBounded reads a file, unless it is larger than any key or record.
