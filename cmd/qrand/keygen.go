@@ -15,6 +15,7 @@ import (
 
 	"example.com/qrand"
 	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/internal/logclient"
 	"example.com/qrand/provenance"
 	"example.com/qrand/qrypt"
 )
@@ -34,6 +35,7 @@ type keygenOptions struct {
 	secret  passphraseOptions
 	cert    certificateOptions
 	sign    signOptions
+	log     logOptions
 }
 
 const maxCount = 100_000
@@ -89,13 +91,28 @@ qrand verify --trust checks who signed, and qrand record adds signatures.
 
 --receipts asks a relay to sign which block it handed out, to whom, and where
 it had come from. The statement has these receipts. If one is missing, or does
-not fit the record, no key is written. qrand verify --trust verifies them.`,
+not fit the record, no key is written. qrand verify --trust verifies them.
+
+--log puts the statement into a transparency log, and the proof of it beside the
+key, in FILE.provenance.tlog-proof. The statement names the head of the log from
+before the key was made, so it is not older. If the log or its witnesses are
+away, the key and its statement are complete, stderr says "pending", and the exit
+status is 0: qrand record prove gets the proof later. If the log refuses the
+statement, the key and its statement stay, too, and the exit status is 1.
+If others sign later, the log must wait for them. Leave out --log, and let --after
+name a file with the head of the log:
+
+  curl -o head https://log.example/keys/checkpoint
+  qrand keygen ecdsa-p384 -o ca.pem --sign-with alice.pem --after head
+  qrand record sign ca.pem --with bob.pem
+  qrand record prove ca.pem --log https://log.example/keys --log-token-file token`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"
   qrand keygen ed25519 -o id_ed25519 --format ssh --comment me@example.com
   qrand keygen ml-kem-768 -o keys/kem.pem --count 100
   qrand keygen ecdsa-p384 -o ca.pem --require fresh --sign-with alice.pem,bob.pem --ceremony ceremony.json
+  qrand keygen ecdsa-p384 -o ca.pem --sign-with alice.pem --log https://log.example/keys --log-token-file token
   qrand verify root.pem.pub`,
 		Args: oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
@@ -132,6 +149,7 @@ not fit the record, no key is written. qrand verify --trust verifies them.`,
 	o.secret.addTo(cmd, "encrypt the private key")
 	o.cert.addTo(cmd)
 	o.sign.addTo(cmd)
+	o.log.addTo(cmd, "put the statement into this log, and the proof beside it")
 	return cmd
 }
 
@@ -170,6 +188,15 @@ func (o *keygenOptions) check(c *console) error {
 	if err := o.sign.check(o.file); err != nil {
 		return err
 	}
+	if err := o.log.check(); err != nil {
+		return err
+	}
+	switch {
+	case o.log.url != "" && !o.sign.wanted():
+		return errors.New("--log is for the statement that --sign-with makes: give that, too")
+	case o.log.url != "" && !o.sign.notItself && strings.HasPrefix(o.algorithm.name, "slh-dsa-") && strings.HasSuffix(o.algorithm.name, "-256f"):
+		return fmt.Errorf("a %s key signs with 49,856 bytes, and the statement would be too large for a log: use --no-self-signature, or the algorithm with 256s", o.algorithm.name)
+	}
 	all := o.names(0).all()
 	slices.Sort(all)
 	if len(slices.Compact(slices.Clone(all))) < len(all) {
@@ -180,7 +207,7 @@ func (o *keygenOptions) check(c *console) error {
 
 // names are the files of one key.
 type names struct {
-	private, public, record, statement, certificate string // "": not written
+	private, public, record, statement, proof, certificate string // "": not written
 }
 
 func (o *keygenOptions) names(i int) (n names) {
@@ -195,6 +222,7 @@ func (o *keygenOptions) names(i int) (n names) {
 	}
 	if o.sign.wanted() {
 		n.statement = n.private + statementSuffix
+		n.proof = n.private + proofSuffix // also without --log: an old proof is of another key
 	}
 	if o.cert.wanted() {
 		n.certificate = n.private + o.cert.suffix()
@@ -203,7 +231,7 @@ func (o *keygenOptions) names(i int) (n names) {
 }
 
 func (n names) all() []string {
-	return slices.DeleteFunc([]string{n.private, n.public, n.record, n.statement, n.certificate}, func(path string) bool { return path == "" })
+	return slices.DeleteFunc([]string{n.private, n.public, n.record, n.statement, n.proof, n.certificate}, func(path string) bool { return path == "" })
 }
 
 // numbered puts a number before the extension, with leading zeros so that names
@@ -251,6 +279,15 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	if err != nil {
 		return err
 	}
+	log := logging{logOptions: o.log}
+	if log.client, err = o.log.client(ctx); err != nil {
+		return err
+	}
+	if log.client != nil && sign.after == "" {
+		if sign.after, err = log.head(ctx, c); err != nil {
+			return err
+		}
+	}
 	src, err := newSource(cfg)
 	if err != nil {
 		return err
@@ -275,6 +312,11 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 			return fmt.Errorf("%w (complete before that: %s)", err, count(int64(i), "key"))
 		} else if err != nil {
 			return err
+		}
+		if log.client != nil {
+			if err := log.add(ctx, c, o.names(i).statement); err != nil {
+				return err
+			}
 		}
 	}
 	st := src.Status()
@@ -357,6 +399,9 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if o.sign.wanted() {
 		if statement, bySelf, err = sign.statement(ctx, key, record, receipts); err != nil {
 			return fmt.Errorf("no key: %w", err)
+		}
+		if o.log.url != "" && len(statement) > logclient.MaxEnvelope {
+			return fmt.Errorf("no key: its statement would have %d bytes, and no log takes more than %d", len(statement), logclient.MaxEnvelope)
 		}
 	}
 	if ctx.Err() != nil {

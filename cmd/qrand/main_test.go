@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"example.com/qrand/internal/logtest"
 	"example.com/qrand/provenance"
 )
 
@@ -36,6 +37,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TOKEN", "token-of-nobody-0123456789")
 			// By default, the race detector makes each process wait a second at the end.
 			env.Setenv("GORACE", "atexit_sleep_ms=10")
+			log := logtest.NewServer()
+			env.Defer(log.Close)
+			env.Values["log"] = log
+			env.Setenv("LOG", log.URL)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -48,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"named":    named,
 			"names":    namesIn,
 			"trust":    trustIn,
+			"log":      logThat,
 
 			"terminate":    terminate,
 			"fingerprints": fingerprints,
@@ -198,7 +204,7 @@ func namesIn(ts *testscript.TestScript, neg bool, args []string) {
 
 // trust FILE THRESHOLD NAME... writes a trust file for rehearsals, whose signers have their
 // keys in NAME.pem.pub. A NAME of relay=NAME, or relay=NAME/CLIENT, is a relay whose receipts
-// are wanted.
+// are wanted. A NAME of log is the log at $LOG.
 func trustIn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: trust FILE THRESHOLD NAME...")
@@ -212,11 +218,36 @@ func trustIn(ts *testscript.TestScript, neg bool, args []string) {
 			trust.Receipts = append(trust.Receipts, provenance.TrustedRelay{TrustedKey: provenance.TrustedKey{Name: relay, PublicKey: ts.ReadFile(relay + ".pem.pub")}, Client: client})
 			continue
 		}
+		if name == "log" {
+			trust.Log = ts.Value("log").(*logtest.Server).Trusted()
+			continue
+		}
 		trust.Signers = append(trust.Signers, provenance.TrustedKey{Name: name, PublicKey: ts.ReadFile(name + ".pem.pub")})
 	}
 	text, err := json.Marshal(trust)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+// log STATUS|well|cosigns|waits|head makes the log at $LOG give every answer a status, or work
+// again, with its witness or without. Or its head goes into the file head.
+func logThat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: log STATUS|well|cosigns|waits|head")
+	}
+	log := ts.Value("log").(*logtest.Server)
+	switch args[0] {
+	case "well":
+		log.Fail(0)
+	case "cosigns", "waits":
+		log.SetWitnessAway(args[0] == "waits")
+	case "head":
+		ts.Check(os.WriteFile(ts.MkAbs("head"), []byte(log.Head()), 0o644))
+	default:
+		status, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		log.Fail(status)
+	}
 }
 
 // file PATH SIZE [MODE] checks them; a SIZE of - is any.

@@ -20,18 +20,21 @@ import (
 func newRecordCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record",
-		Short: "Show and sign statements about keys",
-		Long: `Shows and signs the statements that qrand keygen --sign-with writes beside keys.
-qrand verify --trust verifies them.`,
+		Short: "Show, sign and log statements about keys",
+		Long: `Shows and signs the statements that qrand keygen --sign-with writes beside keys,
+and puts them into a log. qrand verify --trust verifies them.`,
 		Example: `  qrand record show root.pem.pub
-  qrand record sign root.pem.pub --with bob.pem`,
+  qrand record sign root.pem.pub --with bob.pem
+  qrand record prove root.pem.pub --log https://log.example/keys --log-token-file log.token`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, sub := range []*cobra.Command{newRecordShowCommand(c), newRecordSignCommand(c)} {
-		sub.Args = oneArgument
+	for _, sub := range []*cobra.Command{newRecordShowCommand(c), newRecordSignCommand(c), newRecordProveCommand(c)} {
+		if sub.Args == nil {
+			sub.Args = oneArgument
+		}
 		sub.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
+			if len(args) > 0 && sub.Name() != "prove" {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			return nil, cobra.ShellCompDirectiveDefault
@@ -48,8 +51,9 @@ func newRecordShowCommand(c *console) *cobra.Command {
 		Use:   "show FILE",
 		Short: "Print what a statement says, and who signed it",
 		Long: `Prints what a statement says, and the keys that signed it. FILE is the statement,
-or a file of the key that it is beside. No signature is verified, so what is
-printed proves nothing: qrand verify --trust verifies them.`,
+or a file of the key that it is beside. So is the entry in a log, if a proof is
+there. No signature is verified, so what is printed proves nothing: qrand verify
+--trust verifies them.`,
 		Example: `  qrand record show root.pem.pub`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -59,8 +63,18 @@ printed proves nothing: qrand verify --trust verifies them.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.out, "%s: a statement about a key for %s\n\n%s%s\nno signature was verified, so this proves nothing: qrand verify KEY --trust FILE verifies them\n",
-				path, s.Record.Algorithm, recordText(c, s.Record), statementText(e, s))
+			envelope, err := e.Encode()
+			if err != nil {
+				return err
+			}
+			logged := "there is no proof beside it that it is in a log"
+			if proof, err := readProof(path, envelope); err != nil {
+				logged = plain(err.Error())
+			} else if proof != nil {
+				logged = proofText(proofFile(path), proof)
+			}
+			_, err = fmt.Fprintf(c.out, "%s: a statement about a key for %s\n\n%s%s  %-11s %s\n\nno signature was verified, so this proves nothing: qrand verify KEY --trust FILE verifies them\n",
+				path, s.Record.Algorithm, recordText(c, s.Record), statementText(e, s), "log", logged)
 			return err
 		},
 	}
@@ -79,7 +93,8 @@ KEY is a private key for Ed25519, ECDSA, RSA or ML-DSA, in PEM. If it is
 encrypted, its passphrase is asked for, unless --passphrase-file has it. A key
 signs once. The file is replaced as a whole, or left as it is.
 
-Sign before the statement goes into a log: the log has it as it was.`,
+Sign before the statement goes into a log: the log has it as it was. So do not
+sign what qrand keygen --log has left pending, either.`,
 		Example: `  qrand record sign root.pem.pub --with bob.pem`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

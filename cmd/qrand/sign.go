@@ -6,27 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/provenance"
+	"example.com/qrand/provenance/tlogproof"
 )
 
 // The signed statement about a key has the name of the key and this suffix.
 const statementSuffix = ".provenance.dsse.json"
-
-// proofFile is where the proof is that a statement is in a log.
-func proofFile(statement string) string {
-	return strings.TrimSuffix(statement, ".dsse.json") + ".tlog-proof"
-}
 
 // signOptions are the flags of qrand keygen about the statement that people sign.
 type signOptions struct {
 	keys        namesFlag // files
 	passphrases namesFlag // files
 	ceremony    string    // file
+	after       string    // file
 	notItself   bool
 	receipts    bool
 }
@@ -36,6 +32,7 @@ func (o *signOptions) addTo(cmd *cobra.Command) {
 	f.Var(&o.keys, "sign-with", "also make a statement, signed with the private keys in `FILE,...` and by the key itself")
 	f.Var(&o.passphrases, "sign-passphrase-file", "open those that are encrypted with the first lines of `FILE,...`, in the same order")
 	f.StringVar(&o.ceremony, "ceremony", "", "the statement has the ceremony that this `FILE` of JSON describes")
+	f.StringVar(&o.after, "after", "", "the statement names the checkpoint of a log in this `FILE`, and so is not older (default, with --log: the newest)")
 	f.BoolVar(&o.receipts, "receipts", false, "the statement has a relay's receipt for each block; without them there is no key")
 	f.BoolVar(&o.notItself, "no-self-signature", false, "the key itself does not sign the statement, for policies that limit what it signs")
 }
@@ -44,8 +41,8 @@ func (o *signOptions) wanted() bool { return len(o.keys) > 0 }
 
 func (o *signOptions) check(file string) error {
 	switch {
-	case !o.wanted() && (len(o.passphrases) > 0 || o.ceremony != "" || o.notItself || o.receipts):
-		return errors.New("--sign-passphrase-file, --ceremony, --no-self-signature and --receipts are about the statement that --sign-with makes: give that, too")
+	case !o.wanted() && (len(o.passphrases) > 0 || o.ceremony != "" || o.after != "" || o.notItself || o.receipts):
+		return errors.New("--sign-passphrase-file, --ceremony, --after, --no-self-signature and --receipts are about the statement that --sign-with makes: give that, too")
 	case o.wanted() && file == "":
 		return errors.New("--sign-with writes a statement beside the key: use -o FILE")
 	}
@@ -56,6 +53,7 @@ func (o *signOptions) check(file string) error {
 type signing struct {
 	operators []provenance.Signer
 	ceremony  *provenance.Ceremony
+	after     string // a checkpoint; empty: none
 	notItself bool
 }
 
@@ -73,6 +71,16 @@ func (o *signOptions) read(c *console) (s signing, err error) {
 			return s, fmt.Errorf("--ceremony: %s: %s", o.ceremony, plain(err.Error()))
 		}
 		s.ceremony = &ceremony
+	}
+	if o.after != "" {
+		data, err := readBounded(o.after)
+		if err != nil {
+			return s, fmt.Errorf("--after: %w", err)
+		}
+		if _, err := tlogproof.ParseNote(string(data)); err != nil {
+			return s, fmt.Errorf("--after: %s is %w", o.after, err)
+		}
+		s.after = string(data)
 	}
 	passphrases := slices.Clone(o.passphrases)
 	seen := map[string]string{}
@@ -140,7 +148,7 @@ func readSignerPassphrase(c *console, path string, files *namesFlag) ([]byte, er
 // statement makes the file of the statement about a key, which signs it if it can.
 func (s *signing) statement(ctx context.Context, key *keyPair, record provenance.Record, receipts []provenance.Envelope) (envelope []byte, selfSigned bool, err error) {
 	itself, canSign := key.private.(crypto.Signer) // no key for ECDH or a KEM is one
-	statement := provenance.Statement{Record: record, Ceremony: s.ceremony, Receipts: receipts, SelfSigned: canSign && !s.notItself}
+	statement := provenance.Statement{Record: record, Ceremony: s.ceremony, After: s.after, Receipts: receipts, SelfSigned: canSign && !s.notItself}
 	signers := slices.Clone(s.operators)
 	if statement.SelfSigned {
 		signer, err := provenance.NewSigner(itself)

@@ -73,15 +73,18 @@ func trusting(t *testing.T, trust any) (path string) {
 	return path
 }
 
-// verifyStatement writes an envelope, verifies it, and returns the outcome. That is the same
-// for people and as JSON.
+// verifyStatement writes an envelope, verifies it, and returns the outcome. Without an envelope,
+// it verifies the one beside the key. The outcome is the same for people and as JSON.
 func verifyStatement(t *testing.T, key string, envelope []byte, trust string, args ...string) (status int, problem string, findings []provenance.Finding) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "envelope")
-	if err := os.WriteFile(path, envelope, 0o600); err != nil {
-		t.Fatal(err)
+	args = append([]string{"verify", key, "--trust", trust}, args...)
+	if envelope != nil {
+		path := filepath.Join(t.TempDir(), "envelope")
+		if err := os.WriteFile(path, envelope, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--provenance", path)
 	}
-	args = append([]string{"verify", key, "--provenance", path, "--trust", trust}, args...)
 	c, text, errs := screen(false, nil)
 	status = execute(t.Context(), args, c)
 	c, asJSON, _ := screen(false, nil)
@@ -113,27 +116,28 @@ func encodedEnvelope(t *testing.T, e provenance.Envelope) []byte {
 	return data
 }
 
-// TestStatementOfEveryAlgorithm: keygen writes a statement about a key for each, and every
-// key that can sign signs it.
+// TestStatementOfEveryAlgorithm: keygen writes a statement about a key for each, with its proof
+// of a log, and every key that can sign signs it. A statement with the largest signatures of SLH-DSA is
+// too large for a log.
 func TestStatementOfEveryAlgorithm(t *testing.T) {
 	serve(t, qrypttest.Config{Rate: -1})
+	log := logtest.NewServer()
+	defer log.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(log.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	alice, aliceTrust := person(t, "alice", "ed25519")
-	trust := trusting(t, provenance.Trust{Signers: []provenance.TrustedKey{aliceTrust}, Threshold: 1, Emulated: true})
-	for _, a := range algorithms() {
-		slow := !slices.ContainsFunc(quick(), func(b algorithm) bool { return a.name == b.name })
-		if a.name == "rsa-8192" || slow && (testing.Short() || built.Race) {
-			t.Logf("%s is left out: it is slow", a.name)
-			continue
-		}
-		dir := keygenIn(t, a.name, "-o", "DIR/key", "--sign-with", alice, "--format", a.formats[len(a.formats)-1])
-		envelope, err := os.ReadFile(dir + "/key" + statementSuffix)
-		if err != nil {
-			t.Fatal(err)
-		}
+	logged := provenance.Trust{Signers: []provenance.TrustedKey{aliceTrust}, Threshold: 1, Emulated: true, Log: log.Trusted()}
+	unlogged := logged
+	unlogged.Log = nil
+	check := func(a algorithm, signs bool, trust string, args ...string) {
+		t.Helper()
+		dir := keygenIn(t, append([]string{a.name, "-o", "DIR/key", "--sign-with", alice, "--format", a.formats[len(a.formats)-1]}, args...)...)
 		for _, file := range []string{"/key", "/key.pub"} {
-			status, problem, findings := verifyStatement(t, dir+file, envelope, trust)
+			status, problem, findings := verifyStatement(t, dir+file, nil, trust)
 			verdict := provenance.Open
-			if a.use == forSigning {
+			if signs {
 				verdict = provenance.Follows
 			}
 			if i := slices.IndexFunc(findings, func(f provenance.Finding) bool { return f.About == "possession" }); status != exitOK || i < 0 || findings[i].Verdict != verdict {
@@ -144,8 +148,21 @@ func TestStatementOfEveryAlgorithm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.SelfSigned != (a.use == forSigning) || encoded(t, s.Record) != encoded(t, readRecord(t, dir)) {
+		if s.SelfSigned != signs || encoded(t, s.Record) != encoded(t, readRecord(t, dir)) {
 			t.Errorf("%s: %+v", a.name, s)
+		}
+	}
+	inLog := []string{"--log", log.URL, "--log-token-file", token}
+	for _, a := range algorithms() {
+		slow := !slices.ContainsFunc(quick(), func(b algorithm) bool { return a.name == b.name })
+		switch {
+		case a.name == "rsa-8192" || slow && (testing.Short() || built.Race):
+			t.Logf("%s is left out: it is slow", a.name)
+		case strings.HasPrefix(a.name, "slh-dsa-") && strings.HasSuffix(a.name, "-256f"):
+			check(a, true, trusting(t, unlogged))
+			check(a, false, trusting(t, logged), append(inLog, "--no-self-signature")...)
+		default:
+			check(a, a.use == forSigning, trusting(t, logged), inLog...)
 		}
 	}
 }

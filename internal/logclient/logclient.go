@@ -46,6 +46,9 @@ type Client struct {
 	http  *http.Client
 }
 
+// MaxEnvelope is the most bytes of an entry: https://c2sp.org/tlog-tiles has 16 bits for them.
+const MaxEnvelope = 65_535
+
 // timeout is of a request. The log itself waits 20 s for its witnesses.
 const timeout = time.Minute
 

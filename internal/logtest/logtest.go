@@ -15,7 +15,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
@@ -154,23 +153,24 @@ func (l *Tree) Prove(size, index, after int64) *tlogproof.Proof {
 type Server struct {
 	URL, Token   string
 	Key, Witness *Signer
+	http         *httptest.Server
 
-	mu       sync.Mutex
-	tree     *Tree
-	status   int  // of every answer; 0: as it should be
-	pending  bool // the witness is away
-	requests []string
+	mu      sync.Mutex
+	tree    *Tree
+	status  int  // of every answer; 0: as it should be
+	pending bool // the witness is away
 }
 
-// Serve starts a log with one witness on this host, until the test ends.
-func Serve(t testing.TB) *Server {
-	t.Helper()
+// NewServer starts a log with one witness on this host. Close it.
+func NewServer() *Server {
 	s := &Server{Token: "a-token", tree: NewTree(), Key: NewSigner("log.example/keys", 1, 1), Witness: NewSigner("witness.example/w1", 4, 2)}
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	s.URL = server.URL
+	s.http = httptest.NewServer(s)
+	s.URL = s.http.URL
 	return s
 }
+
+// Close ends it.
+func (s *Server) Close() { s.http.Close() }
 
 // Trusted is what a trust file says of the log.
 func (s *Server) Trusted() *provenance.TrustedLog {
@@ -191,20 +191,11 @@ func (s *Server) SetWitnessAway(away bool) {
 	s.pending = away
 }
 
-// Requests returns the method and the first part of the path of each request until now, and
-// forgets them.
-func (s *Server) Requests() (all []string) {
+// Head is the checkpoint with its signatures.
+func (s *Server) Head() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all, s.requests = s.requests, nil
-	return all
-}
-
-// Len is how many entries there are.
-func (s *Server) Len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.tree.Leaves)
+	return s.head()
 }
 
 func (s *Server) head() string {
@@ -217,7 +208,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	path, hash, _ := strings.Cut(r.URL.Path[1:], "/")
-	s.requests = append(s.requests, r.Method+" "+path)
 	var index int64 = -1
 	switch request := r.Method + " " + path; {
 	case s.status != 0:

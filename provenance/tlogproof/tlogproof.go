@@ -26,6 +26,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -160,6 +161,16 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 		return Checkpoint{}, errors.New("not a checkpoint: it has no entries, but a hash of some")
 	}
 	return c, nil
+}
+
+// ParseNote reads the checkpoint in a signed note (https://c2sp.org/signed-note), whoever signed
+// that.
+func ParseNote(text string) (Checkpoint, error) {
+	var unverified *note.UnverifiedNoteError
+	if _, err := note.Open([]byte(text), note.VerifierList()); len(text) > MaxSize || !errors.As(err, &unverified) {
+		return Checkpoint{}, errors.New("not a checkpoint: it is not a signed note")
+	}
+	return ParseCheckpoint(unverified.Note.Text)
 }
 
 // String is the checkpoint's text, as it is signed.
