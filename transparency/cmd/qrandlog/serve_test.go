@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -54,16 +53,10 @@ func writeCertificate(t *testing.T, certFile, keyFile string) *x509.CertPool {
 	return roots
 }
 
-// TestServe: clients add over HTTPS, while other processes add to the folder. Each gets its
-// proof, and the server ends at a signal.
-func TestServe(t *testing.T) {
-	const overHTTPS, processes = 20, 10
-	s := newStory(t, witnesstest.New(t, "witness.example/1", true))
-	roots := writeCertificate(t, s.path("crt"), s.path("key"))
-	token, err := clients.Add(s.path("log/clients.json"), clients.Client{Name: "ca-1"})
-	if err != nil {
-		t.Fatal(err)
-	}
+// serve serves the log over HTTPS, with the files crt and key, until stop is called. That
+// returns what was printed.
+func (s *story) serve(t *testing.T) (url string, stop func() (printed string)) {
+	t.Helper()
 	cmd := command(t, "serve", "--dir", s.log(), "--listen", "127.0.0.1:0", "--cert", s.path("crt"), "--key", s.path("key"), "--interval", "100ms")
 	var log strings.Builder
 	cmd.Stderr = &log
@@ -75,10 +68,33 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	url := regexp.MustCompile(`https://127\.0\.0\.1:\d+`).FindString(line)
+	url = regexp.MustCompile(`https://127\.0\.0\.1:\d+`).FindString(line)
 	if err != nil || url == "" || !strings.Contains(line, "log.example/keys") {
 		t.Fatalf("%q, %v", line, err)
 	}
+	return url, func() string {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("after a signal: %v: %s", err, &log)
+		}
+		return line + log.String()
+	}
+}
+
+// TestServe: clients add over HTTPS, while other processes add to the folder. Each gets its
+// proof, and the server ends at a signal.
+func TestServe(t *testing.T) {
+	const overHTTPS, processes = 20, 10
+	s := newStory(t, witnesstest.New(t, "witness.example/1", true))
+	roots := writeCertificate(t, s.path("crt"), s.path("key"))
+	token, err := clients.Add(s.path("log/clients.json"), clients.Client{Name: "ca-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, stop := s.serve(t)
 	client, err := logclient.New(url, token, roots)
 	if err != nil {
 		t.Fatal(err)
@@ -109,17 +125,11 @@ func TestServe(t *testing.T) {
 	}
 	all.Wait()
 	s.verifyAll(t, overHTTPS+processes)
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	printed := stop()
+	if got := strings.Count(printed, "client=ca-1 index="); got != overHTTPS {
+		t.Errorf("the log of the server has %d entries, want %d: %s", got, overHTTPS, printed)
 	}
-	io.Copy(io.Discard, out)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after a signal: %v: %s", err, &log)
-	}
-	if got := strings.Count(log.String(), "client=ca-1 index="); got != overHTTPS {
-		t.Errorf("the log of the server has %d entries, want %d: %s", got, overHTTPS, &log)
-	}
-	if strings.Contains(fmt.Sprint(line, &log), token) {
+	if strings.Contains(printed, token) {
 		t.Error("the token is in what was printed")
 	}
 }
