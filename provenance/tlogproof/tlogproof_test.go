@@ -254,6 +254,16 @@ func TestForm(t *testing.T) {
 			t.Errorf("%q is read as %+v", wrong, c)
 		}
 	}
+	head := logtest.NewTree("leaf").Head(1)
+	note := logtest.Signed(head, "— log.example/keys AAAAAAAA\n")
+	if c, err := tlogproof.ParseNote(note); err != nil || c != head {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, wrong := range []string{"", head.String(), head.String() + "\n", note[:len(note)-1], strings.Replace(note, "1\n", "01\n", 1), note + strings.Repeat("— x AAAAAAAA\n", 10_000)} {
+		if c, err := tlogproof.ParseNote(wrong); err == nil || !strings.HasPrefix(err.Error(), "not a checkpoint: ") {
+			t.Errorf("%.100q is read as %+v, %v", wrong, c, err)
+		}
+	}
 }
 
 // TestKey reads the key and verifies the note that https://c2sp.org/signed-note has as an
