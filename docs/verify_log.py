@@ -75,6 +75,8 @@ def read_log(trust):  # keys of the log, keys of the witnesses, quorum, and seco
     require(len({k[0] for k in log}) == 1 and {k[2] for k in log} <= {1, 6}, "the keys of a log have one name, and type 1 or 6")
     require({w[2] for w in witnesses} <= {4, 6}, "the keys of witnesses have type 4 or 6")
     require(len({k[3] for k in log + witnesses}) == len(log + witnesses), "a key of log or witness is there twice")
+    names = {w["name"] for w in trust.get("witnesses", [])}
+    require(len(names) == len({w[0] for w in witnesses}) == len(witnesses), "a witness is there twice: it has one name and one key")
     require(quorum <= len(witnesses) and (quorum > 0) == (len(witnesses) > 0), "the quorum does not fit the witnesses")
     require(quorum or not limit, "max_delay is given, and no witness that says the time")
     seconds = sum(int(n) * {"h": 3600, "m": 60, "s": 1}[unit] for n, unit in re.findall("([0-9]+)([hms])", limit))

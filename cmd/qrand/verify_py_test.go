@@ -1,10 +1,13 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"example.com/qrand/internal/logtest"
 	"example.com/qrand/provenance"
 	"example.com/qrand/qrypttest"
 )
@@ -21,16 +24,27 @@ func TestVerifyPy(t *testing.T) {
 	alice, aliceKey := person(t, "alice", "ed25519")
 	bob, bobKey := person(t, "bob", "ecdsa-p384")
 	_, carolKey := person(t, "carol", "rsa-2048")
-	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", "CN=test", "--sign-with", alice+","+bob)
+	log := logtest.NewServer()
+	defer log.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(log.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--self-signed", "--subject", "CN=test", "--sign-with", alice+","+bob, "--log", log.URL, "--log-token-file", token)
 	both := provenance.Trust{Signers: []provenance.TrustedKey{aliceKey, bobKey}, Threshold: 2, Emulated: true}
 	quantum, three := both, both
 	quantum.Emulated = false
+	logged, elsewhere := both, both
+	logged.Log = log.Trusted()
+	elsewhere.Log = &provenance.TrustedLog{Key: logtest.NewSigner("log.example/keys", 1, 9).VKey}
 	three.Signers, three.Threshold = append(three.Signers[:2:2], carolKey), 3
 	for _, c := range []struct {
 		trust provenance.Trust
 		want  string
 	}{
 		{both, "OK: "},
+		{logged, "OK: "},
+		{elsewhere, "REFUSED         log         the checkpoint is not signed by the log's key log.example/keys+"},
 		{quantum, "REFUSED         entropy     the entropy was EMULATED"},
 		{three, "REFUSED         threshold   it is signed by 2 signers, and 3 must have signed"},
 	} {
