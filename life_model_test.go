@@ -228,7 +228,12 @@ func (m *model) fingerprintOf(number uint64) string {
 }
 
 // permitted returns why the Policy refuses a Read, or nil.
-func (m *model) permitted() error {
+func (m *model) permitted() (err error) {
+	defer func() {
+		if err != nil {
+			m.status.RefusedReads++
+		}
+	}()
 	switch {
 	case m.Policy == Augment:
 		return nil
@@ -646,6 +651,7 @@ func (m *model) answered(s observation) {
 	m.failing, m.renewed, m.due = nil, false, 0
 	m.asking = min(2*m.asking, m.BatchBlocks)
 	m.unanswered, m.status.LastAnswer = 0, m.now()
+	m.status.Accepted += int64(len(s.given))
 	m.placeAt = m.time
 	if m.memory /= 2; m.since != 0 {
 		m.memory, m.since = min(m.time-m.since, 20*time.Minute), 0

@@ -306,6 +306,7 @@ func (l *life) compare(t *rapid.T) {
 
 	want := m.status
 	want.Time, want.Stock = m.now(), len(m.stock)
+	want.Stale = m.Policy == RequireFresh && !m.closed && !m.newest.IsZero() && m.age(m.newest) > m.MaxAge
 	for i, sh := range m.shards {
 		want.Reads, want.Bytes = want.Reads+sh.reads, want.Bytes+sh.bytes
 		if !sh.seeded {

@@ -219,6 +219,7 @@ func (r *reseeder) received(o supply.Outcome, now time.Time) {
 		if o.Sent {
 			st.Requests++
 		}
+		st.Accepted += int64(len(o.Blocks))
 		st.LastError, st.LastAnswer = "", now
 		recovered = st.State == Degraded
 	})

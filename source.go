@@ -59,7 +59,8 @@ type Source struct {
 	done    chan struct{} // closed when the reseeder has ended
 	closing sync.Once
 
-	began time.Time
+	began        time.Time
+	refusedReads atomic.Int64
 
 	mu       sync.Mutex
 	status   Status        // without what the shards count
@@ -92,6 +93,7 @@ func (s *Source) Read(p []byte) (int, error) {
 	}
 	if s.cfg.Policy != Augment {
 		if err := s.permit(); err != nil {
+			s.refusedReads.Add(1)
 			return 0, err
 		}
 	}
@@ -101,6 +103,7 @@ func (s *Source) Read(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; rest = rest[min(len(rest), pieceSize):] {
 		ok, woke := s.readPiece(p, len(p)-len(rest))
 		if !ok {
+			s.refusedReads.Add(1)
 			return 0, ErrClosed
 		}
 		if woke {
@@ -429,10 +432,14 @@ func (s *Source) Status() Status {
 		}
 		sh.mu.Unlock()
 	}
-	if s.closed.Load() { // after the shards, so that a Status that counts a Read after Close says Closed
-		st.State, st.Reason = Closed, ""
-	}
+	st.RefusedReads = s.refusedReads.Load()
 	st.Time = s.now()
+	if newest := s.newest.Load(); s.cfg.Policy == RequireFresh && newest != nil {
+		st.Stale = clock.Age(st.Time, *newest) > s.cfg.MaxAge
+	}
+	if s.closed.Load() { // after the shards, so that a Status that counts a Read after Close says Closed
+		st.State, st.Reason, st.Stale = Closed, "", false
+	}
 	return st
 }
 

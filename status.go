@@ -72,6 +72,7 @@ type Status struct {
 	Policy Policy    `json:"policy"`
 
 	MaxAgeSeconds float64 `json:"max_age_seconds,omitempty"` // Config.MaxAge, under RequireFresh
+	Stale         bool    `json:"stale"`                     // the newest block is older than that: a Read fails. An idle Source is stale, too.
 
 	LastBlock     time.Time `json:"last_block,omitzero"`     // when a block last went into the key; zero if none has
 	LastReceived  time.Time `json:"last_received,omitzero"`  // when that block came from the service
@@ -83,6 +84,7 @@ type Status struct {
 	Receipts      []string  `json:"receipts,omitempty"`      // of relays, if Config.Receipts asks for them: one for each of Fingerprints, empty if none came
 	OSReseeds     int64     `json:"os_reseeds"`              // reseeds with crypto/rand alone, because there was no block
 	Stock         int       `json:"stock"`                   // blocks received and not yet used
+	Accepted      int64     `json:"accepted"`                // blocks received that passed every check
 	RefusedBlocks int64     `json:"refused_blocks"`          // blocks received and thrown away: unhealthy, repeated, too old or emulated, or the wrong number of them
 
 	// The SHA-256, in hex, of the TLS certificate that LastEndpoint had, and of the
@@ -94,6 +96,7 @@ type Status struct {
 	Bytes            int64 `json:"bytes"`              // that they returned
 	ReadsBeforeBlock int64 `json:"reads_before_block"` // of these, with no block in the key yet
 	BytesBeforeBlock int64 `json:"bytes_before_block"`
+	RefusedReads     int64 `json:"refused_reads"` // that failed with ErrNotSeeded, ErrStale or ErrClosed
 
 	Requests    int64            `json:"requests"` // that succeeded, failed or hang
 	Failures    map[Reason]int64 `json:"failures,omitempty"`
