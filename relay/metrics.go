@@ -170,8 +170,8 @@ func (col collector) Collect(c chan<- prometheus.Metric) {
 	}
 	send(descUpstream, counter, float64(up.Answered), "ok")
 	failed := map[string]int64{}
-	for _, row := range supply.Table {
-		failed[row.Reason] = 0
+	for _, reason := range supply.Reasons() {
+		failed[reason] = 0
 	}
 	for reason, n := range up.Failed {
 		failed[string(reason)] = n

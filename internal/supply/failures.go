@@ -3,6 +3,7 @@ package supply
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,6 +100,16 @@ const NoToken = "no_token"
 // unknown is the row of all other errors, which a BlockSource of another kind may
 // have. They are treated as failures of the network.
 var unknown = Row{Reason: "failed", Text: "request failed", Advice: "the log and the last error may say more", retry: &backOff}
+
+// Reasons returns every Reason once.
+func Reasons() (all []string) {
+	for _, row := range append(Table[:len(Table):len(Table)], unknown) {
+		if !slices.Contains(all, row.Reason) {
+			all = append(all, row.Reason)
+		}
+	}
+	return all
+}
 
 // Text says a Reason in words. It is empty if there is no such Reason.
 func Text(reason string) string { return rowWith(reason).Text }
