@@ -17,7 +17,7 @@ func TestDocPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files = append(files, "relaynats/example_client_test.go")
+	files = append(files, "relaynats/example_client_test.go", "qrandprom/example_test.go")
 	var examples strings.Builder
 	for _, file := range files {
 		for line := range strings.Lines(readText(t, file)) {

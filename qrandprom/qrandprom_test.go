@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/monitoring"
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
 )
@@ -213,4 +214,9 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%s is %d times among the reasons", string(r), n)
 		}
 	}
+}
+
+// TestMonitoring: alerts, dashboards and docs say what is so.
+func TestMonitoring(t *testing.T) {
+	monitoring.Check(t, "..", "qrand_source_", newCollector(nil, "keys"))
 }

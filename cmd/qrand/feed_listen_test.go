@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/monitoring"
 	"example.com/qrand/kernel"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
@@ -176,4 +177,9 @@ func TestFeedListens(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestFeedMonitoring: alerts, dashboards and docs say what is so.
+func TestFeedMonitoring(t *testing.T) {
+	monitoring.Check(t, "../..", "qrand_feed_", newFeedMonitor(time.Minute).registry)
 }
