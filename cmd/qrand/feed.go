@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/kernel"
 	"example.com/qrand/qrypt"
 )
@@ -110,7 +111,7 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 		},
 	}
 	if o.json() {
-		cfg.Logger = slog.New(slog.NewJSONHandler(c.err, nil))
+		cfg.Logger = cli.NewLogger(c.err, o.logFormat.value)
 		slog.SetDefault(cfg.Logger) // of the service's client, too
 		t.log = cfg.Logger
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/internal/keyfile"
 	"example.com/qrand/provenance"
 	"example.com/qrand/qrypt"
@@ -102,14 +103,8 @@ func (o *Options) Check() error {
 	return nil
 }
 
-// Logger logs to w in the format of the flags. Each line has a time: the log of a relay is
-// read later.
-func (o *Options) Logger(w io.Writer) *slog.Logger {
-	if o.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, nil))
-	}
-	return slog.New(slog.NewTextHandler(w, nil))
-}
+// Logger logs to w in the format of the flags.
+func (o *Options) Logger(w io.Writer) *slog.Logger { return cli.NewLogger(w, o.LogFormat) }
 
 // Hooks are what a command adds to a run.
 type Hooks struct {
