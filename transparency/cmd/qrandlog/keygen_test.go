@@ -20,10 +20,6 @@ import (
 // log that qrandlog serves, and qrand verify verifies the proof. With the log away, qrand record
 // prove completes it.
 func TestKeygen(t *testing.T) {
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		t.Skip("there is no go command to build qrand with")
-	}
 	service := qrypttest.NewServer(qrypttest.Config{Rate: -1})
 	defer service.Close()
 	w := witnesstest.New(t, "witness.example/1", true)
@@ -33,14 +29,8 @@ func TestKeygen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(name string, data []byte) {
-		t.Helper()
-		if err := os.WriteFile(s.path(name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("token", []byte(token+"\n"))
-	write("ca.pem", service.CAPEM())
+	s.write(t, "token", []byte(token+"\n"))
+	s.write(t, "ca.pem", service.CAPEM())
 
 	run := func(status int, program string, args ...string) string {
 		t.Helper()
@@ -53,11 +43,7 @@ func TestKeygen(t *testing.T) {
 		}
 		return string(out)
 	}
-	root, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(0, goTool, "build", "-C", root+"/../../..", "-o", s.path("qrand"), "./cmd/qrand")
+	s.buildQrand(t)
 	qrand := func(status int, args ...string) string { t.Helper(); return run(status, s.path("qrand"), args...) }
 	says := func(text string, all ...string) {
 		t.Helper()
@@ -78,7 +64,7 @@ func TestKeygen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write("trust", trust)
+	s.write(t, "trust", trust)
 
 	url, stop := s.serve(t)
 	at := []string{"--log", url, "--log-token-file", "token", "--log-ca-file", "crt"}
@@ -101,6 +87,6 @@ func TestKeygen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write("second.pem.provenance.tlog-proof", proof)
+	s.write(t, "second.pem.provenance.tlog-proof", proof)
 	says(qrand(1, "verify", "second.pem", "--trust", "trust"), "it is the proof of another entry")
 }
