@@ -147,6 +147,7 @@ func TestUnknownIsCutOff(t *testing.T) {
 		{"GET /metrics HTTP/1.1\r\n" + token("qrelay_of_nobody"), unknown},
 		{"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n", unknown},
 		{"GET /readyz HTTP/1.1\r\nHost: relay\r\n\r\n", unknown},
+		{"OPTIONS * HTTP/1.1\r\nHost: relay\r\n\r\n", unknown},
 	} {
 		got, err := b.worse.Raw(t.Context(), test.request+test.request, 2)
 		if err != nil || len(got) != 2 || (got[1] != 0) != test.known {

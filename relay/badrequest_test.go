@@ -82,7 +82,7 @@ func TestMethodTricks(t *testing.T) {
 		"HEAD":                 {"HEAD" + quantum + auth + "\r\n", []int{405}, 0},
 		"HEAD of the other":    {"HEAD" + open + auth + "\r\n", []int{405}, 0},
 		"OPTIONS":              {"OPTIONS" + quantum + auth + "\r\n", []int{405}, 0},
-		"OPTIONS *":            {"OPTIONS * HTTP/1.1\r\n" + auth + "\r\n", []int{200}, 0},
+		"OPTIONS *":            {"OPTIONS * HTTP/1.1\r\n" + auth + "\r\n", []int{404}, 0},
 		"TRACE":                {"TRACE" + quantum + auth + "\r\n", []int{405}, 0},
 		"CONNECT":              {"CONNECT relay.example:443 HTTP/1.1\r\n" + auth + "\r\n", []int{404}, 0},
 		"CONNECT to a path":    {"CONNECT" + open + auth + "\r\n", []int{405}, 0},

@@ -110,6 +110,8 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 		ErrorLog:          log.New(errorLog{logger}, "", 0),
 		ConnContext:       withConn,
 		ConnState:         conns.noteState,
+
+		DisableGeneralOptionsHandler: true, // it would keep the connection
 	}
 	// Without HTTP/2 a connection has one request at a time, whose memory is bounded.
 	// Sources make one request on each connection, and gain nothing by HTTP/2.
