@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ import (
 
 	"example.com/qrand/internal/abuse"
 	"example.com/qrand/relay/clients"
+	"example.com/qrand/relay/internal/testca"
 )
 
 // now is a channel that was closed.
@@ -76,10 +78,16 @@ func TestAttacks(t *testing.T) {
 // the default MaxConns of them take less than two thirds of the 512 MiB of deploy/. The
 // figure includes the attackers' own memory.
 func TestAttacksMemory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "clients.pem")
+	put(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: testca.New(t).Certificate.Raw})))
+	cas, err := LoadClientCAs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, attack := range abuse.Attacks {
 		t.Run(attack.Name, func(t *testing.T) {
 			const attackers, most = 30, 340 << 20 / defaultMaxConns
-			b := serveAttacked(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{})
+			b := serveAttacked(t, abuse.NewNumbered(), Config{Stock: 64}, ServerConfig{ClientCAs: cas})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			before := memory()
@@ -157,8 +165,9 @@ func TestUnknownIsCutOff(t *testing.T) {
 }
 
 // TestConnectionLimits: one address has no more connections than it may, and neither have
-// all together. A connection that is refused takes nobody's place. If there are too many of
-// all, one makes room on which no good token was shown.
+// all together. If there is one too many, one makes room on which no good token was shown.
+// If there is none, one of the address that has the most makes room, or the new one is
+// refused and takes nobody's place.
 func TestConnectionLimits(t *testing.T) {
 	const most, perHost = 6, 4
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -203,12 +212,18 @@ func TestConnectionLimits(t *testing.T) {
 		}
 		return which
 	}
+	known := func(c net.Conn) { c.(*limitedConn).shownToken() }
 	var first, second []net.Conn
 	for range perHost {
 		first = append(first, dial("127.0.0.1"))
 	}
-	if slices.Contains(first, nil) || dial("127.0.0.1") != nil {
+	if slices.Contains(first, nil) {
 		t.Fatalf("an address may have %d connections", perHost)
+	}
+	known(first[0])
+	first = append(first, dial("127.0.0.1"))
+	if first[perHost] == nil || !slices.Equal(closed(first), []int{1}) {
+		t.Fatalf("the oldest unknown one of the same address does not make room: %v are closed", closed(first))
 	}
 	for range most - perHost {
 		second = append(second, dial("127.0.0.2"))
@@ -216,25 +231,26 @@ func TestConnectionLimits(t *testing.T) {
 	if slices.Contains(second, nil) {
 		t.Fatal("another address is refused")
 	}
-	first[0].(*limitedConn).known()
-	if dial("127.0.0.3") == nil || !slices.Equal(closed(first), []int{1}) {
+	third := dial("127.0.0.3")
+	if third == nil || !slices.Equal(closed(first), []int{1, 2}) {
 		t.Errorf("the oldest unknown one of the address with most of them does not make room: %v are closed", closed(first))
-	}
-	// Now two addresses have two unknown ones each.
-	if dial("127.0.0.3") == nil || len(closed(first))+len(closed(second)) != 2 {
-		t.Errorf("no other one makes room: %v and %v are closed", closed(first), closed(second))
 	}
 	first[1].Close() // it was closed, and leaves no room
 	if l.all != most {
 		t.Errorf("%d connections are counted, want %d", l.all, most)
 	}
-	for _, h := range l.hosts {
-		for len(h.unknown) > 0 {
-			h.unknown[0].known()
-		}
+	// Now 127.0.0.1 has three connections, 127.0.0.2 two, and 127.0.0.3 one.
+	for _, c := range []net.Conn{first[3], first[4], second[0], second[1], third} {
+		known(c)
 	}
-	if dial("127.0.0.4") != nil {
-		t.Error("a connection makes room though a good token was shown on it")
+	l.noteState(first[3], http.StateIdle)
+	fourth := dial("127.0.0.4")
+	if fourth == nil || !slices.Equal(closed(first), []int{1, 2, 3}) || len(closed(second)) > 0 {
+		t.Errorf("the idle one of the address with most of them does not make room: %v and %v are closed", closed(first), closed(second))
+	}
+	known(fourth)
+	if dial("127.0.0.3") != nil {
+		t.Error("a connection makes room for an address that then has as many")
 	}
 	first[0].Close()
 	first[0].Close() // what closes twice leaves once

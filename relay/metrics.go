@@ -116,7 +116,7 @@ var (
 	descSaved       = desc("usage_saved_timestamp_seconds", "When it was last saved what clients have used.")
 	descCertificate = desc("certificate_expires_timestamp_seconds", "When the relay's certificate expires.")
 	descConns       = desc("connections", "Connections of clients, by state: idle ones are between two requests.", "state")
-	descConnsGone   = desc("connections_refused_total", "Connections that were closed because there were too many: new ones of one address (limit), and unknown ones that made room (room).", "why")
+	descConnsGone   = desc("connections_refused_total", "Connections that were closed because there were too many: new ones (limit), and others that made room for them (room).", "why")
 	descBuild       = desc("build_info", "1; the labels say which program this is.", "version", "go")
 	descReceipts    = desc("receipts_total", "Receipts that were signed.")
 	descPeriod      = desc("client_period_bytes", "What a client with a quota has used of it in this period.", "client")

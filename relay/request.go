@@ -68,7 +68,7 @@ func (x *exchange) refuse(ref *refusal) {
 // request. The server does not say whether this one had both.
 func (x *exchange) keep() {
 	if c, ok := x.r.Context().Value(connKey{}).(*limitedConn); ok {
-		c.known()
+		c.shownToken()
 	}
 	if len(x.r.TransferEncoding) == 0 {
 		x.w.Header().Del("Connection")

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/qrand/internal/osrand"
@@ -54,9 +56,10 @@ type ServerConfig struct {
 	ClientCAs *ClientCAs
 
 	// MaxConns is how many connections there may be at a time, and MaxConnsPerHost how
-	// many of them from one address. Any more of one address are closed at once. If there
-	// are too many of all, the oldest without a good token is closed. Behind a load
-	// balancer, set MaxConnsPerHost to MaxConns. Zero: 2048 and 256.
+	// many of them from one address. If there is one too many, the oldest without a good
+	// token is closed. If there is none without, one of the address that has the most is
+	// closed, or else the new one. Behind a load balancer, set MaxConnsPerHost to
+	// MaxConns. Zero: 2048 and 256.
 	MaxConns, MaxConnsPerHost int
 
 	// Logger gets errors of connections. Nil: slog.Default().
@@ -148,20 +151,18 @@ func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	return nil
 }
 
-// A connLimiter is a net.Listener that bounds how many connections there are. One that is
-// one too many of its address is closed at once. If there are too many of all, another one
-// makes room: the oldest on which nobody has shown a good token yet, of the address that has
-// the most of these. So attackers do not keep out a client at another address.
+// A connLimiter is a net.Listener that bounds how many connections there are. If there is
+// one too many, another one makes room (see victim), or the new one is closed at once.
 type connLimiter struct {
 	net.Listener
 	most, mostPerHost int
 
 	mu      sync.Mutex
 	all     int
-	idle    int   // of all, those between two requests
-	refused int64 // connections that were closed at once
-	evicted int64 // and those that made room for another
-	hosts   map[netip.Addr]*host
+	idle    int                  // of all, those between two requests
+	refused int64                // connections that were closed at once
+	evicted int64                // and those that made room for another
+	hosts   map[netip.Addr]*host // that have connections
 }
 
 // count returns how many connections there are, and were.
@@ -180,10 +181,18 @@ func (l *connLimiter) noteState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// A host is an address that has connections.
+// A host is an address, and its connections.
 type host struct {
-	open    int
-	unknown []*limitedConn // those on which nobody has shown a good token yet, oldest first
+	conns   []*limitedConn // oldest first
+	unknown int            // of conns, those on which nobody has shown a good token yet
+}
+
+// oldest returns the oldest connection that is wanted, or nil.
+func (h *host) oldest(wanted func(*limitedConn) bool) *limitedConn {
+	if i := slices.IndexFunc(h.conns, wanted); i >= 0 {
+		return h.conns[i]
+	}
+	return nil
 }
 
 func (l *connLimiter) Accept() (net.Conn, error) {
@@ -193,6 +202,7 @@ func (l *connLimiter) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &limitedConn{Conn: conn, limiter: l, addr: hostOf(conn.RemoteAddr())}
+		c.left.Store(maxUnknown)
 		ok, gone := l.enter(c)
 		if gone != nil {
 			gone.Conn.Close()
@@ -224,35 +234,51 @@ func (l *connLimiter) enter(c *limitedConn) (ok bool, gone *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.hosts[c.addr]
-	if h != nil && h.open >= l.mostPerHost {
-		l.refused++
-		return false, nil
+	if h == nil {
+		h = &host{}
 	}
-	if l.all >= l.most {
-		var largest *host
-		for _, h := range l.hosts {
-			if len(h.unknown) > 0 && (largest == nil || len(h.unknown) > len(largest.unknown)) {
-				largest = h
-			}
-		}
-		if largest == nil {
+	if len(h.conns) >= l.mostPerHost || l.all >= l.most {
+		if gone = l.victim(h); gone == nil {
 			l.refused++
 			return false, nil
 		}
 		l.evicted++
-		gone = largest.unknown[0]
 		l.remove(gone)
-		h = l.hosts[c.addr]
 	}
-	if h == nil {
-		h = &host{}
-		l.hosts[c.addr] = h
-	}
+	l.hosts[c.addr] = h
 	l.all++
-	h.open++
-	h.unknown = append(h.unknown, c)
+	h.conns = append(h.conns, c)
+	h.unknown++
 	c.counted = true
 	return true, gone
+}
+
+// victim chooses what makes room for one more connection of newcomer, or nothing. It is the
+// oldest on which nobody has shown a good token: of newcomer if that has all it may have,
+// else of the host that has the most of these. So those who have no token do not keep out
+// those who have one. If all have shown one, the host with the most connections loses one,
+// an idle one if it can be, unless newcomer would then have as many.
+func (l *connLimiter) victim(newcomer *host) *limitedConn {
+	unknown := func(c *limitedConn) bool { return !c.known }
+	if len(newcomer.conns) >= l.mostPerHost {
+		return newcomer.oldest(unknown)
+	}
+	most, mostUnknown := newcomer, newcomer
+	for _, h := range l.hosts {
+		if len(h.conns) > len(most.conns) {
+			most = h
+		}
+		if h.unknown > mostUnknown.unknown {
+			mostUnknown = h
+		}
+	}
+	if c := mostUnknown.oldest(unknown); c != nil {
+		return c
+	}
+	if len(most.conns) <= len(newcomer.conns)+1 {
+		return nil
+	}
+	return cmp.Or(most.oldest(func(c *limitedConn) bool { return c.idle }), most.conns[0])
 }
 
 // remove counts c no more. Its caller holds the lock.
@@ -261,26 +287,40 @@ func (l *connLimiter) remove(c *limitedConn) {
 		return
 	}
 	c.setIdle(false)
+	c.setKnown() // or it would count among the unknown ones
 	c.counted = false
 	l.all--
 	h := l.hosts[c.addr]
-	h.forget(c)
-	if h.open--; h.open == 0 {
+	h.conns = slices.DeleteFunc(h.conns, func(other *limitedConn) bool { return other == c })
+	if len(h.conns) == 0 {
 		delete(l.hosts, c.addr)
 	}
 }
 
-// forget takes c out of the unknown ones.
-func (h *host) forget(c *limitedConn) {
-	h.unknown = slices.DeleteFunc(h.unknown, func(u *limitedConn) bool { return u == c })
-}
+// maxUnknown is how many bytes are read from a connection before a good token is shown on it.
+// TLS keeps handshake messages whole: a ClientHello may have 64 KiB, and certificates 256 KiB.
+// Chains of three certificates have 3 KiB, and 20 KiB with ML-DSA.
+const maxUnknown = 48 << 10
+
+var errTooMuch = fmt.Errorf("relay: more than %d bytes came without a good token", maxUnknown)
 
 type limitedConn struct {
 	net.Conn
 	limiter *connLimiter
 	addr    netip.Addr
-	counted bool // under the limiter's lock, as idle is
-	idle    bool
+	left    atomic.Int64 // bytes that may come
+
+	counted, known, idle bool // under the limiter's lock
+}
+
+func (c *limitedConn) Read(p []byte) (int, error) {
+	left := c.left.Load()
+	if left <= 0 {
+		return 0, errTooMuch
+	}
+	n, err := c.Conn.Read(p[:min(int64(len(p)), left)])
+	c.left.Add(-int64(n))
+	return n, err
 }
 
 // setIdle counts c among the idle ones, or not. Its caller holds the lock.
@@ -303,12 +343,19 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// known says that somebody has shown a good token on c: it makes room for no other.
-func (c *limitedConn) known() {
+// shownToken notes that somebody has shown a good token on c.
+func (c *limitedConn) shownToken() {
 	c.limiter.mu.Lock()
 	defer c.limiter.mu.Unlock()
-	if c.counted {
-		c.limiter.hosts[c.addr].forget(c)
+	c.left.Store(math.MaxInt64)
+	c.setKnown()
+}
+
+// setKnown counts c among the known ones. Its caller holds the lock.
+func (c *limitedConn) setKnown() {
+	if c.counted && !c.known {
+		c.known = true
+		c.limiter.hosts[c.addr].unknown--
 	}
 }
 

@@ -3,11 +3,15 @@ package abuse
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,6 +77,22 @@ func idleKept(ctx context.Context, t Target, a *attacker) error {
 	fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n", t.Addr)
 	r := bufio.NewReader(c)
 	if resp, err := http.ReadResponse(r, nil); err == nil {
+		io.Copy(io.Discard, resp.Body)
+		a.sent(1)
+	}
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+// idleKnown shows a good client's token, and then asks no more.
+func idleKnown(ctx context.Context, t Target, a *attacker) error {
+	c, err := t.dial(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /api/v1/quantum-entropy?size=0 HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", t.Addr, t.Token)
+	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
 		io.Copy(io.Discard, resp.Body)
 		a.sent(1)
 	}
@@ -173,4 +193,67 @@ func deafPipeline(ctx context.Context, t Target, a *attacker) error {
 		a.sent(batch)
 		stuck.Reset(time.Second)
 	}
+}
+
+func largeHello(ctx context.Context, t Target, a *attacker) error { return hello(ctx, t, a, 1) }
+
+func halfHello(ctx context.Context, t Target, a *attacker) error { return hello(ctx, t, a, 2) }
+
+// hello sends all but the end of a ClientHello as long as TLS libraries take, or a part of that.
+func hello(ctx context.Context, t Target, a *attacker, part int) error {
+	const most = 1<<16 - 1 // of a handshake message, in crypto/tls
+	c, err := t.dialTCP(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer c.Close()
+	message := append([]byte{1, 0, most >> 8, most & 0xff}, make([]byte, most-1)...) // RFC 8446 section 4
+	for part := range slices.Chunk(message[:len(message)/part], 16<<10) {            // in records: section 5.1
+		if _, err := c.Write(append([]byte{22, 3, 1, byte(len(part) >> 8), byte(len(part))}, part...)); err != nil {
+			break
+		}
+		a.sent(len(part))
+	}
+	a.inPlace()
+	return untilClosed(ctx, c)
+}
+
+// largeCertificate sends all but the end of a chain of certificates as long as TLS libraries
+// take, to a relay that asks for certificates.
+func largeCertificate(ctx context.Context, t Target, a *attacker) error {
+	tcp, err := t.dialTCP(ctx)
+	if err != nil {
+		return errRefused
+	}
+	defer tcp.Close()
+	cut := &cutConn{Conn: tcp, left: 250 << 10, a: a}
+	config := t.config()
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		return &tls.Certificate{Certificate: slices.Repeat([][]byte{make([]byte, 50<<10)}, 5), PrivateKey: key}, err
+	}
+	conn := tls.Client(cut, config)
+	if err := conn.HandshakeContext(ctx); err == nil { // as it seems to the client
+		a.inPlace()
+		untilClosed(ctx, conn)
+	}
+	return nil
+}
+
+// A cutConn says that it sent all, and sends no more than left.
+type cutConn struct {
+	net.Conn
+	left int
+	a    *attacker
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	n := min(len(p), c.left)
+	c.left -= n
+	m, err := c.Conn.Write(p[:n])
+	c.a.sent(m)
+	if err == nil && m < len(p) {
+		return len(p), nil
+	}
+	return m, err
 }

@@ -28,6 +28,7 @@ func main() {
 	name := flag.String("attack", "", "the attack's `NAME`; \"body\": large ones; \"none\": only the good client")
 	flag.IntVar(&t.connections, "n", 2000, "`CONNECTIONS` of the attack")
 	flag.IntVar(&t.addresses, "addresses", 1, "the number of `ADDRESSES` that they come from")
+	flag.StringVar(&t.from, "from", "127.0.0.2", "the `ADDRESS` of the good client")
 	flag.DurationVar(&t.duration, "for", 20*time.Second, "how long the attack goes on, or until the relay has ended it")
 	flag.Parse()
 	pem, err := os.ReadFile(*ca)
@@ -49,13 +50,14 @@ type trial struct {
 	pid         int
 	connections int
 	addresses   int
+	from        string // the good client's address
 	duration    time.Duration
 }
 
 // run reports whether the good client was served each time.
 func (t *trial) run(name string) bool {
 	attacker := t.target
-	t.target.From = "127.0.0.2"
+	t.target.From = t.from
 	before, peak, watched := rss(t.pid), atomic.Int64{}, make(chan struct{})
 	stop := make(chan struct{})
 	go func() {
