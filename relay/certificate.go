@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/qrand/internal/hang"
 	"example.com/qrand/internal/pemfile"
 )
 
@@ -61,6 +62,11 @@ func validity(cert *x509.Certificate, now time.Time) error {
 // certificateInterval is how often a Watch looks at the files.
 const certificateInterval = 30 * time.Second
 
+// readLimit is how long the disk may take to give a file, before Watch reports it.
+const readLimit = 10 * time.Second
+
+var errLate = fmt.Errorf("relay: the file cannot be read: its disk has not answered for %v", readLimit)
+
 // Watch puts changes of the files in use until ctx is done. After each change it calls
 // report: with nil when the new certificate is in use, or with the reason why the old
 // one still is.
@@ -76,7 +82,12 @@ func watch(ctx context.Context, reload func() (bool, error), report func(error))
 			return
 		case <-tick.C:
 		}
-		changed, err := reload()
+		var changed bool
+		var err error
+		late := func() { report(errLate) }
+		if !hang.Call(ctx, readLimit, func() { changed, err = reload() }, late) {
+			return
+		}
 		if changed || err != nil && (last == nil || err.Error() != last.Error()) {
 			report(err)
 		}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -210,6 +211,28 @@ func TestLoadCertificate(t *testing.T) {
 	if _, err := LoadCertificate(filepath.Join(dir, "none"), filepath.Join(dir, "none")); err == nil || !strings.HasPrefix(err.Error(), "relay: ") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestWatchHangs: Watch reports once that the disk does not give a file, and does not wait for it
+// to end.
+func TestWatchHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := make(chan struct{})
+		var reports []error
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			watch(ctx, func() (bool, error) { <-hangs; return false, nil }, func(err error) { reports = append(reports, err) })
+			close(ended)
+		}()
+		time.Sleep(time.Hour)
+		cancel()
+		<-ended
+		if !slices.Equal(reports, []error{errLate}) {
+			t.Errorf("%v", reports)
+		}
+		close(hangs)
+	})
 }
 
 // TestClientCARenewal: clients' certificates of a new CA are accepted once its file has

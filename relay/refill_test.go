@@ -468,13 +468,19 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// TestCloseWipesWhatComesLate: what a BlockSource gives after Close is wiped.
+// TestCloseWipesWhatComesLate: Close waits 5 s at most for a BlockSource. What that gives after
+// Close is wiped.
 func TestCloseWipesWhatComesLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newTestRelay(t, Config{Stock: 4, BatchBlocks: 2})
 		o.service.set(func() { o.service.hang, o.service.stubborn = time.Minute, true })
 		pieces(t, o.quantum(o.token, 2))
-		o.Close()
+		began := time.Now()
+		if err := o.Close(); err == nil || time.Since(began) != closeLimit {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(o.service.blocks()) != 6 {
 			t.Errorf("%d blocks were given", len(o.service.blocks()))
 		}

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/hang"
 	"example.com/qrand/internal/osrand"
 	"example.com/qrand/internal/supply"
 	"example.com/qrand/qrypt"
@@ -185,7 +186,7 @@ func New(cfg Config) (*Relay, error) {
 	})
 	r.done.Go(func() { r.keepHistory(ctx) })
 	r.usage = &usageSaver{write: cfg.Clients.Save}
-	go r.watchClients(ctx) // not in done: where the disk hangs, it may not end
+	r.done.Go(func() { r.watchClients(ctx) })
 	r.done.Go(func() { r.keepUsage(ctx) })
 	return r, nil
 }
@@ -222,7 +223,8 @@ func (r *Relay) Upstream() Upstream { return r.upstream.status() }
 
 // Close ends requests to the service, wipes the stock, saves what clients have used and
 // closes their list. Requests still under way get 503; end the server first. If the disk
-// hangs, Close returns after 5 s with an error, and leaves the list open.
+// or Config.Blocks hangs, Close returns after 5 s or 10 s with an error. If it is the disk,
+// Close leaves the list open.
 func (r *Relay) Close() error {
 	r.draining.Store(true)
 	r.cancel()
@@ -231,12 +233,17 @@ func (r *Relay) Close() error {
 	if err := r.usage.save(limit); errors.Is(err, errDiskHangs) {
 		limit = 0
 	}
-	r.done.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	var hangs error
+	if !hang.Call(ctx, closeLimit, r.done.Wait, func() {}) {
+		hangs = errors.New("relay: a request to the service does not end: does the disk with its token hang?")
+	}
 	err := r.usage.save(limit) // what was used until then: a BlockSource may have kept us waiting
 	if errors.Is(err, errDiskHangs) {
-		return err
+		return errors.Join(err, hangs)
 	}
-	return errors.Join(err, r.cfg.Clients.Close())
+	return errors.Join(err, hangs, r.cfg.Clients.Close())
 }
 
 // Retry asks the service again at once, whatever it has answered: after a person has put

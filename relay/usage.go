@@ -27,6 +27,7 @@ type usageSaver struct {
 	began   time.Time     // that save
 	err     error         // of the last one
 	saved   time.Time     // when one last succeeded
+	late    bool          // that save took too long
 	failed  int64         // saves that failed or took too long
 }
 
@@ -43,9 +44,7 @@ func (u *usageSaver) save(limit time.Duration) error {
 		select {
 		case <-ended:
 		case <-timer.C:
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			u.failed++
+			u.tooLate()
 			return errDiskHangs
 		}
 		u.mu.Lock()
@@ -65,14 +64,14 @@ func (u *usageSaver) start() (ended chan struct{}) {
 		return u.running
 	}
 	ended = make(chan struct{})
-	u.running, u.began = ended, time.Now()
+	u.running, u.began, u.late = ended, time.Now(), false
 	go func() {
 		err := u.write()
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if u.running, u.err = nil, err; err == nil {
 			u.saved = time.Now()
-		} else {
+		} else if !u.late {
 			u.failed++
 		}
 		close(ended)
@@ -80,11 +79,21 @@ func (u *usageSaver) start() (ended chan struct{}) {
 	return ended
 }
 
+// tooLate counts the save that is under way as failed.
+func (u *usageSaver) tooLate() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.running != nil && !u.late {
+		u.late = true
+		u.failed++
+	}
+}
+
 // trouble returns why what clients use is not being saved; nil: it is.
 func (u *usageSaver) trouble(now time.Time) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.running != nil && now.Sub(u.began) >= saveInterval {
+	if u.running != nil && u.late {
 		return fmt.Errorf("%w: a save began %v ago and has not ended", errDiskHangs, now.Sub(u.began).Round(time.Second))
 	}
 	return u.err
@@ -118,8 +127,8 @@ func (r *Relay) keepUsage(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ended:
-		case <-tick.C:
-			tick.Reset(saveInterval)
+		case <-time.After(saveInterval):
+			r.usage.tooLate()
 		}
 		now := time.Now()
 		switch err := r.usage.trouble(now); {

@@ -40,12 +40,15 @@ func TestDiskHangs(t *testing.T) {
 		if n := strings.Count(o.log.String(), "what clients use cannot be saved"); n != 1 {
 			t.Errorf("it is logged %d times:\n%s", n, o.log)
 		}
+		if n := o.metric("usage_save_errors_total"); n != 1 {
+			t.Errorf("%v errors are counted", n)
+		}
 		began := time.Now()
 		if err := o.usage.save(closeLimit); !errors.Is(err, errDiskHangs) || time.Since(began) != closeLimit {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		if n := o.metric("usage_save_errors_total"); n != 1 {
-			t.Errorf("%v errors are counted", n)
+			t.Errorf("of one save %v errors are counted", n)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()

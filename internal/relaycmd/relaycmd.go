@@ -156,7 +156,8 @@ func (o *Options) Run(ctx context.Context, logger *slog.Logger, hooks Hooks) err
 	if err != nil {
 		return err
 	}
-	defer list.Close()
+	closeList := list.Close // until there is a relay, whose Close does that
+	defer func() { closeList() }()
 	clientCAs, err := o.watchClientCAs(ctx, logger, &watchers)
 	if err != nil {
 		return err
@@ -173,6 +174,7 @@ func (o *Options) Run(ctx context.Context, logger *slog.Logger, hooks Hooks) err
 	if err != nil {
 		return err
 	}
+	closeList = func() error { return nil } // it would wait for a disk that hangs
 	watchers.Go(func() { onRetrySignal(ctx, r.Retry) })
 	if err := hooks.Listening(at); err != nil {
 		return errors.Join(err, r.Close())

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/qrand/internal/hang"
 )
 
 // A Client may ask a relay, within its limits. It never holds a token: the relay
@@ -64,6 +66,7 @@ func (q Quota) PeriodString() string {
 // relays need a list each, and a quota then holds for each of them.
 type List struct {
 	path    string
+	read    func(path string) ([]byte, error)
 	current atomic.Pointer[index]
 
 	saving sync.Mutex // for file: it is held while the disk writes, and nothing else waits for it
@@ -90,7 +93,7 @@ type index struct {
 // in a mounted secret, name another. Open fails while another relay has that file
 // open, by whatever name; end with Close, or with the Close of a Relay.
 func Open(path, usagePath string) (*List, error) {
-	l := &List{path: path}
+	l := &List{path: path, read: readFile}
 	// The list is read first: if there is none, the error must say that.
 	if _, err := readEntries(path); err != nil {
 		return nil, err
@@ -129,9 +132,12 @@ func (l *List) Close() error {
 // watchInterval is how often Watch looks at the file.
 const watchInterval = 2 * time.Second
 
+// readLimit is how long the disk may take to give the file, before Watch reports it.
+const readLimit = 10 * time.Second
+
 // Watch puts changes of the list in force until ctx is done. After each change it
 // calls report: with nil when the new list is in force, or with the reason why the
-// old one still is.
+// old one still is. While the disk hangs, the old one is in force, and Err says so.
 func (l *List) Watch(ctx context.Context, report func(error)) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
@@ -140,9 +146,15 @@ func (l *List) Watch(ctx context.Context, report func(error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if changed, err := l.reload(); changed {
-				report(err)
-			}
+		}
+		var changed bool
+		var err error
+		late := func() { report(l.late()) }
+		if !hang.Call(ctx, readLimit, func() { changed, err = l.reload() }, late) {
+			return
+		}
+		if changed {
+			report(err)
 		}
 	}
 }
@@ -151,7 +163,7 @@ func (l *List) Watch(ctx context.Context, report func(error)) {
 // a slip in an editor locks nobody out. It compares contents: a file may change
 // twice within the resolution of its times.
 func (l *List) reload() (changed bool, err error) {
-	data, err := readFile(l.path) // without the lock: the disk may hang
+	data, err := l.read(l.path) // without the lock: the disk may hang
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
@@ -167,6 +179,14 @@ func (l *List) reload() (changed bool, err error) {
 	changed = err == nil || l.err == nil || err.Error() != l.err.Error()
 	l.err = err
 	return changed, err
+}
+
+// late notes that the disk does not give the file.
+func (l *List) late() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = fmt.Errorf("relay: %s cannot be read: its disk has not answered for %v", l.path, readLimit)
+	return l.err
 }
 
 // newIndex keeps what each name has used, even if its token is a new one. Of its rate

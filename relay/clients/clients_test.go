@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -165,6 +166,40 @@ func TestReload(t *testing.T) {
 		expect("broken again", "not JSON", "web-1")
 		put(t, path, string(good))
 		expect("after that was undone", "<nil>", "web-1")
+	})
+}
+
+// TestListHangs: while the disk does not give the list, that is reported once, and the list as it
+// was is in force. Then the list as it is now is. Watch does not wait for the disk to end.
+func TestListHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "clients.json")
+	add(t, path, Client{Name: "web-1"})
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, path)
+		hangs := make(chan struct{})
+		c.read = func(path string) ([]byte, error) { <-hangs; return readFile(path) }
+		var reports []error
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			c.Watch(ctx, func(err error) { reports = append(reports, err) })
+			close(ended)
+		}()
+		add(t, path, Client{Name: "web-2"})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if err := c.Err(); len(reports) != 1 || err == nil || reports[0] != err || !strings.Contains(err.Error(), "has not answered for 10s") || len(c.Status()) != 1 {
+			t.Errorf("%v, %v, %d clients", reports, err, len(c.Status()))
+		}
+		hangs <- struct{}{}
+		synctest.Wait()
+		if len(reports) != 2 || reports[1] != nil || c.Err() != nil || len(c.Status()) != 2 {
+			t.Errorf("%v, %v, %d clients", reports, c.Err(), len(c.Status()))
+		}
+		time.Sleep(watchInterval)
+		cancel()
+		<-ended
+		close(hangs)
 	})
 }
 
