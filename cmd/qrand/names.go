@@ -158,6 +158,9 @@ func parseURI(name string) (*url.URL, error) {
 	if err != nil || !utf8.ValidString(name) || !uriPattern.MatchString(name) || u.Opaque+u.Host+u.Path+u.RawQuery == "" {
 		return nil, errors.New("is no URI: write it like https://example.com/path, or like urn:uuid: with a UUID, and %20 for a space")
 	}
+	if written := u.String(); written[len(u.Scheme):] != ascii.String()[len(u.Scheme):] { // an empty fragment would be left out
+		return nil, fmt.Errorf("would be written as %q: write it like that", written)
+	}
 	authority := strings.HasPrefix(name[len(u.Scheme)+1:], "//")
 	host := u.Hostname()
 	switch {
@@ -174,10 +177,7 @@ func parseURI(name string) (*url.URL, error) {
 	if host, err = parseHost(host); err != nil || strings.HasPrefix(host, "*") {
 		return nil, fmt.Errorf("is a URI with %q for a host, which is none", u.Hostname())
 	}
-	if port := u.Port(); port != "" {
-		host += ":" + port
-	}
-	u.Host = host
+	u.Host = host + strings.TrimPrefix(u.Host, u.Hostname()) // which leaves the port
 	return u, nil
 }
 

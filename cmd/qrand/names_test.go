@@ -98,6 +98,8 @@ func TestNames(t *testing.T) {
 		"DNS:db.example": "", "ip:10.0.0.1": "", "email:me@example.com": "", "URI:urn:example:a": "", "otherName:1.2.3;UTF8:a": "",
 		"fe80::zz": "", "fe80::1::2": "", "dead:beef": "", "localhost:8080/x": "",
 		"jürgen@example.com": "", "@example.com": "", "me@": "", "me@a_b": "", "me@1.2.3": "", "Me <me@example.com>": "", "me@*.example": "",
+		"https://a.example/#": "", "https://a!b@a.example/": "",
+		"https://a.example:/b": "URI", "https://a.example:8443/b?": "URI",
 		"db.example:443": "", "fe80::1%eth0": "",
 		"foo!bar#": "", "CN=evil": "", "a..b": "", "-a": "", "a-": "", "a.*": "", "*": "", "": "", "a b": "", "a.": "", strings.Repeat("a.", 130) + "a": "", "a\u200bb.example": "", "-ü.example": "",
 	} {
