@@ -37,7 +37,9 @@ func main() {
 		fmt.Println(version())
 		return
 	}
-	singlechecker.Main(ignoredreader.Analyzer)
+	analyzer := *ignoredreader.Analyzer
+	analyzer.Name = "qrandvet" // by which its messages call the program
+	singlechecker.Main(&analyzer)
 }
 
 // lang returns go1.N of a version of Go that is known as 1.N, and nothing of others, such as a

@@ -241,6 +241,14 @@ func TestMeasuresAll(t *testing.T) {
 	}
 }
 
+// TestOwnName: the program calls itself qrandvet.
+func TestOwnName(t *testing.T) {
+	_, stderr, status := command(t, t.TempDir(), nil, qrandvet, "-no-such-flag")
+	if status != 2 || !strings.Contains(stderr, "Usage: qrandvet ") || strings.Contains(stderr, "ignoredreader") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
 // TestHelp: the page is the command's documentation, and names what it must.
 func TestHelp(t *testing.T) {
 	out, _, status := command(t, ".", nil, qrandvet, "-h")
