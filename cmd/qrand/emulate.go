@@ -155,8 +155,7 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 		return err
 	}
 	// The files are checked before anything is started.
-	const owner = "an emulator's"
-	if err := errors.Join(checkReplaceable(caFile, owner, isCANamed(emulatorCA)), checkReplaceable(o.envFile, owner, beginsWith(emulatorEnvHead))); err != nil {
+	if err := checkDevFiles(caFile, emulatorCA, o.envFile, emulatorEnvHead, "an emulator's"); err != nil {
 		return err
 	}
 	cfg := o.config()

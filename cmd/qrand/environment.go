@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"example.com/qrand/qrypt"
@@ -78,6 +79,30 @@ func checkReplaceable(path, owner string, isOurs func([]byte) bool) error {
 		return fmt.Errorf("%s is not %s file, it is left alone: name another", path, owner)
 	}
 	return nil
+}
+
+// checkDevFiles is checkReplaceable for the two files of an emulator or of a relay's --dev.
+func checkDevFiles(caFile, caName, envFile, envHead, owner string) error {
+	if envFile != "" && sameName(caFile, envFile) {
+		return fmt.Errorf("--ca-file and --env-file both name %s: give each a name of its own", envFile)
+	}
+	return errors.Join(checkReplaceable(caFile, owner, isCANamed(caName)), checkReplaceable(envFile, owner, beginsWith(envHead)))
+}
+
+// sameName reports whether two names lead to one file, which need not be there yet.
+func sameName(a, b string) bool {
+	real := func(path string) string {
+		folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			folder = filepath.Dir(path)
+		}
+		absolute, err := filepath.Abs(filepath.Join(folder, filepath.Base(path)))
+		if err != nil {
+			return path
+		}
+		return absolute
+	}
+	return real(a) == real(b)
 }
 
 func beginsWith(head string) func([]byte) bool {

@@ -103,12 +103,11 @@ func runRelay(ctx context.Context, c *console, o relayOptions) error {
 	}}
 	path := cmp.Or(o.Clients, relaycmd.ClientsFile(c.getenv))
 	if o.dev {
-		const owner = "a relay's --dev"
-		err := errors.Join(checkReplaceable(o.caFile, owner, isCANamed(devCAName)), checkReplaceable(o.envFile, owner, beginsWith(relayEnvHead)))
-		if err != nil {
+		if err := checkDevFiles(o.caFile, devCAName, o.envFile, relayEnvHead, "a relay's --dev"); err != nil {
 			return err
 		}
 		var remove func()
+		var err error
 		if path, token, remove, err = o.devClients(path); err != nil {
 			return err
 		}
