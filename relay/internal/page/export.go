@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/qrand"
@@ -136,7 +137,8 @@ func ServeJSON(w http.ResponseWriter, d Data) error {
 	return err
 }
 
-// ServeCSV answers with a line for each client, with what ServeJSON says of it.
+// ServeCSV answers with a line for each client, with what ServeJSON says of it. Where the name of
+// a certificate begins as a formula does, there is an apostrophe before it.
 func ServeCSV(w http.ResponseWriter, d Data) error {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
 	w.Header().Set("Content-Disposition", `attachment; filename="clients.csv"`)
@@ -145,6 +147,12 @@ func ServeCSV(w http.ResponseWriter, d Data) error {
 			return ""
 		}
 		return t.Format(time.RFC3339)
+	}
+	text := func(s string) string { // a spreadsheet would compute a formula
+		if s != "" && strings.Contains("=+-@", s[:1]) {
+			return "'" + s
+		}
+		return s
 	}
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	lines := csv.NewWriter(w)
@@ -158,7 +166,7 @@ func ServeCSV(w http.ResponseWriter, d Data) error {
 				refused += n
 			}
 		}
-		lines.Write([]string{c.Name, c.Kind, c.Certificate, at(c.LastUsed), at(c.Expires), number(c.Answers["200"]), number(refused), number(c.HandedOut),
+		lines.Write([]string{c.Name, c.Kind, text(c.Certificate), at(c.LastUsed), at(c.Expires), number(c.Answers["200"]), number(refused), number(c.HandedOut),
 			strconv.Itoa(c.Rate), number(c.Bandwidth), number(c.Quota), c.Period, number(c.PeriodBytes), at(c.PeriodEnds), c.Attention})
 	}
 	lines.Flush()

@@ -182,6 +182,7 @@ func TestExport(t *testing.T) {
 		Client:      clients.Client{Name: "web", Rate: -1, Bandwidth: 2048, Expires: now.Add(time.Hour), Quota: clients.Quota{Bytes: 100, Period: 24 * time.Hour}},
 		PeriodBytes: 95, PeriodEnds: now.Add(14 * time.Hour), TotalBytes: 1000, LastUsed: now,
 	})
+	d.Clients[0].Certificate = "=1+1"
 	w := httptest.NewRecorder()
 	if err := ServeJSON(w, d); err != nil {
 		t.Fatal(err)
@@ -218,6 +219,9 @@ func TestExport(t *testing.T) {
 	lines, err := csv.NewReader(w.Body).ReadAll()
 	if err != nil || len(lines) != clientsShown+3 {
 		t.Fatalf("%d lines: %v", len(lines), err)
+	}
+	if lines[1][2] != "'=1+1" {
+		t.Errorf("a spreadsheet would compute %q", lines[1][2])
 	}
 	if web := strings.Join(lines[clientsShown+2], ","); web != "web,token,,2026-03-03T10:00:00Z,2026-03-03T11:00:00Z,4,3,1000,-1,2048,100,24h,95,2026-03-04T00:00:00Z,expires soon, has used 95% of its quota" {
 		t.Error(web)
