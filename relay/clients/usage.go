@@ -178,7 +178,11 @@ func (u *usageFile) stillOurs() error {
 		return nil
 	}
 	// It may have been copied, restored or touched, and have the same in it.
-	if data, err := os.ReadFile(u.path); err != nil || u.saved == nil || !bytes.Equal(data, u.saved) {
+	data, err := os.ReadFile(u.path)
+	if err != nil {
+		return fmt.Errorf("relay: what clients have used: %w", err)
+	}
+	if u.saved == nil || !bytes.Equal(data, u.saved) {
 		return fmt.Errorf("relay: somebody else writes %s, so what clients use is not being saved: give each relay a list of clients of its own, and restart this one", u.path)
 	}
 	return nil

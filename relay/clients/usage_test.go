@@ -155,6 +155,12 @@ func TestUsageReplaced(t *testing.T) {
 		if err := c.Save(); err == nil || !strings.Contains(err.Error(), "give each relay a list of clients of its own") {
 			t.Errorf("after %q somebody else's file was replaced: %v", before, err)
 		}
+		if err := errors.Join(os.Remove(path+".usage"), os.Mkdir(path+".usage", 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Save(); err == nil || strings.Contains(err.Error(), "somebody else") {
+			t.Errorf("a folder is called a file of somebody else's: %v", err)
+		}
 	}
 }
 
