@@ -76,7 +76,8 @@ const (
 )
 
 // Serve serves h until ctx is done, and then waits for the requests under way. After
-// 15 s it closes their connections.
+// 15 s it closes their connections. It reads 48 KiB of a connection at most, unless a Relay
+// has seen a good token on it.
 func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if cfg.Listener == nil {
 		return errors.New("relay: ServerConfig.Listener is nil")
