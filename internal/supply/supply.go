@@ -183,7 +183,7 @@ func (s *Supply) Act(ctx context.Context, n int, now time.Time) Outcome {
 		return Outcome{}
 	}
 	for _, e := range s.endpoints {
-		if e.awaitsToken(now, s.othersAnswer(e)) && !now.Before(e.tokenAt) {
+		if e.awaitsToken(now, !s.Failing()) && !now.Before(e.tokenAt) {
 			e.check(ctx, s.answers, now)
 		}
 	}
@@ -218,15 +218,14 @@ func (s *Supply) Next(n int, now time.Time) (act, request time.Time) {
 		}
 	}
 	for _, e := range s.endpoints {
-		others := s.othersAnswer(e)
-		at := clock.Later(e.dueAt(others), s.soonest())
+		at := clock.Later(e.dueAt(!s.Failing()), s.soonest())
 		switch {
 		case e.state == idle && !busy:
 			act, request = earlier(act, at), earlier(request, at)
 		case e.state == checking && !busy:
 			request = earlier(request, at)
 		}
-		if e.awaitsToken(now, others) {
+		if e.awaitsToken(now, !s.Failing()) {
 			act = earlier(act, e.tokenAt)
 		}
 	}
@@ -258,8 +257,8 @@ func (s *Supply) Retry(now time.Time) {
 // before it that may answer again. Where none answers, it is the one that has not been
 // asked for longest. It returns nil if none is due.
 func (s *Supply) choose(now time.Time) (chosen *endpoint) {
+	others := !s.Failing()
 	for _, e := range s.endpoints {
-		others := s.othersAnswer(e)
 		if e.state != idle || now.Before(e.dueAt(others)) || e.failing() && others && s.urgent {
 			continue
 		}
@@ -273,13 +272,6 @@ func (s *Supply) choose(now time.Time) (chosen *endpoint) {
 	return chosen
 }
 
-// othersAnswer reports whether blocks may be had from another endpoint now.
-func (s *Supply) othersAnswer(e *endpoint) bool {
-	return slices.ContainsFunc(s.endpoints, func(other *endpoint) bool {
-		return other != e && other.state == idle && !other.failing()
-	})
-}
-
 // busy reports whether a request is under way that another one has to wait for.
 func (s *Supply) busy(now time.Time) bool {
 	return slices.ContainsFunc(s.endpoints, func(e *endpoint) bool {
@@ -290,7 +282,7 @@ func (s *Supply) busy(now time.Time) bool {
 // isProbe reports whether a request to e is under way though e failed and another
 // endpoint answers.
 func (s *Supply) isProbe(e *endpoint) bool {
-	return e.state == asking && e.failing() && s.othersAnswer(e)
+	return e.state == asking && e.failing() && !s.Failing()
 }
 
 // patience is how long such a request delays one to the endpoint that answers.
@@ -398,7 +390,7 @@ func (s *Supply) awaitsPerson() (noToken, hopeless bool) {
 // failed do not count though their wait is over: the user has seen them fail.
 func (s *Supply) held(now time.Time, failed bool) bool {
 	return !slices.ContainsFunc(s.endpoints, func(e *endpoint) bool {
-		return e.state == asking || e.state == checking || e.state == idle && (!failed || !e.failing() || e.retryNow) && !now.Before(e.dueAt(s.othersAnswer(e)))
+		return e.state == asking || e.state == checking || e.state == idle && (!failed || !e.failing() || e.retryNow) && !now.Before(e.dueAt(!s.Failing()))
 	})
 }
 
