@@ -100,7 +100,7 @@ func (t *Trust) signers() (map[string]namedKey, error) {
 		}
 	}
 	if t.Log != nil {
-		if _, err := t.Log.policy(); err != nil {
+		if _, err := t.Log.Policy(); err != nil {
 			return nil, fmt.Errorf("the log: %w", err)
 		}
 	}
@@ -178,8 +178,8 @@ func (t TrustedKey) parse() (k publicKey, err error) {
 	return k, nil
 }
 
-// policy is what the log is verified with.
-func (l *TrustedLog) policy() (*tlogproof.Policy, error) {
+// Policy is what the checkpoints and the proofs of the log are verified with.
+func (l *TrustedLog) Policy() (*tlogproof.Policy, error) {
 	var keys []string
 	seen := map[string]bool{}
 	for _, w := range l.Witnesses {
@@ -257,18 +257,10 @@ type Evidence struct {
 // statement is refused. The Report has all of them, and has lines as soon as the envelope has
 // a statement.
 func (t *Trust) Verify(e Evidence, now time.Time) (Report, error) {
-	signers, err := t.signers()
-	if err != nil {
-		return Report{}, fmt.Errorf("provenance: what is trusted: %w", err)
-	}
-	if err := e.Envelope.validate(); err != nil {
-		return Report{}, fmt.Errorf("provenance: the envelope: %w", err)
-	}
-	s, err := e.Envelope.Statement()
+	r, signers, err := t.report(e.Envelope)
 	if err != nil {
 		return Report{}, err
 	}
-	r := Report{Statement: s}
 	own := r.subject(e.PublicKey, e.Certificate)
 	r.signatures(e.Envelope, own, signers, t.Threshold)
 	r.entropy(t)
@@ -276,6 +268,40 @@ func (t *Trust) Verify(e Evidence, now time.Time) (Report, error) {
 	r.receipts(t)
 	r.log(t, e)
 	return r, r.err()
+}
+
+// VerifyEntry verifies the envelope that is an entry of a log, as Verify does, for somebody
+// who reads the whole log and has no keys beside it. A log has the SHA-256 of a key, not the
+// key. So the signature of the key itself is not verified: it must be there if the statement
+// says so. Unlike Verify, it refuses the signature of an unknown key. It does not look at the
+// log: whoever reads that does.
+func (t *Trust) VerifyEntry(e Envelope, now time.Time) (Report, error) {
+	r, signers, err := t.report(e)
+	if err != nil {
+		return Report{}, err
+	}
+	for _, g := range e.Signatures {
+		if _, known := signers[g.KeyID]; !known && g.KeyID != r.Statement.Record.PublicKey {
+			r.add("signer", Refused, "an unknown key signed it, with keyid %s", g.KeyID)
+		}
+	}
+	r.signatures(e, publicKey{}, signers, t.Threshold)
+	r.entropy(t)
+	r.time(now)
+	r.receipts(t)
+	return r, r.err()
+}
+
+// report begins the report about an envelope, and returns the keys of the signers by keyid.
+func (t *Trust) report(e Envelope) (r Report, signers map[string]namedKey, err error) {
+	if signers, err = t.signers(); err != nil {
+		return r, nil, fmt.Errorf("provenance: what is trusted: %w", err)
+	}
+	if err := e.validate(); err != nil {
+		return r, nil, fmt.Errorf("provenance: the envelope: %w", err)
+	}
+	r.Statement, err = e.Statement()
+	return r, signers, err
 }
 
 // subject compares the key and the certificate with those that the statement is about. It
@@ -306,12 +332,13 @@ func (r *Report) subject(spki, certificate []byte) publicKey {
 	return key
 }
 
-// signatures verifies them: those of the signers, and that of the statement's own key.
+// signatures verifies them: those of the signers, and that of the statement's own key, unless
+// that is empty.
 func (r *Report) signatures(e Envelope, own publicKey, signers map[string]namedKey, threshold int) {
 	s := r.Statement
 	message := PAE(e.PayloadType, e.Payload)
 	signed := map[string]namedKey{} // those of the signers whose signature is good
-	self := false
+	self, unverified := false, false
 	for _, g := range e.Signatures {
 		key, known := signers[g.KeyID]
 		isSelf := g.KeyID == s.Record.PublicKey
@@ -321,6 +348,8 @@ func (r *Report) signatures(e Envelope, own publicKey, signers map[string]namedK
 		switch {
 		case isSelf && !s.SelfSigned:
 			r.add("possession", Refused, "the statement says that its own key did not sign it, and it has that key's signature")
+		case isSelf && !known && own.spki == nil:
+			unverified = true
 		case !isSelf && !known:
 			r.add("signer", Open, "an unknown key with keyid %s signed, too: that was not verified, and does not count", g.KeyID)
 		case key.id != g.KeyID || key.verify == nil:
@@ -349,9 +378,11 @@ func (r *Report) signatures(e Envelope, own publicKey, signers map[string]namedK
 	switch {
 	case self:
 		r.add("possession", Follows, "the key itself signed it: whoever made the statement had the private key")
+	case unverified:
+		r.add("possession", Open, "the signature of the key itself was not verified: that takes the key, and here is only its SHA-256")
 	case s.SelfSigned:
 		r.add("possession", Refused, "the key itself must have signed it, and there is no good signature of that key")
-	case own.verify == nil || strings.HasPrefix(s.Record.Algorithm, "ecdh-"):
+	case own.spki != nil && own.verify == nil || strings.HasPrefix(s.Record.Algorithm, "ecdh-"):
 		r.add("possession", Open, "a key for %s cannot sign: the signers state who has the private key", s.Record.Algorithm)
 	default:
 		r.add("possession", Open, "the key itself did not sign it: the signers state who has the private key")
@@ -488,7 +519,7 @@ func (r *Report) log(t *Trust, e Evidence) {
 	}
 	var v tlogproof.Verdict
 	var proof *tlogproof.Proof
-	policy, err := t.Log.policy()
+	policy, err := t.Log.Policy()
 	leaf, encodeErr := e.Envelope.encode()
 	if err == nil {
 		err = encodeErr

@@ -209,7 +209,8 @@ func TestWitnessAway(t *testing.T) {
 }
 
 // TestSecondHistory: the log's own keys sign another history, and no entry of it gets a proof
-// from a log that asks a witness that has seen the first.
+// from a log that asks a witness that has seen the first. Without the witness it gets one, and
+// only those are deceived who ask for no witness.
 func TestSecondHistory(t *testing.T) {
 	w := witnesstest.New(t, "witness.example/1", true)
 	dir, p := newLog(t, 1, w)
@@ -229,6 +230,25 @@ func TestSecondHistory(t *testing.T) {
 	}
 	if got := w.Refused(); len(got) == 0 || got[0] != "another history" {
 		t.Errorf("the witness refused: %q", got)
+	}
+	l.Close()
+	if err := os.Remove(filepath.Join(fork, witnessFile)); err != nil {
+		t.Fatal(err)
+	}
+	vkeys, err := ReadKeys(filepath.Join(fork, publicFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, err := tlogproof.NewPolicy(vkeys, nil, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, v := prove(t, open(t, fork), alone, envelope(2, ""), "")
+	if v.Index != 0 { // as envelope(1) in the first history
+		t.Errorf("%+v", v)
+	}
+	if _, err := p.Verify(proof, tlogproof.Entry{Leaf: envelope(2, "")}); err == nil || !strings.Contains(err.Error(), "0 witnesses that count, and 1 are wanted") {
+		t.Errorf("whoever asks for the witness: %v", err)
 	}
 }
 
