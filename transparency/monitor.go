@@ -33,8 +33,8 @@ type Monitor struct {
 	HeadFile string
 
 	// Verify returns what is wrong with an entry. It gets each entry once, in their order: also
-	// those of earlier runs, so that it can compare an entry with all before it. Nil:
-	// CheckEnvelope.
+	// those of earlier runs, so that it can compare an entry with all before it.
+	// VerifyStatements makes one. Nil: CheckEnvelope.
 	Verify func(index int64, entry []byte) error
 
 	source  source
@@ -143,7 +143,7 @@ func (m *Monitor) readTo(ctx context.Context, to, size int64) error {
 			if err := verify(index, entry); err != nil {
 				m.bad++
 				if len(m.reasons) < maxReasons {
-					m.reasons = append(m.reasons, fmt.Sprintf("entry %d: %v", index, err))
+					m.reasons = append(m.reasons, fmt.Sprintf("entry %d: %s", index, strings.TrimPrefix(err.Error(), "provenance: ")))
 				}
 			}
 			h := tlog.RecordHash(entry)
@@ -190,12 +190,12 @@ func (m *Monitor) rewritten(ctx context.Context, c tlogproof.Checkpoint) (int64,
 	return -1, nil
 }
 
-// refused is the error about entries that Verify refused.
+// refused is the error about entries that Verify refused, with a line for each.
 func (m *Monitor) refused() error {
 	if m.bad == 0 {
 		return nil
 	}
-	text := strings.Join(m.reasons, "\n")
+	text := fmt.Sprintf("entries that are refused: %d\n%s", m.bad, strings.Join(m.reasons, "\n"))
 	if more := m.bad - len(m.reasons); more > 0 {
 		text += fmt.Sprintf("\nand %d more", more)
 	}
