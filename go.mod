@@ -5,6 +5,7 @@ go 1.26.0
 // What the library and the commands import.
 require (
 	filippo.io/keygen v1.0.0
+	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/cloudflare/circl v1.6.5
 	github.com/dustin/go-humanize v1.1.0
 	github.com/gofrs/flock v0.13.2

@@ -6,7 +6,7 @@
 //	qrand read      random bytes, as openssl rand prints them
 //	qrand keygen    a key, and a record of where its entropy came from
 //	qrand verify    whether a record belongs to a key, what it says, and who signed it
-//	qrand record    show, sign and log statements about keys
+//	qrand record    show, sign, log and list statements about keys
 //	qrand relay     one account for many programs
 //	qrand feed      blocks into the Linux kernel's pool, for all programs
 //	qrand doctor    what works here and what does not, with advice

@@ -20,21 +20,23 @@ import (
 func newRecordCommand(c *console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record",
-		Short: "Show, sign and log statements about keys",
+		Short: "Show, sign, log and list statements about keys",
 		Long: `Shows and signs the statements that qrand keygen --sign-with writes beside keys,
-and puts them into a log. qrand verify --trust verifies them.`,
+puts them into a log, and makes an inventory of keys. qrand verify --trust
+verifies them.`,
 		Example: `  qrand record show root.pem.pub
   qrand record sign root.pem.pub --with bob.pem
-  qrand record prove root.pem.pub --log https://log.example/keys --log-token-file log.token`,
+  qrand record prove root.pem.pub --log https://log.example/keys --log-token-file log.token
+  qrand record export keys/*.pub >keys.cdx.json`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, sub := range []*cobra.Command{newRecordShowCommand(c), newRecordSignCommand(c), newRecordProveCommand(c)} {
+	for _, sub := range []*cobra.Command{newRecordShowCommand(c), newRecordSignCommand(c), newRecordProveCommand(c), newRecordExportCommand(c)} {
 		if sub.Args == nil {
 			sub.Args = oneArgument
 		}
 		sub.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 && sub.Name() != "prove" {
+			if len(args) > 0 && sub.Name() != "prove" && sub.Name() != "export" {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			return nil, cobra.ShellCompDirectiveDefault
