@@ -40,7 +40,6 @@ func TestReceipts(t *testing.T) {
 		by    string
 		trust provenance.Trust
 		file  func(*provenance.Envelope)
-		at    time.Time
 	}
 	for _, test := range []struct {
 		name   string

@@ -44,9 +44,9 @@ func TestVerifyPy(t *testing.T) {
 	}{
 		{both, "OK: "},
 		{logged, "OK: "},
-		{elsewhere, "REFUSED         log         the checkpoint is not signed by the log's key log.example/keys+"},
-		{quantum, "REFUSED         entropy     the entropy was EMULATED"},
-		{three, "REFUSED         threshold   it is signed by 2 signers, and 3 must have signed"},
+		{elsewhere, "REFUSED: the log's key log.example/keys+"},
+		{quantum, "REFUSED: the entropy was EMULATED"},
+		{three, "REFUSED: 2 people signed it, and 3 must have"},
 	} {
 		trust := trusting(t, c.trust)
 		for _, file := range []string{"/key.pub", "/key.crt"} {
