@@ -163,6 +163,7 @@ for line in sys.stdin:
         if pid == 0:
             os.dup2(out.fileno(), 1), os.dup2(out.fileno(), 2)
             sys.argv = json.loads(line)
+            sys.path.insert(0, os.path.dirname(sys.argv[0]))
             runpy.run_path(sys.argv[0], run_name="__main__")
             sys.exit()
         status = os.WEXITSTATUS(os.waitpid(pid, 0)[1])
@@ -203,16 +204,18 @@ func TestVerifyPy(t *testing.T) {
 // checkVerdict: a program that read the output or the status alone would know the verdict.
 func checkVerdict(t *testing.T, ok bool, status int, out string) {
 	t.Helper()
-	if (status == 0) != ok || status > 1 || strings.Contains(out, "OK: ") != ok || strings.Contains(out, "REFUSED: ") && ok {
+	if (status == 0) != ok || status > 1 || strings.Contains(out, "OK: ") != ok || strings.Contains(out, "REFUSED: ") == ok {
 		t.Errorf("status %d; good: %v:\n%s", status, ok, out)
 	}
 }
 
 // TestVerifyPySize: an auditor has to read it.
 func TestVerifyPySize(t *testing.T) {
-	lines := strings.Split(string(must(os.ReadFile("../docs/verify.py"))), "\n")
-	if len(lines) >= 200 || slices.ContainsFunc(lines, func(l string) bool { return utf8.RuneCountInString(l) > 120 }) {
-		t.Errorf("docs/verify.py has %d lines, or one of more than 120 columns", len(lines))
+	for _, file := range []string{"verify.py", "verify_log.py"} {
+		lines := strings.Split(string(must(os.ReadFile("../docs/"+file))), "\n")
+		if len(lines) >= 150 || slices.ContainsFunc(lines, func(l string) bool { return utf8.RuneCountInString(l) > 120 }) {
+			t.Errorf("docs/%s has %d lines, or one of more than 120 columns", file, len(lines))
+		}
 	}
 }
 
