@@ -5,13 +5,17 @@ import base64, hashlib, pathlib, re, subprocess, sys, tempfile, time
 
 SKEW = 300  # seconds by which clocks may differ
 ED25519, ML_DSA_44 = "302a300506032b6570032100", "30820532300b06096086480165030403110382052100"
-KEYS = f"""{ED25519} ed25519 | 3059301306072a8648ce3d020106082a8648ce3d030107 ecdsa-p256 -digest sha256 | {ML_DSA_44}
-    ml-dsa-44 | 3076301006072a8648ce3d020106052b81040022 ecdsa-p384 -digest sha384 | 308207b2300b0609608648016503040312
-    ml-dsa-65 | 30819b301006072a8648ce3d020106052b81040023 ecdsa-p521 -digest sha512 |
-    30820a32300b0609608648016503040313 ml-dsa-87 |
-    3082....300d06092a864886f70d01010105000382....003082....0282(?!00)(?!0100) rsa- -digest sha256
-    -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:32 -pkeyopt rsa_mgf1_md:sha256""".split("|")
-# How a SubjectPublicKeyInfo begins in hex (RSA has 2,048 bits or more), its algorithm, and the options of openssl.
+PSS = "-pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:32 -pkeyopt rsa_mgf1_md:sha256"
+KEYS = f"""{ED25519} ed25519
+    3059301306072a8648ce3d020106082a8648ce3d030107 ecdsa-p256 -digest sha256
+    3076301006072a8648ce3d020106052b81040022 ecdsa-p384 -digest sha384
+    30819b301006072a8648ce3d020106052b81040023 ecdsa-p521 -digest sha512
+    {ML_DSA_44} ml-dsa-44
+    308207b2300b0609608648016503040312 ml-dsa-65
+    30820a32300b0609608648016503040313 ml-dsa-87
+    3082....300d06092a864886f70d01010105000382....003082....0282(?!00)(?!0100) rsa- -digest sha256 {PSS}""".splitlines()
+# A line: how a SubjectPublicKeyInfo begins in hex (RSA has 2,048 bits or more), its algorithm, options of openssl.
+
 def sha256(data): return hashlib.sha256(data).digest()
 def utc(seconds): return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
 def require(condition, cause): return condition or sys.exit(f"REFUSED: {cause}")
