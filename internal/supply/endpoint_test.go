@@ -139,6 +139,16 @@ func TestFailuresGrow(t *testing.T) {
 	}
 }
 
+// TestRefusedTokenWaitsForAnother: an endpoint that refuses the token is not asked again soon,
+// though it says Retry-After.
+func TestRefusedTokenWaitsForAnother(t *testing.T) {
+	d := newDriver(t, 1, least)
+	d.failed(d.endpoints[0], failure(qrypt.ErrUnauthorized, 5*time.Second), start)
+	if at := d.endpoints[0].notBefore; at.Before(start.Add(time.Hour)) {
+		t.Errorf("it is asked again after %v", at.Sub(start))
+	}
+}
+
 // A plan has all fields that decide when an endpoint is asked.
 type plan struct {
 	notBefore, heldUntil, returnAt, tokenAt time.Time

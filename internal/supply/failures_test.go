@@ -35,3 +35,19 @@ func TestEveryFailureIsExplained(t *testing.T) {
 		t.Error("what is in no row")
 	}
 }
+
+// TestReasons: each row's Reason is there once, and so are those that no row has.
+func TestReasons(t *testing.T) {
+	seen := map[string]int{}
+	for _, reason := range Reasons() {
+		seen[reason]++
+	}
+	for _, row := range Table {
+		if seen[row.Reason] != 1 {
+			t.Errorf("%s is there %d times", row.Reason, seen[row.Reason])
+		}
+	}
+	if seen["failed"] != 1 || seen["no_token"] != 1 {
+		t.Errorf("failed, no_token: %v", seen)
+	}
+}

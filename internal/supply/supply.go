@@ -262,7 +262,7 @@ func (s *Supply) choose(now time.Time) (chosen *endpoint) {
 		if e.state != idle || now.Before(e.dueAt(others)) || e.failing() && others && s.urgent {
 			continue
 		}
-		if !e.failing() || others {
+		if others {
 			return e
 		}
 		if chosen == nil || e.asked.Before(chosen.asked) {
