@@ -122,6 +122,9 @@ func TestReadOvertakenByClose(t *testing.T) {
 	if n, err := s.Read(p); n != 0 || err != ErrClosed || !allZero(p) {
 		t.Errorf("Read returned %d, %v, %v", n, err, p)
 	}
+	if n := s.Status().RefusedReads; n != 1 {
+		t.Errorf("%d Reads are counted as refused, want 1", n)
+	}
 }
 
 // TestZeroSource: the methods of a zero Source return an error.
