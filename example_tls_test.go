@@ -1,6 +1,7 @@
 package qrand_test
 
 import (
+	"context"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -23,12 +24,17 @@ import (
 // ephemeral keys come from Go's own generator. The programs in examples are longer.
 func Example_tlsServer() {
 	defer onEmulator()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	src, err := qrand.New(qrand.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer src.Close()
 
+	if err := src.WaitSeeded(ctx); err != nil { // the certificate's key is made once: with a block in it
+		log.Fatal(err)
+	}
 	key, err := keygen.ECDSA(elliptic.P256(), src)
 	if err != nil {
 		log.Fatal(err)
@@ -50,32 +56,37 @@ func Example_tlsServer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	config := &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		NextProtos:   []string{"h2", "http/1.1"}, // only ServeTLS adds them: without them there is no HTTP/2
+	}
 	config.SetSessionTicketKeys([][32]byte{[32]byte(random[16:])}) // replace it regularly: put a new key before it
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := &http.Server{} // Serve, because ServeTLS would copy the config and its ticket keys
+	server := &http.Server{} // Serve, because ServeTLS would copy the config, and new ticket keys would not reach the copy
 	go server.Serve(tls.NewListener(listener, config))
 	defer server.Close()
 
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	sessions := tls.NewLRUClientSessionCache(1)
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(1)},
+		ForceAttemptHTTP2: true, // without it a Transport with a TLSClientConfig speaks HTTP/1.1 only
+		DisableKeepAlives: true, // so that the second request makes a connection of its own
+	}}
 	for range 2 {
-		conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "localhost", ClientSessionCache: sessions})
+		resp, err := client.Get("https://" + listener.Addr().String())
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
-		io.Copy(io.Discard, conn)
-		conn.Close()
-		state := conn.ConnectionState()
-		fmt.Printf("%s, %v, resumed: %t\n", tls.VersionName(state.Version), state.CurveID, state.DidResume)
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		fmt.Printf("%s, %s, %v, resumed: %t\n", resp.Proto, tls.VersionName(resp.TLS.Version), resp.TLS.CurveID, resp.TLS.DidResume)
 	}
 	// Output:
-	// TLS 1.3, X25519MLKEM768, resumed: false
-	// TLS 1.3, X25519MLKEM768, resumed: true
+	// HTTP/2.0, TLS 1.3, X25519MLKEM768, resumed: false
+	// HTTP/2.0, TLS 1.3, X25519MLKEM768, resumed: true
 }

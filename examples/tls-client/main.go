@@ -52,6 +52,7 @@ func run(url, caFile string) error {
 	client := &http.Client{
 		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
+			ForceAttemptHTTP2: true, // without it a Transport with a TLSClientConfig speaks HTTP/1.1 only
 			DisableKeepAlives: true, // so that the second request makes a connection of its own
 			TLSClientConfig: &tls.Config{
 				//qrandvet:ignore for what little it reaches; deprecated in Go 1.27, where that is nothing secret
@@ -73,7 +74,7 @@ func run(url, caFile string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s, %v, resumed: %t\n", tls.VersionName(resp.TLS.Version), resp.TLS.CurveID, resp.TLS.DidResume)
+		fmt.Printf("%s, %s, %v, resumed: %t\n", resp.Proto, tls.VersionName(resp.TLS.Version), resp.TLS.CurveID, resp.TLS.DidResume)
 		fmt.Printf("the server says: %s", body)
 	}
 	fmt.Printf("the client's Source: %v\n", src.Status())

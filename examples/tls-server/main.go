@@ -100,7 +100,7 @@ func run(ctx context.Context, listen, caFile, kind string, rotate time.Duration)
 }
 
 // serve replaces ServeTLS, which works on a copy of the config: new ticket keys would not
-// reach that.
+// reach that. The other thing that ServeTLS does, newConfig does: it offers HTTP/2.
 func serve(server *http.Server, listener net.Listener, config *tls.Config) error {
 	return server.Serve(tls.NewListener(listener, config))
 }
@@ -113,6 +113,7 @@ func newConfig(src io.Reader, cert tls.Certificate) *tls.Config {
 		Rand:         src, //qrandvet:ignore for what little it reaches
 		Certificates: []tls.Certificate{cert},
 		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"}, // ALPN (RFC 7301): without it there is no HTTP/2
 	}
 }
 
@@ -120,7 +121,7 @@ func newConfig(src io.Reader, cert tls.Certificate) *tls.Config {
 func handler(src *qrand.Source) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := r.TLS
-		fmt.Fprintf(w, "%s, %s, %v, resumed: %t\n", tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID, s.DidResume)
+		fmt.Fprintf(w, "%s, %s, %s, %v, resumed: %t\n", r.Proto, tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID, s.DidResume)
 		fmt.Fprintf(w, "the server's Source: %v\n", src.Status())
 	})
 }

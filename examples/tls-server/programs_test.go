@@ -65,10 +65,10 @@ func TestPrograms(t *testing.T) {
 	}
 	for _, want := range []string{
 		`(?m)^The entropy is EMULATED, not quantum`,
-		`(?m)^TLS 1\.3, X25519MLKEM768, resumed: false$`,
-		`(?m)^the server says: TLS 1\.3, TLS_\w+, X25519MLKEM768, resumed: false$`,
-		`(?m)^TLS 1\.3, X25519MLKEM768, resumed: true$`,
-		`(?m)^the server says: TLS 1\.3, TLS_\w+, X25519MLKEM768, resumed: true$`,
+		`(?m)^HTTP/2\.0, TLS 1\.3, X25519MLKEM768, resumed: false$`,
+		`(?m)^the server says: HTTP/2\.0, TLS 1\.3, TLS_\w+, X25519MLKEM768, resumed: false$`,
+		`(?m)^HTTP/2\.0, TLS 1\.3, X25519MLKEM768, resumed: true$`,
+		`(?m)^the server says: HTTP/2\.0, TLS 1\.3, TLS_\w+, X25519MLKEM768, resumed: true$`,
 		`(?m)^the server's Source: Seeded .*\(EMULATED, not quantum\)`,
 		`(?m)^the client's Source: Seeded .*\(EMULATED, not quantum\).* served [1-9]`,
 	} {
