@@ -3,9 +3,10 @@
 //
 // Start with [NewServer], which is to this service what httptest.NewTLSServer
 // is to a handler: real HTTPS on a loopback port, a token, a client that
-// trusts it. [New] makes the same emulator without sockets, for use inside a
-// testing/synctest bubble. [Emulator.Script] says what goes wrong and when;
-// [ParseScript] reads such a script from text.
+// trusts it. With [Config.InMemory] it opens no socket and works inside a
+// testing/synctest bubble, where an outage of an hour takes a test no time.
+// [Emulator.Script] says what goes wrong and when; [ParseScript] reads such a
+// script from text. docs/testing.md has a whole test.
 //
 // It speaks the service's own call, GET /api/v1/quantum-entropy, and those of
 // the QRNG Open API, POST /api/v1/entropy, GET /api/v1/capabilities and
@@ -71,6 +72,11 @@ type Config struct {
 	// ignores it.
 	Listen []string
 
+	// InMemory makes a Server without sockets, for use inside a testing/synctest
+	// bubble: only its Client reaches it, and Listen must be nil. Close it in the
+	// bubble. New ignores it. False: sockets on loopback.
+	InMemory bool
+
 	// Rate is how many requests a token may make in a Window, in all regions
 	// together; one more is refused with 429. Every request with a valid token
 	// counts, also one that meets a fault and, unless FreeRefusals is set, one that
@@ -130,8 +136,8 @@ func (c Config) MarshalText() ([]byte, error) {
 }
 
 func (c Config) redacted() string {
-	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, Rate: %d, Window: %v, FixedWindow: %t, FreeRefusals: %t, NoRetryAfter: %t, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
-		len(c.Tokens), c.Regions, c.Listen, c.Rate, c.Window, c.FixedWindow, c.FreeRefusals, c.NoRetryAfter, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
+	return fmt.Sprintf("qrypttest.Config{%d tokens, Regions: %q, Listen: %q, InMemory: %t, Rate: %d, Window: %v, FixedWindow: %t, FreeRefusals: %t, NoRetryAfter: %t, Quota: %d, seeded: %t, Canary: %d bytes, RequireToken: %t, Record: %d}",
+		len(c.Tokens), c.Regions, c.Listen, c.InMemory, c.Rate, c.Window, c.FixedWindow, c.FreeRefusals, c.NoRetryAfter, c.Quota, c.Seed != nil, len(c.Canary), c.RequireToken, c.Record)
 }
 
 // withDefaults returns a copy of c with its zero values replaced. The two share no
@@ -164,6 +170,9 @@ func (c Config) withDefaults() (Config, error) {
 		if name == "" || slices.Contains(c.Regions[:i], name) {
 			return c, fmt.Errorf("qrypttest: Config.Regions: %q is empty or not unique", name)
 		}
+	}
+	if c.InMemory && c.Listen != nil {
+		return c, errors.New("qrypttest: Config.Listen has addresses, and InMemory listens on none: leave one of them out")
 	}
 	if c.Listen != nil && len(c.Listen) != len(c.Regions) {
 		return c, fmt.Errorf("qrypttest: Config.Listen: %d addresses for %d regions", len(c.Listen), len(c.Regions))

@@ -266,7 +266,7 @@ func TestTokensAreNotShown(t *testing.T) {
 // TestConfigIsShown: a Config that is logged shows that any of its fields was set.
 func TestConfigIsShown(t *testing.T) {
 	values := map[string]any{
-		"Tokens": []string{"t"}, "Regions": []string{"a"}, "Listen": []string{"l"}, "Rate": 1, "Window": time.Second,
+		"Tokens": []string{"t"}, "Regions": []string{"a"}, "Listen": []string{"l"}, "InMemory": true, "Rate": 1, "Window": time.Second,
 		"FixedWindow": true, "FreeRefusals": true, "NoRetryAfter": true, "Quota": 1, "Seed": new([32]byte),
 		"Canary": []byte("c"), "RequireToken": true, "Record": 1,
 	}
@@ -291,6 +291,7 @@ func TestInvalidUse(t *testing.T) {
 		"empty token":     func() { qrypttest.New(qrypttest.Config{Tokens: []string{""}}) },
 		"long canary":     func() { qrypttest.New(qrypttest.Config{Canary: make([]byte, 65)}) },
 		"addresses":       func() { qrypttest.NewServer(qrypttest.Config{Listen: []string{"127.0.0.1:0", "127.0.0.1:0"}}) },
+		"two networks":    func() { qrypttest.NewServer(qrypttest.Config{InMemory: true, Listen: []string{"127.0.0.1:0"}}) },
 		"no address":      func() { qrypttest.NewServer(qrypttest.Config{Listen: []string{"nonsense"}}) },
 		"negative window": func() { qrypttest.New(qrypttest.Config{Window: -1}) },
 		"negative quota":  func() { e.SetQuota(-1) },

@@ -382,13 +382,13 @@ func TestFaultsAndRefusals(t *testing.T) {
 
 func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true})
+		c := e.Client()
 		e.Script(mustScript(t, "hang")...)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		start := time.Now()
-		r := do(t, c, request(t, "GET", "http://api-eus"+quantum, e.Token(), "").WithContext(ctx))
+		r := do(t, c, request(t, "GET", e.URL+quantum, e.Token(), "").WithContext(ctx))
 		if !errors.Is(r.err, context.DeadlineExceeded) || time.Since(start) != time.Hour {
 			t.Errorf("after %v: status %d, %v", time.Since(start), r.status, r.err)
 		}
@@ -400,13 +400,13 @@ func TestHang(t *testing.T) {
 
 func TestHangEndsWithEmulator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true})
+		c := e.Client()
 		e.Script(mustScript(t, "hang; ok latency=1h")...)
 		time.AfterFunc(time.Minute, e.Close)
 		for range 2 {
 			start := time.Now()
-			if r := get(t, c, "http://api-eus", e.Token(), 1); r.err == nil || time.Since(start) > time.Minute {
+			if r := get(t, c, e.URL, e.Token(), 1); r.err == nil || time.Since(start) > time.Minute {
 				t.Errorf("after %v: status %d, %v", time.Since(start), r.status, r.err)
 			}
 		}
@@ -415,12 +415,12 @@ func TestHangEndsWithEmulator(t *testing.T) {
 
 func TestLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true})
+		c := e.Client()
 		e.Script(mustScript(t, "ok latency=3s; 503 latency=4s")...)
 		for _, want := range []time.Duration{3 * time.Second, 4 * time.Second, 0} {
 			start := time.Now()
-			get(t, c, "http://api-eus", e.Token(), 1)
+			get(t, c, e.URL, e.Token(), 1)
 			if got := time.Since(start); got != want {
 				t.Errorf("%v, want %v", got, want)
 			}
@@ -430,12 +430,12 @@ func TestLatency(t *testing.T) {
 
 func TestRetryAfterDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true})
+		c := e.Client()
 		for offset, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Millisecond: 31*time.Second - time.Millisecond} {
 			time.Sleep(time.Until(time.Now().Add(time.Second).Truncate(time.Second).Add(offset)))
 			e.Script(mustScript(t, "429 retry-after-date=30s")...)
-			header := get(t, c, "http://api-eus", e.Token(), 1).header.Get("Retry-After")
+			header := get(t, c, e.URL, e.Token(), 1).header.Get("Retry-After")
 			at, err := http.ParseTime(header)
 			if got := time.Until(at); err != nil || got != want {
 				t.Errorf("%q is in %v, want %v; %v", header, got, want, err)
@@ -447,19 +447,19 @@ func TestRetryAfterDate(t *testing.T) {
 // However short the answer, it takes more than a minute; but it is right.
 func TestDrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true})
+		c := e.Client()
 		e.Script(mustScript(t, "drip x*")...)
 		for _, size := range []int{1, 1024} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			req := request(t, "POST", "http://api-eus"+open, e.Token(), fmt.Sprintf(`{"block_size":%d}`, size))
+			req := request(t, "POST", e.URL+open, e.Token(), fmt.Sprintf(`{"block_size":%d}`, size))
 			r := do(t, c, req.WithContext(ctx))
 			if r.status != 200 || !errors.Is(r.err, context.DeadlineExceeded) || len(r.body) == 0 {
 				t.Errorf("%d bytes, %v after a minute", len(r.body), r.err)
 			}
 			start := time.Now()
-			post(t, c, "http://api-eus", e.Token(), size, 1).blocks(t, size, 1)
+			post(t, c, e.URL, e.Token(), size, 1).blocks(t, size, 1)
 			if got := time.Since(start); got < 2*time.Minute {
 				t.Errorf("took %v", got)
 			}

@@ -1,15 +1,12 @@
 package qrypttest_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"example.com/qrand/qrypttest"
@@ -36,49 +33,6 @@ func newServer(t *testing.T, cfg qrypttest.Config) *qrypttest.Server {
 	s := qrypttest.NewServer(cfg)
 	t.Cleanup(s.Close)
 	return s
-}
-
-// pipeListener is a network in memory, which a synctest bubble can hold.
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	close func()
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-func (l *pipeListener) Close() error   { l.close(); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
-
-// inMemory serves an emulator's regions without sockets. The client's host
-// names are theirs: http://api-eus/...
-func inMemory(t *testing.T, e *qrypttest.Emulator, regions ...string) *http.Client {
-	t.Helper()
-	listeners := make(map[string]*pipeListener)
-	for _, region := range regions {
-		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		l.close = sync.OnceFunc(func() { close(l.done) })
-		listeners[region] = l
-		server := &http.Server{Handler: e.Handler(region)}
-		var serving sync.WaitGroup
-		serving.Go(func() { server.Serve(l) })
-		t.Cleanup(func() { e.Close(); server.Close(); serving.Wait() })
-	}
-	return &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
-			client, server := net.Pipe()
-			host, _, _ := strings.Cut(addr, ":")
-			listeners[host].conns <- server
-			return client, nil
-		},
-	}}
 }
 
 // reply is what a client saw of an answer. err is that of the request or,

@@ -23,12 +23,13 @@ type step struct {
 // runSteps makes the requests of one token, and checks what is answered.
 func runSteps(t *testing.T, cfg qrypttest.Config, steps []step) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(cfg)
-		c := inMemory(t, e, "api-eus")
+		cfg.InMemory = true
+		e := newServer(t, cfg)
+		c := e.Client()
 		start := time.Now()
 		for _, step := range steps {
 			time.Sleep(time.Until(start.Add(step.at)))
-			r := get(t, c, "http://api-eus", e.Token(), 1)
+			r := get(t, c, e.URL, e.Token(), 1)
 			if got := r.header.Get("Retry-After"); r.status != step.status || got != step.retry {
 				t.Errorf("at %v: status %d, Retry-After %q; want %d, %q", step.at, r.status, got, step.status, step.retry)
 			}
@@ -111,11 +112,11 @@ func TestRateRetryAfter(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("without=%t,%s", test.without, test.script), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := qrypttest.New(qrypttest.Config{Rate: 1, NoRetryAfter: test.without})
-				c := inMemory(t, e, "api-eus")
-				get(t, c, "http://api-eus", e.Token(), 1).blocks(t, 1024, 1)
+				e := newServer(t, qrypttest.Config{InMemory: true, Rate: 1, NoRetryAfter: test.without})
+				c := e.Client()
+				get(t, c, e.URL, e.Token(), 1).blocks(t, 1024, 1)
 				e.Script(mustScript(t, test.script)...)
-				r := get(t, c, "http://api-eus", e.Token(), 1)
+				r := get(t, c, e.URL, e.Token(), 1)
 				if got := r.header.Values("Retry-After"); r.status != test.status || strings.Join(got, ",") != test.retry {
 					t.Errorf("status %d, Retry-After %q; want %d, %q", r.status, got, test.status, test.retry)
 				}
@@ -210,12 +211,12 @@ func TestRateModel(t *testing.T) {
 
 func TestRateDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true})
+		c := e.Client()
 		for range 30 {
-			get(t, c, "http://api-eus", e.Token(), 1).blocks(t, 1024, 1)
+			get(t, c, e.URL, e.Token(), 1).blocks(t, 1024, 1)
 		}
-		if r := get(t, c, "http://api-eus", e.Token(), 1); r.status != 429 || r.header.Get("Retry-After") != "10" {
+		if r := get(t, c, e.URL, e.Token(), 1); r.status != 429 || r.header.Get("Retry-After") != "10" {
 			t.Errorf("31st request: status %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
 		}
 	})
@@ -225,22 +226,22 @@ func TestRateDefault(t *testing.T) {
 // together.
 func TestRateAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{Rate: 1, Tokens: []string{"one", "two"}, Regions: []string{"a", "b"}})
-		c := inMemory(t, e, "a", "b")
+		e := newServer(t, qrypttest.Config{InMemory: true, Rate: 1, Tokens: []string{"one", "two"}, Regions: []string{"a", "b"}})
+		c, a, b := e.Client(), e.Endpoints()[0], e.Endpoints()[1]
 		for _, test := range []struct {
 			name string
 			got  reply
 			want int
 		}{
-			{"wrong token", get(t, c, "http://a", "three", 1), 401},
-			{"other path", do(t, c, request(t, "GET", "http://a/", "one", "")), 404},
-			{"one", get(t, c, "http://a", "one", 1), 200},
-			{"one, other region", get(t, c, "http://b", "one", 1), 429},
-			{"one, other call", post(t, c, "http://b", "one", 1, 1), 429},
-			{"one, bad request", get(t, c, "http://a", "one", 0), 400},
-			{"two", get(t, c, "http://b", "two", 1), 200},
-			{"none", post(t, c, "http://a", "", 1, 1), 200},
-			{"none, again", post(t, c, "http://b", "", 1, 1), 429},
+			{"wrong token", get(t, c, a, "three", 1), 401},
+			{"other path", do(t, c, request(t, "GET", a+"/", "one", "")), 404},
+			{"one", get(t, c, a, "one", 1), 200},
+			{"one, other region", get(t, c, b, "one", 1), 429},
+			{"one, other call", post(t, c, b, "one", 1, 1), 429},
+			{"one, bad request", get(t, c, a, "one", 0), 400},
+			{"two", get(t, c, b, "two", 1), 200},
+			{"none", post(t, c, a, "", 1, 1), 200},
+			{"none, again", post(t, c, b, "", 1, 1), 429},
 		} {
 			if test.got.status != test.want {
 				t.Errorf("%s: status %d, want %d", test.name, test.got.status, test.want)
@@ -252,11 +253,11 @@ func TestRateAccounts(t *testing.T) {
 // A request that meets a fault counts, too.
 func TestRateCountsFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := qrypttest.New(qrypttest.Config{Rate: 2})
-		c := inMemory(t, e, "api-eus")
+		e := newServer(t, qrypttest.Config{InMemory: true, Rate: 2})
+		c := e.Client()
 		e.Script(mustScript(t, "503 x2; ok")...)
 		for i, want := range []int{503, 503, 429} {
-			if got := get(t, c, "http://api-eus", e.Token(), 1).status; got != want {
+			if got := get(t, c, e.URL, e.Token(), 1).status; got != want {
 				t.Errorf("request %d: status %d, want %d", i, got, want)
 			}
 		}

@@ -33,6 +33,7 @@ type Server struct {
 	*Emulator
 	URL string // of the first region: https://host:port
 
+	network   network
 	authority *authority
 	mu        sync.Mutex // held while a region stops or starts
 	closed    bool
@@ -72,7 +73,10 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Emulator: e}
+	s := &Server{Emulator: e, network: network{listen: net.Listen, dial: new(net.Dialer).DialContext}}
+	if cfg.InMemory {
+		s.network = newMemory()
+	}
 	if s.authority, err = newAuthority(); err != nil {
 		return nil, fmt.Errorf("qrypttest: certificate: %w", err)
 	}
@@ -99,7 +103,7 @@ func (s *Server) add(region, address string) error {
 		// It listens on all addresses, and a URL needs one.
 		host = "localhost"
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := s.network.listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("qrypttest: %w", err)
 	}
@@ -228,6 +232,7 @@ func (s *Server) Client() *http.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.authority.cert)
 	return &http.Client{Transport: &http.Transport{
+		DialContext:       s.network.dial,
 		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, Rand: osReader},
 		DisableKeepAlives: true,
 	}}
@@ -258,7 +263,7 @@ func (s *Server) Start(region string) error {
 	if t.running != nil {
 		return nil
 	}
-	listener, err := net.Listen("tcp", t.address)
+	listener, err := s.network.listen("tcp", t.address)
 	if err != nil {
 		return fmt.Errorf("qrypttest: %w", err)
 	}
