@@ -1,0 +1,48 @@
+package tlogproof_test
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"example.com/qrand/provenance/tlogproof"
+)
+
+// A file is in a log, and two of two witnesses said so within a day. All of it is checked
+// offline. The keys of the log and of the witnesses must have come another way than the proof.
+func ExamplePolicy_Verify() {
+	policy, err := tlogproof.NewPolicy(
+		[]string{"log.example/vectors+496b9e40+AeECCEyTEiqQvSl9+PRA6mTH8wV9u4WStrvKDTU2iqNb"},
+		[]string{
+			"witness.example/w1+f8fb17f8+BGuv1xqLLxSlE3Gx7xFbUjq1QJYPepugi0I5DvUR2q+x",
+			"witness.example/w2+4b843726+BB7bQYGfQU0h+JcV6WLeQD4XpZMjtyfkMoJgmpcs73Dk",
+		}, 2, 24*time.Hour)
+	if err != nil {
+		log.Fatal(err)
+	}
+	leaf, err := os.ReadFile("../testdata/vectors/logged.provenance.dsse.json")
+	if err != nil {
+		log.Fatal(err)
+	}
+	text, err := os.ReadFile("../testdata/vectors/logged.provenance.tlog-proof")
+	if err != nil {
+		log.Fatal(err)
+	}
+	proof, err := tlogproof.Parse(text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	verdict, err := policy.Verify(proof, tlogproof.Entry{Leaf: leaf})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("entry", verdict.Index, "of", verdict.Origin, "by", verdict.Time.UTC())
+
+	leaf[0]++ // the smallest change
+	_, err = policy.Verify(proof, tlogproof.Entry{Leaf: leaf})
+	fmt.Println(err)
+	// Output:
+	// entry 5 of log.example/vectors by 2026-03-01 12:02:00 +0000 UTC
+	// these bytes are not entry 5 of 9 in the checkpoint: it is the proof of another entry, or its index, size or hashes were changed
+}
