@@ -1,10 +1,14 @@
 package qrand
 
 import (
+	"go/doc"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -38,6 +42,44 @@ func TestDocPrograms(t *testing.T) {
 	for page, want := range map[string]int{"README.md": 1, "docs/modes.md": 2, "docs/reach.md": 1, "docs/keys.md": 2, "docs/tls.md": 2, "docs/testing.md": 1, "docs/fleet.md": 1} {
 		if programs[page] < want {
 			t.Errorf("%s has %d programs, want %d or more", page, programs[page], want)
+		}
+	}
+}
+
+// TestPackageExamples: each public package, in every module that users import, has an Example
+// whose output go test compares.
+func TestPackageExamples(t *testing.T) {
+	public := map[string]bool{} // whether there is such an Example, by folder
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if slices.Contains([]string{"internal", "cmd", "examples", "lab", "testdata", ".git"}, d.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		folder := filepath.ToSlash(filepath.Dir(path))
+		public[folder] = public[folder] || slices.ContainsFunc(doc.Examples(file), func(e *doc.Example) bool { return e.Output != "" })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(public) < 12 {
+		t.Errorf("%d packages: are they found?", len(public))
+	}
+	for folder, has := range public {
+		if !has {
+			t.Errorf("package %s has no Example with an output", folder)
 		}
 	}
 }
