@@ -15,7 +15,7 @@ import (
 )
 
 // TestDocPrograms: each Go program of the README and of docs is part of an Example,
-// which compiles and runs.
+// which compiles and runs. If it makes a key, it waits for a block before.
 func TestDocPrograms(t *testing.T) {
 	files, err := filepath.Glob("example_*_test.go")
 	if err != nil {
@@ -36,6 +36,9 @@ func TestDocPrograms(t *testing.T) {
 			programs[page]++
 			if !strings.Contains(examples.String(), "\n"+program[1]) {
 				t.Errorf("%s: no Example has this program:\n%s", page, program[1])
+			}
+			if before, _, makesKey := strings.Cut(program[1], "keygen."); makesKey && !strings.Contains(before, "WaitSeeded(") {
+				t.Errorf("%s: this program makes a key and did not wait for a block:\n%s", page, program[1])
 			}
 		}
 	}

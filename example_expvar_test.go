@@ -6,30 +6,26 @@ import (
 	"expvar"
 	"fmt"
 	"log"
-	"sync"
+	"time"
 
 	"example.com/qrand"
 )
-
-// publish is called once, because expvar takes each name once.
-var publish = sync.OnceFunc(func() {
-	expvar.Publish("qrand", expvar.Func(func() any { return src.Status() }))
-})
-
-var src *qrand.Source
 
 // Without Prometheus, Status is served as JSON at /debug/vars by package expvar of the
 // standard library. Package qrandprom has a collector for Prometheus.
 func ExampleSource_Status() {
 	defer onEmulator()()
-	var err error
-	if src, err = qrand.New(qrand.Config{Policy: qrand.RequireFresh, AllowEmulated: true}); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	src, err := qrand.New(qrand.Config{Policy: qrand.RequireFresh, AllowEmulated: true})
+	if err != nil {
 		log.Fatal(err)
 	}
 	defer src.Close()
-	publish()
+	expvar.Publish("qrand", expvar.Func(func() any { return src.Status() }))
 
-	if err := src.Reseed(context.Background()); err != nil {
+	if err := src.WaitSeeded(ctx); err != nil {
 		log.Fatal(err)
 	}
 	var status map[string]any

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -176,12 +175,17 @@ func Example_caKey() {
 
 func Example_mlkemKeyPair() {
 	defer onEmulator()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	src, err := qrand.New(qrand.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer src.Close()
 
+	if err := src.WaitSeeded(ctx); err != nil { // until a block is in the generator
+		log.Fatal(err)
+	}
 	private, err := keygen.MLKEM768(src) // mlkem.GenerateKey768 takes no reader
 	if err != nil {
 		log.Fatal(err)
@@ -197,6 +201,7 @@ func Example_mlkemKeyPair() {
 	// Output: 1184 true
 }
 
+// No key is made, so this does not wait for a block.
 func Example_reach() {
 	defer onEmulator()()
 	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
@@ -215,6 +220,8 @@ func Example_reach() {
 
 func Example_randReader() {
 	defer onEmulator()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
 
 	src, err := qrand.New(qrand.Config{}) // Augment: a Read never fails
@@ -223,7 +230,11 @@ func Example_randReader() {
 	}
 	rand.Reader = src // at the very start of main, before anything reads it
 
-	sum := sha256.Sum256([]byte(rand.Text())) // rand.Text, rand.Read, rand.Int: our bytes
-	fmt.Println(len(sum), src.Status().Bytes > 0)
-	// Output: 32 true
+	if err := src.WaitSeeded(ctx); err != nil { // before the first key that needs a block in it
+		log.Print(err) // Reads work all the same
+	}
+
+	sessionID := rand.Text() // rand.Text, rand.Read, rand.Int: our bytes
+	fmt.Println(len(sessionID), src.Status().Bytes > 0, src.Status().State)
+	// Output: 26 true Seeded
 }

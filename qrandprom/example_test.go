@@ -19,7 +19,7 @@ import (
 )
 
 func Example() {
-	service := qrypttest.NewServer(qrypttest.Config{}) // with an account: qrand.Config{}
+	service := qrypttest.NewServer(qrypttest.Config{}) // EMULATED: with an account, leave out Config.Blocks
 	defer service.Close()
 	blocks, err := qrypt.New(qrypt.Config{Endpoints: service.Endpoints(), Token: qrypt.StaticToken(service.Token()), HTTPClient: service.Client()})
 	if err != nil {
@@ -36,7 +36,7 @@ func Example() {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 
-	src.Read(make([]byte, 32))
+	src.Read(make([]byte, 32)) // no key, so it does not wait for a block
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	resp, err := http.Get(server.URL + "/metrics")

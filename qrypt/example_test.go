@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 )
 
 func ExampleClient_Blocks() {
-	// An emulator stands in for the service. For the service itself,
+	// An emulator stands in for the service: its blocks are EMULATED. For the service itself,
 	// qrypt.FromEnv() needs no more than QRYPT_TOKEN.
 	server := qrypttest.NewServer(qrypttest.Config{})
 	defer server.Close()
@@ -25,7 +26,9 @@ func ExampleClient_Blocks() {
 		return
 	}
 
-	blocks, err := client.Blocks(context.Background(), 2)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	blocks, err := client.Blocks(ctx, 2)
 	var failure *qrypt.Error
 	switch {
 	case errors.Is(err, qrypt.ErrRateLimited) && errors.As(err, &failure):

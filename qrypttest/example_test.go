@@ -3,34 +3,42 @@ package qrypttest_test
 import (
 	"encoding/json"
 	"fmt"
+	"log"
 	"net/http"
 
 	"example.com/qrand/qrypttest"
 )
 
+// A script of faults, and a client that meets them. docs/testing.md has a whole test, with a
+// Source in a bubble of testing/synctest.
 func Example() {
 	server := qrypttest.NewServer(qrypttest.Config{})
 	defer server.Close()
 
 	faults, err := qrypttest.ParseScript("429 retry-after=5s; ok")
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
 	server.Script(faults...)
 
 	// A test has its client here, in place of these lines.
 	for range 2 {
-		req, _ := http.NewRequest("GET", server.URL+"/api/v1/quantum-entropy?size=2", nil)
+		req, err := http.NewRequest("GET", server.URL+"/api/v1/quantum-entropy?size=2", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
 		req.Header.Set("Authorization", "Bearer "+server.Token())
 		resp, err := server.Client().Do(req)
 		if err != nil {
-			panic(err)
+			log.Fatal(err)
 		}
 		var answer struct {
 			Random [][]byte
 			Size   int
 		}
-		json.NewDecoder(resp.Body).Decode(&answer)
+		if err := json.NewDecoder(resp.Body).Decode(&answer); resp.StatusCode == http.StatusOK && err != nil {
+			log.Fatal(err)
+		}
 		resp.Body.Close()
 		fmt.Println(resp.StatusCode, resp.Header.Get("Retry-After"), answer.Size)
 	}
