@@ -156,7 +156,7 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 	}
 	err = feeder.Run(ctx)
 	served := stop()
-	if !wasInterrupted(err) {
+	if !cli.Interrupted(err) {
 		return errors.Join(err, served)
 	}
 	return errors.Join(t.err, served, t.printSum())

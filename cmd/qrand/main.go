@@ -17,7 +17,9 @@
 //
 // The access token comes from QRYPT_TOKEN or QRYPT_TOKEN_FILE, never from a
 // flag. The exit status is 0 if all is well, 1 after a failure, 2 if the
-// command line was wrong.
+// command line was wrong. It is 130 after Ctrl-C, and 128 with the number of
+// another signal, if the command had not done what it was asked for. A relay, a
+// feed and an emulator run until a signal comes, and then end with 0.
 package main
 
 import (
@@ -28,7 +30,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,7 +75,7 @@ func run(args []string, c *console) int {
 	case <-time.After(max(grace, time.Duration(c.grace.Load()))):
 		atExit.run()
 		c.complain(errInterrupted)
-		return exitFailure
+		return cli.Status(ctx)
 	}
 }
 
@@ -115,7 +116,7 @@ func (c *cleanup) run() {
 }
 
 var (
-	errInterrupted = errors.New("interrupted")
+	errInterrupted = cli.ErrInterrupted
 
 	// errReported is a failure that the command's output already describes.
 	errReported = errors.New("reported")
@@ -142,8 +143,12 @@ func execute(ctx context.Context, args []string, c *console) int {
 		return exitUsage
 	case errors.Is(err, errReported), errors.Is(err, syscall.EPIPE):
 		// It was printed already, or nobody reads the output any more.
-	case ctx.Err() != nil && wasInterrupted(err):
-		c.complain(errInterrupted)
+	case ctx.Err() != nil && cli.Interrupted(err):
+		if !errors.Is(err, errInterrupted) { // else it may say what is complete
+			err = errInterrupted
+		}
+		c.complain(err)
+		return cli.Status(ctx)
 	default: // also after a signal: what could not be saved must be said
 		c.complain(err)
 	}
@@ -163,18 +168,6 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 		w.err = err
 	}
 	return n, err
-}
-
-// wasInterrupted reports whether err says nothing except that a context ended. Another
-// error must be told, even if it came after a signal: what could not be saved, say.
-func wasInterrupted(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !wasInterrupted(err) })
-	}
-	if next := errors.Unwrap(err); next != nil {
-		return wasInterrupted(next)
-	}
-	return errors.Is(err, context.Canceled) // as is the cause that package os/signal gives
 }
 
 // A usageError is a command line that cannot be run. Its text is one line that

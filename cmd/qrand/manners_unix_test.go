@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -77,25 +76,35 @@ func TestErrorAfterSignal(t *testing.T) {
 	}
 }
 
-// TestWasInterrupted: an error is an interruption only if all of it is.
-func TestWasInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	canceled, other := fmt.Errorf("asking: %w", ctx.Err()), errors.New("the disk is full")
-	for _, test := range []struct {
-		err  error
-		want bool
-	}{
-		{canceled, true},
-		{errors.Join(canceled, nil, canceled), true},
-		{errors.Join(canceled, other), false},
-		{fmt.Errorf("%w: %w", other, canceled), false},
-		{fmt.Errorf("not saved: %w", errors.Join(other, canceled)), false},
-		{other, false},
-		{context.DeadlineExceeded, false},
-	} {
-		if got := wasInterrupted(test.err); got != test.want {
-			t.Errorf("%v: %v", test.err, got)
+// TestInterruptedStatus: a command that a signal interrupts says that, and ends with 128 and
+// the number of the signal, as shells have it. It does so also where it hangs in a write.
+func TestInterruptedStatus(t *testing.T) {
+	for sig, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
+		if signal.Ignored(sig) {
+			t.Logf("%v is ignored here already, and so it would be by a command that is started here", sig)
+			continue
+		}
+		for _, args := range []string{"read -n 1TiB", "demo"} { // nobody reads more than a byte of what they print
+			cmd := qrandCommand(t, strings.Fields(args)...)
+			var errs strings.Builder
+			cmd.Stderr = &errs
+			out, err := cmd.StdoutPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err == nil {
+				_, err = out.Read(make([]byte, 1)) // it is running
+			}
+			if err == nil {
+				err = cmd.Process.Signal(sig)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+			if status := cmd.ProcessState.ExitCode(); status != want || !strings.HasSuffix(errs.String(), "qrand: interrupted\n") {
+				t.Errorf("%s after %v: status %d, want %d: %s", args, sig, status, want, errs.String())
+			}
 		}
 	}
 }

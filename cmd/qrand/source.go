@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/qrand"
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/qrypt"
 )
 
@@ -105,7 +106,7 @@ func (o *entropyOptions) reseed(ctx context.Context, src *qrand.Source) error {
 	if err == nil {
 		return nil
 	}
-	if wasInterrupted(err) {
+	if cli.Interrupted(err) {
 		return errInterrupted
 	}
 	reason := plain(err.Error())

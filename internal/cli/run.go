@@ -20,8 +20,9 @@ type UsageError struct{ error }
 func Misused(err error) error { return &UsageError{err} }
 
 // Run runs a command, and returns the exit status: 0 if all is well, 1 after a failure, 2 if
-// the command line was wrong. SIGINT, SIGTERM and SIGHUP end the command's context, and a
-// second one ends the process at once. That nobody reads its output any more does not end it.
+// the command line was wrong, that of Status if a signal came before the command was done.
+// SIGINT, SIGTERM and SIGHUP end the command's context, and a second one ends the process at
+// once. That nobody reads its output any more does not end it.
 func Run(cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := NotifyContext(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -41,6 +42,9 @@ func Run(cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "%s: %v (see %[1]s --help)\n", name, err)
 		return 2
+	case ctx.Err() != nil && Interrupted(err):
+		fmt.Fprintf(stderr, "%s: %v\n", name, ErrInterrupted)
+		return Status(ctx)
 	default:
 		fmt.Fprintf(stderr, "%s: %s\n", name, strings.TrimPrefix(err.Error(), "relay: "))
 		return 1

@@ -3,7 +3,8 @@
 // --nats. qrand relay token makes the list of clients, qrand keygen ed25519 the key for
 // --nats-key.
 //
-// The exit status is 0 if all is well, 1 after a failure, 2 if the command line was wrong.
+// The exit status is 0 if all is well or a signal ended it, 1 after a failure, 2 if the command
+// line was wrong.
 package main
 
 import (

@@ -9,7 +9,8 @@
 //	qrandlog serve      show the log over HTTPS, and take envelopes from clients
 //	qrandlog monitor    follow a log, and notice if it was changed
 //
-// The exit status is 0 if all is well, 1 after a failure, 2 if the command line was wrong.
+// The exit status is 0 if all is well, 1 after a failure, 2 if the command line was wrong, 130 if
+// Ctrl-C came first. What runs until a signal comes then ends with 0.
 package main
 
 import (
