@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"example.com/qrand/qrypt"
@@ -86,7 +87,10 @@ func checkDevFiles(caFile, caName, envFile, envHead, owner string) error {
 	if envFile != "" && sameName(caFile, envFile) {
 		return fmt.Errorf("--ca-file and --env-file both name %s: give each a name of its own", envFile)
 	}
-	return errors.Join(checkReplaceable(caFile, owner, isCANamed(caName)), checkReplaceable(envFile, owner, beginsWith(envHead)))
+	if err := errors.Join(checkReplaceable(caFile, owner, isCANamed(caName)), checkReplaceable(envFile, owner, beginsWith(envHead))); err != nil {
+		return err
+	}
+	return checkWritable(slices.DeleteFunc([]string{caFile, envFile}, func(path string) bool { return path == "" })...)
 }
 
 // sameName reports whether two names lead to one file, which need not be there yet.

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+
+	"example.com/qrand/internal/tempfile"
 )
 
 var errExists = errors.New("it exists")
@@ -23,12 +25,21 @@ func offerForce(err error) error {
 	return err
 }
 
-// A tempFile is removed if the process is interrupted before the file has its
-// name.
+// A tempFile is removed if the process is interrupted before the file has its name. Its errors
+// are about that name.
 type tempFile struct {
 	*os.File
+	path string // its name in the end
 	done func() // the file need not be removed any more
 }
+
+func (t *tempFile) Write(b []byte) (int, error) {
+	n, err := t.File.Write(b)
+	return n, tempfile.Named(t.path, err)
+}
+
+func (t *tempFile) Sync() error  { return tempfile.Named(t.path, t.File.Sync()) }
+func (t *tempFile) Close() error { return tempfile.Named(t.path, t.File.Close()) }
 
 // createBeside makes a temporary file of that mode, less what the umask forbids, in the
 // folder where path will be.
@@ -44,12 +55,33 @@ func createBeside(path string, force bool, mode fs.FileMode) (*tempFile, error) 
 	case !force:
 		return nil, fmt.Errorf("%s: %w", path, errExists)
 	}
+	if err := checkFolder(path); err != nil {
+		return nil, err
+	}
 	// A short name, because that of path may be as long as the system allows.
 	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), ".qrand-"+rand.Text()+".tmp"), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
-		return nil, err
+		return nil, tempfile.Named(path, err)
 	}
-	return &tempFile{f, atExit.add(func() { os.Remove(f.Name()) })}, nil
+	return &tempFile{f, path, atExit.add(func() { os.Remove(f.Name()) })}, nil
+}
+
+// checkWritable finds out whether files can be made in the folders of the paths, before
+// anything is spent on what will be in them.
+func checkWritable(paths ...string) error {
+	tried := map[string]bool{}
+	for _, path := range paths {
+		if tried[filepath.Dir(path)] {
+			continue
+		}
+		tried[filepath.Dir(path)] = true
+		temp, err := createBeside(path, true, 0o600)
+		if err != nil {
+			return err
+		}
+		temp.remove()
+	}
+	return nil
 }
 
 func (t *tempFile) remove() {
@@ -88,7 +120,10 @@ func (t *tempFile) place(path string, force bool) error {
 	case !force && errors.Is(err, fs.ErrExist):
 		err = fmt.Errorf("%s: %w", path, errExists)
 	case errors.Is(err, syscall.EBUSY):
+		err = tempfile.Named(path, err)
 		err = fmt.Errorf("%w: is the file mounted by itself? It is replaced, not written into, so mount its folder", err)
+	default:
+		err = tempfile.Named(path, err)
 	}
 	return err
 }
@@ -132,24 +167,49 @@ func replaceFile(path string, data []byte) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// An output is where the bytes of a read go: stdout, or a file that appears
-// under its name only when it is complete.
+// streamed reports whether what goes to path is written into it: into stdout, which is a dash,
+// into a pipe, or into a device such as /dev/null. Beside these there are no other files.
+func streamed(path string) bool {
+	if path == "-" {
+		return true
+	}
+	info, err := os.Stat(path) // of what a link such as /dev/stdout leads to
+	return err == nil && info.Mode()&(fs.ModeCharDevice|fs.ModeNamedPipe) != 0
+}
+
+// openStream opens what is streamed, or stdout if path is empty. For a pipe it waits until
+// somebody reads.
+func openStream(c *console, path string) (io.WriteCloser, error) {
+	if path == "" || path == "-" {
+		return keptOpen{c.out}, nil
+	}
+	return os.OpenFile(path, os.O_WRONLY, 0)
+}
+
+// keptOpen is a Writer that is not ours to close.
+type keptOpen struct{ io.Writer }
+
+func (keptOpen) Close() error { return nil }
+
+// An output is where the bytes of a read go: a stream, or a file that appears under its name
+// only when it is complete.
 type output struct {
-	io.Writer
-	temp  *tempFile // nil: stdout
+	io.WriteCloser
+	temp  *tempFile // nil: a stream
 	path  string
 	force bool
 }
 
 func openOutput(c *console, path string, force bool) (*output, error) {
-	if path == "" {
-		return &output{Writer: c.out}, nil
+	if path == "" || streamed(path) {
+		w, err := openStream(c, path)
+		return &output{WriteCloser: w}, err
 	}
 	temp, err := createBeside(path, force, 0o600)
 	if err != nil {
 		return nil, offerForce(err)
 	}
-	return &output{Writer: temp, temp: temp, path: path, force: force}, nil
+	return &output{WriteCloser: temp, temp: temp, path: path, force: force}, nil
 }
 
 // discard removes an incomplete file. After keep it does nothing.
@@ -159,10 +219,10 @@ func (o *output) discard() {
 	}
 }
 
-// keep gives a complete file its name.
+// keep ends a stream, and gives a complete file its name.
 func (o *output) keep() error {
 	if o.temp == nil {
-		return nil
+		return o.Close()
 	}
 	err := errors.Join(o.temp.Sync(), o.temp.Close())
 	if err == nil {
@@ -273,13 +333,23 @@ func checkFree(paths ...string) error {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if info, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is no folder %s: make it first", filepath.Dir(path))
-		} else if err != nil {
+		if err := checkFolder(path); err != nil {
 			return err
-		} else if !info.IsDir() {
-			return fmt.Errorf("%s is no folder", filepath.Dir(path))
 		}
+	}
+	return nil
+}
+
+// checkFolder returns an error if the folder of path does not exist.
+func checkFolder(path string) error {
+	folder := filepath.Dir(path)
+	switch info, err := os.Stat(folder); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s: make it first", folder)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder", folder)
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ import (
 type keygenOptions struct {
 	algorithm algorithm
 	file      string
+	stream    string    // instead of file: what is no regular file; "": stdout
+	out       io.Writer // the stream
 	format    choice
 	count     int
 	comment   string
@@ -60,7 +62,8 @@ contained a block of quantum entropy, from where, how old the block was, and
 which one (by a keyed fingerprint). qrand verify checks it against the key.
 What the record says of the entropy is the word of the service: over plain
 HTTP, which only a loopback address may have, that is anybody's word.
-Without -o the private key is printed. If the service does not answer, the key
+Without -o the private key is printed. So it is with -o -, and -o /dev/null or a
+pipe gets it: then there is no record, except with --provenance. If the service does not answer, the key
 comes anyway, as good as crypto/rand makes it. A note on stderr and the record
 then say that it contains no quantum entropy.
 
@@ -130,6 +133,9 @@ name a file with the head of the log:
 			if o.algorithm, err = findAlgorithm(strings.Join(args, "")); err != nil {
 				return misused(cmd, "%w", err)
 			}
+			if streamed(o.file) {
+				o.stream, o.file = o.file, ""
+			}
 			if err := o.check(c); err != nil {
 				return misused(cmd, "%w", err)
 			}
@@ -138,7 +144,7 @@ name a file with the head of the log:
 	}
 	f := cmd.Flags()
 	f.BoolVar(&list, "list", false, "list the algorithms")
-	f.StringVarP(&o.file, "output", "o", "", "write the key to a new `FILE`, its public key and record beside it")
+	f.StringVarP(&o.file, "output", "o", "", "write the key to a new `FILE`, its public key and record beside it; - is stdout")
 	addChoice(cmd, &o.format, "format", "how to write keys")
 	f.IntVar(&o.count, "count", 1, "make `N` keys, numbered before the extension of FILE")
 	f.StringVar(&o.comment, "comment", "", "the comment of ssh keys")
@@ -161,7 +167,7 @@ func (o *keygenOptions) check(c *console) error {
 		return fmt.Errorf("there is no %s form of %s keys: use --format %s", format, o.algorithm.name, strings.Join(o.algorithm.formats, ", "))
 	case o.count < 1 || o.count > maxCount:
 		return fmt.Errorf("--count is 1 to %d", maxCount)
-	case o.file == "" && c.outTTY && (format == "der" || format == "raw"):
+	case o.file == "" && (o.stream == "" || o.stream == "-") && c.outTTY && (format == "der" || format == "raw"):
 		return errors.New("binary keys would garble the terminal: use -o FILE")
 	case o.file == "" && o.count > 1 && format != "pem" && format != "jwk":
 		return fmt.Errorf("%s keys cannot be told apart in one stream: use -o FILE", format)
@@ -270,6 +276,15 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 			return err
 		}
 	}
+	if err := checkWritable(o.names(0).all()...); err != nil {
+		return err
+	}
+	out, err := openStream(c, o.stream)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	o.out = out
 	passphrase, err := o.secret.read(c, true)
 	if err != nil {
 		return err
@@ -330,13 +345,16 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	if strings.HasPrefix(st.LastEndpoint, "http://") {
 		c.note("the last block came over plain HTTP from %s: nobody knows who sent it, so qrand verify --quantum refuses its record", st.LastEndpoint)
 	}
+	if err := out.Close(); err != nil {
+		return fmt.Errorf("writing the key: %w", err)
+	}
 	if o.file == "" && o.record == "" {
-		c.note("no record of provenance was written: -o FILE writes one beside the key")
+		c.note("no record of provenance was written: -o with a new FILE writes one beside the key")
 	}
 	return nil
 }
 
-// makeKey makes key number i, and writes its files.
+// makeKey makes key number i, and writes its files, or without a file to the stream.
 func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Source, passphrase []byte, sign signing, i int) error {
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -433,7 +451,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	}
 	if names.private == "" { // before the record, so that no key that was lost has one
 		for _, text := range [][]byte{private, cert} {
-			if _, err := c.out.Write(text); err != nil {
+			if _, err := o.out.Write(text); err != nil {
 				return fmt.Errorf("writing the key: %w", err)
 			}
 		}

@@ -263,10 +263,11 @@ func newHelpCommand() *cobra.Command {
 
 // filesHaveNames refuses a flag for a file without its name. That is a variable of a shell that is
 // not set, and the command must not do without the file: --passphrase-file "$UNSET" would make a
-// key that is not encrypted. A - would be a file of that name.
+// key that is not encrypted. A - would be a file of that name, except for --output, where it is
+// stdout.
 func filesHaveNames(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if what, _ := pflag.UnquoteUsage(f); what == "FILE" && (f.Value.String() == "" || f.Value.String() == "-") && err == nil {
+		if what, _ := pflag.UnquoteUsage(f); what == "FILE" && (f.Value.String() == "" || f.Value.String() == "-" && f.Name != "output") && err == nil {
 			err = misused(cmd, "--%s names no file: leave it out, or write the file's name", f.Name)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,6 +106,68 @@ func TestInterruptedStatus(t *testing.T) {
 			if status := cmd.ProcessState.ExitCode(); status != want || !strings.HasSuffix(errs.String(), "qrand: interrupted\n") {
 				t.Errorf("%s after %v: status %d, want %d: %s", args, sig, status, want, errs.String())
 			}
+		}
+	}
+}
+
+// TestNothingSpent: no block is asked for if the output cannot be written, and the error is
+// about the file that was named.
+func TestNothingSpent(t *testing.T) {
+	server := serve(t, qrypttest.Config{})
+	locked := filepath.Join(t.TempDir(), "locked")
+	if err := os.Mkdir(locked, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 { // who may write everywhere, except here
+		if locked = "/proc"; runtime.GOOS != "linux" {
+			t.Skip("root may write into any folder here")
+		}
+	}
+	dir := t.TempDir()
+	for args, about := range map[string]string{
+		"read -o LOCKED/x":                               "x",
+		"keygen ed25519 -o LOCKED/x":                     "x",
+		"keygen ed25519 -o DIR/x --provenance LOCKED/r":  "r",
+		"keygen ed25519 --provenance LOCKED/r":           "r",
+		"emulate --ca-file LOCKED/ca":                    "ca",
+		"emulate --ca-file DIR/ca --env-file LOCKED/env": "env",
+		"relay --dev --listen 127.0.0.1:0 --clients DIR/none --ca-file DIR/ca --env-file LOCKED/env": "env",
+	} {
+		c, out, errs := screen(false, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		status := execute(ctx, strings.Fields(strings.NewReplacer("LOCKED", locked, "DIR", dir).Replace(args)), c)
+		cancel()
+		if text := errs.String(); status != exitFailure || !strings.Contains(text, locked+"/"+about+": ") || strings.Contains(text, ".tmp") || out.Len() > 0 {
+			t.Errorf("%s: status %d, %s%s", args, status, out, text)
+		}
+		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+			t.Errorf("%s: it leaves %v, %v", args, files, err)
+		}
+	}
+	if n := server.Issued(); n > 0 {
+		t.Errorf("%d blocks were spent", n)
+	}
+}
+
+// TestPipes: what goes into a named pipe reaches whoever reads there.
+func TestPipes(t *testing.T) {
+	for args, want := range map[string]int{"read -n 100 -o pipe": 100, "keygen ed25519 --format raw -o pipe": 32} {
+		cmd := qrandCommand(t, strings.Fields(args)...)
+		pipe := filepath.Join(cmd.Dir, "pipe")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Skipf("no named pipe can be made here: %v", err)
+		}
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		got, readErr := os.ReadFile(pipe) // until the command closes it
+		if err := cmd.Wait(); err != nil || readErr != nil || len(got) != want {
+			t.Errorf("%s: %d bytes, %v, %v: %s", args, len(got), readErr, err, errs.String())
+		}
+		if files, err := os.ReadDir(cmd.Dir); err != nil || len(files) != 1 {
+			t.Errorf("%s: %v are there, %v", args, files, err)
 		}
 	}
 }

@@ -59,6 +59,9 @@ xor over every byte, rekey once for each 64 KiB (faster), refill once for each
   qrand read -n 32 -o seed.bin --require initial
   qrand read -n 1GiB --mix rekey | pv >/dev/null`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.file == "-" {
+				o.file = ""
+			}
 			if o.file == "" && c.outTTY && o.format.value == "raw" {
 				return misused(cmd, "raw bytes would garble the terminal: use --format hex, or -o FILE")
 			}
@@ -74,7 +77,7 @@ xor over every byte, rekey once for each 64 KiB (faster), refill once for each
 	f := cmd.Flags()
 	f.VarP(&o.size, "size", "n", "how many bytes: 32, 4KiB, 1GiB, 10MB")
 	addChoice(cmd, &o.format, "format", "how to print them")
-	f.StringVarP(&o.file, "output", "o", "", "write to a new `FILE`, for its owner only")
+	f.StringVarP(&o.file, "output", "o", "", "write to a new `FILE`, for its owner only; - is stdout")
 	f.BoolVar(&o.force, "force", false, "replace FILE if it exists")
 	o.entropy.addRequire(cmd, "fail without quantum entropy")
 	addChoice(cmd, &o.mix, "mix", "where crypto/rand enters")

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/gofrs/flock"
+
+	"example.com/qrand/internal/tempfile"
 )
 
 // newLock is the operating system's lock for the file at path. It is on a file of
@@ -28,9 +30,10 @@ func createTemp(path string) (*os.File, error) {
 	sum := sha256.Sum256([]byte(filepath.Base(path)))
 	name := filepath.Join(filepath.Dir(path), ".qrand-"+hex.EncodeToString(sum[:8])+".tmp")
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, tempfile.Named(path, err)
 	}
-	return os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	return f, tempfile.Named(path, err)
 }
 
 // resolve returns the file that path leads to. Renaming over a link would put a file in its
@@ -68,6 +71,7 @@ func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 		if err != nil {
 			f.Close()
 			os.Remove(f.Name())
+			err = tempfile.Named(path, err)
 		}
 	}()
 	if _, err := f.Write(data); err != nil {
@@ -90,7 +94,7 @@ func replaceFile(path string, data []byte) (info os.FileInfo, err error) {
 		return nil, err
 	}
 	if err := os.Rename(f.Name(), path); errors.Is(err, syscall.EBUSY) {
-		return nil, fmt.Errorf("%w: is the file mounted by itself? It is replaced, not written into, so mount its folder", err)
+		return nil, fmt.Errorf("%w: is the file mounted by itself? It is replaced, not written into, so mount its folder", tempfile.Named(path, err))
 	} else if err != nil {
 		return nil, err
 	}

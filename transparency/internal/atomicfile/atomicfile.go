@@ -7,11 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"example.com/qrand/internal/tempfile"
 )
 
 // Write puts a complete file in place of path at once: nobody finds half of it, also after a
 // crash. Its mode is that of a new file.
-func Write(path string, data []byte) error {
+func Write(path string, data []byte) (err error) {
+	defer func() { err = tempfile.Named(path, err) }()
 	temp := filepath.Join(filepath.Dir(path), ".qrandlog-"+rand.Text()+".tmp")
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask
 	if err != nil {
