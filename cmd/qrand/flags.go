@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
+	"github.com/sethvargo/go-diceware/diceware"
 	"github.com/spf13/cobra"
 )
 
@@ -139,6 +141,14 @@ type passphraseOptions struct {
 	file string
 }
 
+// minPassphrase is the length of the shortest new passphrase, in characters. It is what NIST
+// SP 800-63B-4 section 3.1.1.2 wants where nothing else protects: who has the file can guess
+// for years.
+const minPassphrase = 15
+
+// generatedWords are words out of 7,776 each, so that ten have 129 bits.
+const generatedWords = 10
+
 func (o *passphraseOptions) addTo(cmd *cobra.Command, what string) {
 	cmd.Flags().BoolVar(&o.ask, "passphrase", false, what+" with a passphrase, asked for on the terminal")
 	cmd.Flags().StringVar(&o.file, "passphrase-file", "", what+" with the first line of `FILE`")
@@ -171,8 +181,15 @@ func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err
 			return nil, fmt.Errorf("--passphrase-file: %s begins with a byte order mark, or has a zero byte: save it in UTF-8 without the mark", o.file)
 		}
 	case o.ask:
-		if passphrase, err = c.askSecret("Passphrase: "); err != nil {
+		prompt := "Passphrase: "
+		if isNew {
+			prompt = "Passphrase, or nothing to have one made: "
+		}
+		if passphrase, err = c.askSecret(prompt); err != nil {
 			return nil, err
+		}
+		if isNew && len(passphrase) == 0 {
+			return generatePassphrase(c)
 		}
 		if isNew {
 			again, err := c.askSecret("The same again: ")
@@ -189,8 +206,28 @@ func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err
 	default:
 		return nil, nil
 	}
-	if len(passphrase) == 0 {
+	switch n := utf8.RuneCount(passphrase); {
+	case n == 0:
 		return nil, errors.New("the passphrase is empty")
+	case isNew && n < minPassphrase:
+		clear(passphrase)
+		return nil, fmt.Errorf("the passphrase has %s, and a new one has %d or more: take several words, or --passphrase and Enter to have one made", count(int64(n), "character"), minPassphrase)
 	}
 	return passphrase, nil
+}
+
+// generatePassphrase makes a passphrase, and shows it on the terminal only: what goes into a
+// file of messages stays there.
+func generatePassphrase(c *console) ([]byte, error) {
+	if !c.errTTY {
+		return nil, errors.New("the passphrase is empty, and stderr is no terminal to show a new one on: type one")
+	}
+	words, err := diceware.Generate(generatedWords)
+	if err != nil {
+		return nil, err
+	}
+	passphrase := strings.Join(words, "-")
+	c.note("the passphrase is shown now and not again, so write it down:")
+	fmt.Fprintf(c.err, "\n  %s\n\n", passphrase)
+	return []byte(passphrase), nil
 }

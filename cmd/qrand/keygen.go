@@ -78,7 +78,8 @@ compared, also between ceremonies.
 Formats: pem and der are PKCS#8 (ML-KEM and ML-DSA as their seeds) and
 SubjectPublicKeyInfo. jwk is a JSON Web Key, ssh the format of OpenSSH. raw is
 the bytes that the algorithm's standard calls the key or its seed.
---passphrase encrypts a pem or ssh key.
+--passphrase encrypts a pem or ssh key. A passphrase has 15 characters or more.
+If you type none, qrand makes one of ten words, and shows it once.
 
 --self-signed also makes a certificate, in FILE.crt. --csr makes a certificate
 request instead, in FILE.csr: give one of them. The serial number of a

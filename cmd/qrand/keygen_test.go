@@ -173,7 +173,7 @@ func TestOpenSSLReadsMore(t *testing.T) {
 	openssl := tool(t, "openssl")
 	serve(t, qrypttest.Config{Rate: -1})
 	pass := filepath.Join(t.TempDir(), "pass")
-	if err := os.WriteFile(pass, []byte("correct horse\n"), 0o600); err != nil {
+	if err := os.WriteFile(pass, []byte("correct horse battery\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ecdsa-p384", "rsa-2048", "ed25519", "ed448"} {
@@ -201,14 +201,14 @@ func TestOpenSSHReadsKeys(t *testing.T) {
 	sshKeygen := tool(t, "ssh-keygen")
 	serve(t, qrypttest.Config{Rate: -1})
 	pass := filepath.Join(t.TempDir(), "pass")
-	if err := os.WriteFile(pass, []byte("correct horse"), 0o600); err != nil {
+	if err := os.WriteFile(pass, []byte("correct horse battery"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range quick() {
 		if !slices.Contains(a.formats, "ssh") {
 			continue
 		}
-		for _, phrase := range []string{"", "correct horse"} {
+		for _, phrase := range []string{"", "correct horse battery"} {
 			args := []string{a.name, "-o", "DIR/id", "--format", "ssh", "--comment", "me@here"}
 			if phrase != "" {
 				args = append(args, "--passphrase-file", pass)
@@ -417,18 +417,48 @@ func TestPassphrase(t *testing.T) {
 		args    string
 		want    string // of stderr; "": success
 	}{
-		{[]string{"a", "b"}, "keygen ed25519 --passphrase -o DIR/key", "the passphrases differ"},
-		{[]string{"", ""}, "keygen ed25519 --passphrase -o DIR/key", "the passphrase is empty"},
-		{[]string{"a", "a"}, "keygen ed25519 --passphrase -o DIR/key", ""},
+		{[]string{"a b c d e f g h", "a b c d e f g i"}, "keygen ed25519 --passphrase -o DIR/key", "the passphrases differ"},
+		{[]string{"ä b c d e f g ", "ä b c d e f g "}, "keygen ed25519 --passphrase -o DIR/key", "the passphrase has 14 characters, and a new one has 15 or more"},
+		{[]string{"a b c d e f g h", "a b c d e f g h"}, "keygen ed25519 --passphrase -o DIR/key", ""},
 		{nil, "verify DIR/key", "is encrypted: verify key.pub, or give --passphrase"},
 		{[]string{"b"}, "verify DIR/key --passphrase", "does not open"},
-		{[]string{"a"}, "verify DIR/key --passphrase", ""},
+		{[]string{""}, "verify DIR/key --passphrase", "the passphrase is empty"},
+		{[]string{"a b c d e f g h"}, "verify DIR/key --passphrase", ""},
 		{nil, "verify DIR/key.pub --passphrase", ""},
 	} {
 		c, errs, left := answering(test.answers...)
 		status := execute(t.Context(), strings.Fields(strings.ReplaceAll(test.args, "DIR", dir)), c)
 		if (status == exitOK) != (test.want == "") || !strings.Contains(errs.String(), test.want) || len(*left) > 0 {
 			t.Errorf("%d, %s: status %d, %d answers left: %s", i, test.args, status, len(*left), errs)
+		}
+	}
+}
+
+// TestGeneratedPassphrase: if none is typed, one is made. It opens the key, is shown on the
+// terminal, and nowhere else.
+func TestGeneratedPassphrase(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	seen := map[string]bool{}
+	for _, terminal := range []bool{true, true, false} {
+		key := filepath.Join(t.TempDir(), "key")
+		c, out, errs := screen(terminal, map[string]string{"NO_COLOR": "1"})
+		c.askSecret = func(string) ([]byte, error) { return nil, nil }
+		status := execute(t.Context(), []string{"keygen", "ed25519", "--passphrase", "-o", key}, c)
+		shown := regexp.MustCompile(`(?m)^  ([a-z]+(?:-[a-z]+)*)$`).FindStringSubmatch(errs.String())
+		if !terminal {
+			if _, err := os.Stat(key); err == nil || status != exitFailure || shown != nil || !strings.Contains(errs.String(), "stderr is no terminal") {
+				t.Errorf("no terminal: status %d, %v: %s", status, err, errs)
+			}
+			continue
+		}
+		if status != exitOK || shown == nil || strings.Count(shown[1], "-") < generatedWords-1 || seen[shown[1]] || strings.Contains(out.String(), shown[1]) {
+			t.Fatalf("status %d, %q, %s%s", status, shown, out, errs)
+		}
+		seen[shown[1]] = true
+		c, _, errs = screen(true, nil)
+		c.askSecret = func(string) ([]byte, error) { return []byte(shown[1]), nil }
+		if status := execute(t.Context(), []string{"verify", "--passphrase", key}, c); status != exitOK {
+			t.Errorf("it does not open the key: %s", errs)
 		}
 	}
 }
@@ -652,12 +682,13 @@ func TestCertificateOptions(t *testing.T) {
 func TestPassphraseFile(t *testing.T) {
 	c, _, _ := screen(false, nil)
 	path := filepath.Join(t.TempDir(), "pass")
-	for content, want := range map[string]string{"a b": "a b", "a\n": "a", "a\r\nb": "a", " a\nb\n": " a"} {
+	const end = "is long enough"
+	for content, want := range map[string]string{"a " + end: "a " + end, "a" + end + "\n": "a" + end, "a" + end + "\r\nb": "a" + end, " " + end + "\nb\n": " " + end, "short\n" + end: ""} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		o := passphraseOptions{file: path}
-		if got, err := o.read(c, true); err != nil || string(got) != want {
+		if got, err := o.read(c, true); (err == nil) != (want != "") || string(got) != want {
 			t.Errorf("%q: %q, %v", content, got, err)
 		}
 	}

@@ -313,7 +313,7 @@ func TestSignWhileAsked(t *testing.T) {
 	alice, _ := person(t, "alice", "ed25519")
 	bob, _ := person(t, "bob", "ml-dsa-65")
 	phrase := filepath.Join(t.TempDir(), "phrase")
-	if err := os.WriteFile(phrase, []byte("correct horse"), 0o600); err != nil {
+	if err := os.WriteFile(phrase, []byte("correct horse battery"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	carol := keygenIn(t, "ecdsa-p384", "-o", "DIR/key", "--passphrase-file", phrase) + "/key"
@@ -327,7 +327,7 @@ func TestSignWhileAsked(t *testing.T) {
 				t.Errorf("asked %q, want %q", prompt, want)
 			}
 			meanwhile()
-			return []byte("correct horse"), nil
+			return []byte("correct horse battery"), nil
 		}
 		return execute(t.Context(), []string{"record", "sign", dir + "/key", "--with", carol}, c), errs.String()
 	}
