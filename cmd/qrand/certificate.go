@@ -3,9 +3,11 @@ package main
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +21,7 @@ type certificateOptions struct {
 	subject         string
 	names           namesFlag
 	ca              bool
+	pathLen         *int // nil: no limit
 	days            int
 }
 
@@ -31,6 +34,14 @@ func (o *certificateOptions) addTo(cmd *cobra.Command) {
 	f.StringVar(&o.subject, "subject", "", "the owner of the certificate: `NAME` like \"CN=Root CA,O=Example,C=DE\"")
 	f.Var(&o.names, "san", "more names in it: a host, an address, a mailbox or a URI")
 	f.BoolVar(&o.ca, "ca", false, "the certificate is for a CA")
+	f.Func("pathlen", "with --ca: at most `N` other CAs on the way from it to a certificate; 0: it signs for no CA (default no limit)", func(text string) error {
+		n, err := strconv.ParseUint(text, 10, 8)
+		if err != nil {
+			return errors.New("it is 0 to 255")
+		}
+		o.pathLen = new(int(n))
+		return nil
+	})
 	f.IntVar(&o.days, "days", defaultDays, "the certificate is valid for so many `DAYS`")
 }
 
@@ -62,6 +73,8 @@ func (o *certificateOptions) check(a algorithm) error {
 	switch {
 	case o.selfSigned && o.csr:
 		return errors.New("--self-signed and --csr exclude each other: give one")
+	case o.pathLen != nil && !o.ca:
+		return errors.New("--pathlen is about --ca, which is not given")
 	case !o.wanted() && (o.subject != "" || len(o.names) > 0 || o.ca || o.days != defaultDays):
 		return errors.New("--subject, --san, --ca and --days are about --self-signed or --csr")
 	case !o.wanted():
@@ -109,15 +122,28 @@ func (o *certificateOptions) make(key any, r io.Reader) ([]byte, error) {
 			RawSubject: t.RawSubject, DNSNames: t.DNSNames, IPAddresses: t.IPAddresses, EmailAddresses: t.EmailAddresses, URIs: t.URIs,
 		}
 		if o.ca {
-			// The request asks for it, and the signer may grant it: basicConstraints
-			// with cA set (RFC 5280 section 4.2.1.9).
-			request.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}}}
+			// The request asks for it, and the signer may grant it (RFC 5280 section 4.2.1.9).
+			constraints := struct {
+				CA      bool
+				PathLen int `asn1:"optional,default:-1"`
+			}{true, -1}
+			if o.pathLen != nil {
+				constraints.PathLen = *o.pathLen
+			}
+			value, err := asn1.Marshal(constraints)
+			if err != nil {
+				return nil, err
+			}
+			request.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: value}}
 		}
 		return keyfile.Request(key, request, r)
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	t.NotBefore = now.Add(-maxClockSkew)
 	t.NotAfter = now.AddDate(0, 0, o.days)
+	if o.pathLen != nil {
+		t.MaxPathLen, t.MaxPathLenZero = *o.pathLen, *o.pathLen == 0
+	}
 	if o.ca {
 		t.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	} else {

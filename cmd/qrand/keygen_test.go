@@ -177,13 +177,13 @@ func TestOpenSSLReadsMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ecdsa-p384", "rsa-2048", "ed25519", "ed448"} {
-		dir := keygenIn(t, name, "-o", "DIR/ca.pem", "--passphrase-file", pass, "--self-signed", "--ca", "--subject", `CN=Root CA,O=Comma\, Inc.,C=DE`, "--days", "30")
+		dir := keygenIn(t, name, "-o", "DIR/ca.pem", "--passphrase-file", pass, "--self-signed", "--ca", "--pathlen", "1", "--subject", `CN=Root CA,O=Comma\, Inc.,C=DE`, "--days", "30")
 		openssl("pkey", "-in", dir+"/ca.pem", "-passin", "file:"+pass, "-noout")
 		if out := openssl("verify", "-x509_strict", "-check_ss_sig", "-CAfile", dir+"/ca.pem.crt", dir+"/ca.pem.crt"); !strings.HasSuffix(out, ": OK\n") {
 			t.Errorf("%s: %s", name, out)
 		}
 		text := openssl("x509", "-in", dir+"/ca.pem.crt", "-noout", "-text")
-		for _, want := range []string{`CN = Root CA, O = "Comma, Inc.", C = DE`, "CA:TRUE", "Certificate Sign"} {
+		for _, want := range []string{`CN = Root CA, O = "Comma, Inc.", C = DE`, "CA:TRUE, pathlen:1", "Certificate Sign"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %s in %s", name, want, text)
 			}
@@ -654,26 +654,36 @@ func TestCertificateOptions(t *testing.T) {
 	if err != nil || time.Since(cert.NotBefore) < time.Hour || cert.NotAfter.Sub(cert.NotBefore) != 30*24*time.Hour+time.Hour || cert.IsCA {
 		t.Errorf("%v: from %v to %v, for a CA: %t", err, cert.NotBefore, cert.NotAfter, cert.IsCA)
 	}
-	for _, ca := range []bool{false, true} {
-		dir := keygenIn(t, "ecdsa-p256", "-o", "DIR/key", "--csr", "--subject", "CN=x", fmt.Sprintf("--ca=%t", ca))
-		request, err := x509.ParseCertificateRequest(read(dir + "/key.csr"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		asked := false
-		for _, e := range request.Extensions {
-			var constraints struct {
-				CA bool `asn1:"optional"` // RFC 5280 section 4.2.1.9
+	for _, test := range []struct {
+		args    string
+		ca      bool
+		pathLen int
+	}{{"--ca=false", false, -1}, {"--ca", true, -1}, {"--ca --pathlen 0", true, 0}, {"--ca --pathlen 3", true, 3}} {
+		for _, algorithm := range []string{"ecdsa-p256", "ml-dsa-44"} {
+			args := append([]string{algorithm, "-o", "DIR/key", "--subject", "CN=x"}, strings.Fields(test.args)...)
+			dir := keygenIn(t, append(args, "--self-signed")...)
+			if cert, err := x509.ParseCertificate(read(dir + "/key.crt")); err != nil || cert.IsCA != test.ca || test.ca && cert.MaxPathLen != test.pathLen || cert.MaxPathLenZero != (test.pathLen == 0) {
+				t.Errorf("%s, %s: %v: for a CA: %t, path length %d", algorithm, test.args, err, cert.IsCA, cert.MaxPathLen)
 			}
-			if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19}) {
-				if _, err := asn1.Unmarshal(e.Value, &constraints); err != nil {
-					t.Fatal(err)
+			dir = keygenIn(t, append(args, "--csr")...)
+			request, err := x509.ParseCertificateRequest(read(dir + "/key.csr"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			constraints := struct { // RFC 5280 section 4.2.1.9
+				CA      bool `asn1:"optional"`
+				PathLen int  `asn1:"optional,default:-1"`
+			}{PathLen: -1}
+			for _, e := range request.Extensions {
+				if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19}) {
+					if rest, err := asn1.Unmarshal(e.Value, &constraints); err != nil || len(rest) > 0 {
+						t.Fatal(err)
+					}
 				}
-				asked = constraints.CA
 			}
-		}
-		if asked != ca {
-			t.Errorf("--ca=%t: the request asks for a CA's certificate: %t", ca, asked)
+			if constraints.CA != test.ca || constraints.PathLen != test.pathLen {
+				t.Errorf("%s, %s: the request asks for %+v", algorithm, test.args, constraints)
+			}
 		}
 	}
 }
