@@ -102,7 +102,7 @@ func (o *emulateOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.token, "token", "", "accept this `TOKEN` (ps shows it: for tests only)")
 	f.StringVar(&o.fault, "fault", "", "the faults: a `SCRIPT`, or @FILE with one")
 	f.StringVar(&o.caFile, "ca-file", "qrand-emulator-ca.pem", "write the CA's certificate to this `FILE`")
-	f.StringVar(&o.envFile, "env-file", "", "write the variables to this `FILE` while the emulator runs, without export")
+	f.StringVar(&o.envFile, "env-file", "", envFileUsage)
 	f.IntVar(&o.rate, "rate", 0, "`N` requests in 10 s for each token; below 0: no limit (default 30)")
 	f.BoolVar(&o.fixedWindow, "fixed-window", false, "start to count again at every multiple of 10 s")
 	f.BoolVar(&o.freeRefusals, "free-refusals", false, "do not count requests that are refused with 429")
@@ -177,7 +177,7 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 	if o.token == "" {
 		vars = append(vars, variable{qrypt.EnvToken, service.Token()})
 	}
-	if err := introduce(c, cfg, service, vars); err != nil {
+	if err := introduce(c, cfg, service, vars, o.envFile); err != nil {
 		return err
 	}
 	if o.envFile != "" {
@@ -201,13 +201,13 @@ func runEmulate(ctx context.Context, c *console, o emulateOptions, faults []qryp
 }
 
 // introduce says what this is, and what to paste where.
-func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars []variable) error {
+func introduce(c *console, cfg qrypttest.Config, service *qrypttest.Server, vars []variable, envFile string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", c.onOut().yellow("All entropy from this service is EMULATED, not quantum."))
 	for i, endpoint := range service.Endpoints() {
 		fmt.Fprintf(&b, "  %-9s %s\n", cfg.Regions[i], endpoint)
 	}
-	fmt.Fprintf(&b, "\n%sCtrl-C ends it.\n\n", pasteText(vars, "your token", service.URL))
+	fmt.Fprintf(&b, "\n%sCtrl-C ends it.\n\n", pasteText(vars, envFile, "your token", service.URL))
 	_, err := io.WriteString(c.out, b.String())
 	for i, address := range cfg.Listen {
 		if host, _, _ := net.SplitHostPort(address); !loopback.Is(host) {

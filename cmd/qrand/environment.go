@@ -27,9 +27,9 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// pasteText tells what to paste in another shell, and an example for url.
-// If the variables have no token, noToken says where to get one.
-func pasteText(vars []variable, noToken, url string) string {
+// pasteText tells what to paste in another shell, and an example for url. If the variables are
+// also in a file, it says how to read that. If they have no token, noToken says where to get one.
+func pasteText(vars []variable, envFile, noToken, url string) string {
 	var b strings.Builder
 	b.WriteString("Paste this in another shell:\n\n")
 	hasToken := false
@@ -39,6 +39,9 @@ func pasteText(vars []variable, noToken, url string) string {
 	}
 	if !hasToken {
 		fmt.Fprintf(&b, "  export %s=  # %s\n", qrypt.EnvToken, noToken)
+	}
+	if absolute, err := filepath.Abs(envFile); envFile != "" && err == nil { // a shell looks for other names in PATH
+		fmt.Fprintf(&b, "\nOr read the file of variables:\n\n  set -a; . %s; set +a\n", shellQuote(absolute))
 	}
 	fmt.Fprintf(&b, "\nThen, for example:\n\n  qrand read --format hex\n")
 	fmt.Fprintf(&b, "  curl --cacert \"$%s\" -H \"Authorization: Bearer $%s\" \\\n    '%s/api/v1/quantum-entropy?size=1'\n\n", qrypt.EnvCAFile, qrypt.EnvToken, url)
@@ -51,6 +54,10 @@ const (
 	emulatorEnvHead = "# qrand emulate: EMULATED entropy, not quantum\n"
 	relayEnvHead    = "# qrand relay --dev\n"
 )
+
+// envFileUsage says what the file of variables is good for. It has no export, which neither
+// systemd's EnvironmentFile= nor docker run --env-file takes.
+const envFileUsage = "write the variables to this `FILE` while it runs, for set -a; . ./FILE; set +a, or for systemd and docker"
 
 // writeEnvFile writes the variables to a file, for its owner only.
 func writeEnvFile(path, head string, vars []variable) error {

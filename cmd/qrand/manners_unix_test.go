@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -146,6 +147,58 @@ func TestNothingSpent(t *testing.T) {
 	}
 	if n := server.Issued(); n > 0 {
 		t.Errorf("%d blocks were spent", n)
+	}
+}
+
+// TestEnvFile: what the emulator prints about its file of variables works in a shell, also
+// where the names of files have a space and a quotation mark. Where they have not, the file is
+// as docker reads it: a name and a value in each line, and nothing is quoted.
+func TestEnvFile(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"plain", "it's odd"} {
+		emu := qrandCommand(t, "emulate", "--env-file", "env", "--quiet")
+		emu.Dir = filepath.Join(emu.Dir, folder)
+		if err := os.Mkdir(emu.Dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		emu.Stdout = &text
+		if err := emu.Start(); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(emu.Dir, "env")
+		came := eventually(func() bool {
+			_, err := os.Stat(file)
+			return err == nil
+		})
+		data, err := os.ReadFile(file)
+		if !came || err != nil {
+			emu.Process.Kill()
+			t.Fatalf("no file of variables: %v", err)
+		}
+		read := exec.Command(sh, "-c", "set -a; . "+shellQuote(file)+`; set +a; exec "$0" read -n 4 --require initial --rehearsal --format hex`, emu.Path)
+		read.Dir = t.TempDir()
+		for _, name := range os.Environ() {
+			if !strings.HasPrefix(name, "QRYPT_") {
+				read.Env = append(read.Env, name)
+			}
+		}
+		if out, err := read.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v, %s\n%s", folder, err, out, data)
+		}
+		emu.Process.Signal(os.Interrupt)
+		emu.Wait()
+		if want := "\n  set -a; . " + shellQuote(file) + "; set +a\n"; !strings.Contains(text.String(), want) {
+			t.Errorf("%s: it does not say %q: %s", folder, want, text.String())
+		}
+		for line := range strings.Lines(string(data)) {
+			if folder == "plain" && !regexp.MustCompile(`^(#.*|QRYPT_[A-Z_]+=[^'"\s]+)\n$`).MatchString(line) {
+				t.Errorf("docker would misread %q", line)
+			}
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ while such a relay runs counts only after a restart.`,
 	o.AddTo(f)
 	f.BoolVar(&o.dev, "dev", false, "make a certificate for this run, and a token if there are no clients")
 	f.StringVar(&o.caFile, "ca-file", "qrand-relay-ca.pem", "with --dev, write the certificate of the CA to this `FILE`")
-	f.StringVar(&o.envFile, "env-file", "", "with --dev, also write the variables to this `FILE` while it runs, without export")
+	f.StringVar(&o.envFile, "env-file", "", "with --dev, "+envFileUsage)
 	cmd.AddCommand(newRelayTokenCommand(c))
 	return cmd
 }
@@ -183,7 +183,7 @@ func (o *relayOptions) introduce(c *console, at *net.TCPAddr, token string) erro
 				return err
 			}
 		}
-		b.WriteString("\n" + pasteText(vars, "a token of qrand relay token new", url))
+		b.WriteString("\n" + pasteText(vars, o.envFile, "a token of qrand relay token new", url))
 	}
 	fmt.Fprintf(&b, "Ctrl-C ends it.\n\n")
 	_, err := c.out.Write([]byte(b.String()))
