@@ -34,7 +34,7 @@ func (c *Client) trust(path string, logger *slog.Logger) error {
 	}
 	pem, roots, err := readCAs(path)
 	if err != nil {
-		return fmt.Errorf("qrypt: the file of trusted CAs (CAFile, %s): %w", EnvCAFile, err)
+		return fmt.Errorf("qrypt: the file of trusted CAs (%s): %w", EnvCAFile, err)
 	}
 	if logger == nil {
 		logger = slog.Default()

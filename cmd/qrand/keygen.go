@@ -363,7 +363,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	rec := provenance.NewRecorder(src)
 	made, err := o.algorithm.make(rec)
 	if err != nil {
-		return err
+		return o.entropy.failed(err)
 	}
 	key, err := newKeyPair(made)
 	if err != nil {
@@ -386,7 +386,7 @@ func (o *keygenOptions) makeKey(ctx context.Context, c *console, src *qrand.Sour
 	if o.cert.wanted() {
 		rec := provenance.NewRecorder(src)
 		if cert, err = o.cert.make(key.private, rec); err != nil {
-			return err
+			return o.entropy.failed(err)
 		}
 		record.Certificate = &provenance.Certificate{Kind: o.cert.kind(), SHA256: provenance.Digest(cert), Bytes: rec.Bytes()}
 	}

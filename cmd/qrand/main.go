@@ -213,7 +213,7 @@ needed for qrand demo and qrand emulate.`,
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("qrand {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{cmd.CommandPath(), err}
+		return &usageError{cmd.CommandPath(), cli.FlagError(err)}
 	})
 	root.SetHelpCommand(newHelpCommand())
 	for _, cmd := range []*cobra.Command{

@@ -141,7 +141,7 @@ func stream(ctx context.Context, w io.Writer, src io.Reader, o readOptions) erro
 		}
 		p := piece[:min(left, pieceSize)]
 		if _, err := io.ReadFull(src, p); err != nil {
-			return err
+			return o.entropy.failed(err)
 		}
 		if _, err := enc.Write(p); err != nil {
 			return fmt.Errorf("writing the bytes: %w", err)

@@ -116,6 +116,14 @@ func (o *entropyOptions) reseed(ctx context.Context, src *qrand.Source) error {
 	return fmt.Errorf("no block of quantum entropy, which --require fresh asks for: %s", reason)
 }
 
+// failed explains why a Read of the Source failed.
+func (o *entropyOptions) failed(err error) error {
+	if errors.Is(err, qrand.ErrStale) || errors.Is(err, qrand.ErrNotSeeded) {
+		return fmt.Errorf("the newest block of quantum entropy is too old, which --require %s does not allow, and the service gave no other in time", o.require.value)
+	}
+	return err
+}
+
 // waitSeeded waits for the first block, and stops early if none can come in time:
 // if no endpoint may be asked before the deadline, if there is no token, or if all
 // endpoints are emulators, which are refused.

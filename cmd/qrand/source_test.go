@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"example.com/qrand"
 	"example.com/qrand/qrypttest"
 )
 
@@ -48,5 +50,16 @@ func TestNoWaitForToken(t *testing.T) {
 	}
 	if server.Issued() > 0 {
 		t.Error("a block was fetched")
+	}
+}
+
+// TestStaleExplained: whoever runs a command reads of its flags, not of a Go API.
+func TestStaleExplained(t *testing.T) {
+	o := newEntropyOptions()
+	o.require.value = "fresh"
+	for _, err := range []error{qrand.ErrStale, fmt.Errorf("keygen: %w", qrand.ErrNotSeeded)} {
+		if text := o.failed(err).Error(); !ours.MatchString(err.Error()) || ours.MatchString(text) || !strings.Contains(text, "--require fresh") {
+			t.Errorf("%v: %s", err, text)
+		}
 	}
 }

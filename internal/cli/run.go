@@ -19,6 +19,15 @@ type UsageError struct{ error }
 // Misused returns a UsageError of an error.
 func Misused(err error) error { return &UsageError{err} }
 
+// FlagError makes an error of package pflag fit for people: a number that is none has the name
+// of a Go function in it.
+func FlagError(err error) error {
+	if text, _, found := strings.Cut(err.Error(), ": strconv."); found {
+		return errors.New(text + ": write a whole number")
+	}
+	return err
+}
+
 // Run runs a command, and returns the exit status: 0 if all is well, 1 after a failure, 2 if
 // the command line was wrong, that of Status if a signal came before the command was done.
 // SIGINT, SIGTERM and SIGHUP end the command's context, and a second one ends the process at
@@ -30,7 +39,7 @@ func Run(cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Misused(err) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Misused(FlagError(err)) })
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	cmd.SetArgs(args)

@@ -94,6 +94,14 @@ func (o *Options) Check() error {
 		return errors.New("--receipt-name is about the receipts that --receipt-key signs: give that, too")
 	case o.LogFormat != "text" && o.LogFormat != "json":
 		return fmt.Errorf("--log-format %q: text or json", o.LogFormat)
+	case o.Stock != 0 && (o.Stock < 2 || o.Stock > 1<<22): // what relay.Config takes, too
+		return fmt.Errorf("--stock %d: from 2 to %d blocks can be kept", o.Stock, 1<<22)
+	case o.Batch < 0 || o.Batch > qrypt.MaxBlocks:
+		return fmt.Errorf("--batch %d: a request asks for 1 to %d blocks", o.Batch, qrypt.MaxBlocks)
+	case o.Stock != 0 && o.Batch > o.Stock/2:
+		return fmt.Errorf("--batch %d is more than half of --stock %d: the relay would run dry before it asks for more", o.Batch, o.Stock)
+	case o.MaxAge < 0:
+		return fmt.Errorf("--max-age %v is negative", o.MaxAge)
 	case o.MaxConns < 0 || o.PerHost < 0:
 		return errors.New("--max-conns and --max-conns-per-host are not negative")
 	}
