@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +59,9 @@ func newConsole(out, err *os.File) *console {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
 			c.width = width
 		}
+	}
+	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 { // as POSIX has it
+		c.width = columns
 	}
 	return c
 }
@@ -118,12 +124,66 @@ func (c *console) marks() marks {
 
 // wrap breaks text at spaces, so that it fits beside an indent. The lines after
 // the first have the indent. Without a terminal it stays one line, for grep.
+// If there is too little room beside the indent, it begins on the next line.
 func (c *console) wrap(text string, indent int) string {
-	if !c.outTTY || c.width <= 2*indent {
+	switch {
+	case !c.outTTY || c.width == 0:
 		return text
+	case c.narrow(indent):
+		return "\n" + strings.Repeat(" ", narrowIndent) + wrapWords(text, narrowIndent, c.width)
 	}
 	return wrapWords(text, indent, c.width)
 }
+
+// narrowIndent is the indent of text that has no room beside its heading.
+const narrowIndent = 8
+
+// narrow reports whether the terminal has too little room beside an indent.
+func (c *console) narrow(indent int) bool {
+	return c.outTTY && c.width > 0 && c.width < 2*indent
+}
+
+// fit breaks those lines of a text that are too long for the terminal. Lines of a paragraph
+// are filled again. Where a line has two columns, the second one is broken. Other lines with an
+// indent are commands, and stay whole, so that they can be copied.
+func (c *console) fit(text string) string {
+	if !c.outTTY || c.width == 0 {
+		return text
+	}
+	var b strings.Builder
+	var paragraph []string
+	flush := func() {
+		tooLong := func(line string) bool { return utf8.RuneCountInString(line) > c.width }
+		if slices.ContainsFunc(paragraph, tooLong) {
+			paragraph = []string{wrapWords(strings.Join(paragraph, " "), 0, c.width)}
+		}
+		for _, line := range paragraph {
+			b.WriteString(line + "\n")
+		}
+		paragraph = nil
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if line != "" && line[0] != ' ' {
+			paragraph = append(paragraph, line)
+			continue
+		}
+		flush()
+		if columns := twoColumns.FindStringSubmatch(line); columns != nil && utf8.RuneCountInString(line) > c.width {
+			line = columns[1] + columns[2]
+			indent := utf8.RuneCountInString(line)
+			if c.narrow(indent) {
+				line = columns[1]
+			}
+			line += c.wrap(columns[3], indent)
+		}
+		b.WriteString(line + "\n")
+	}
+	flush()
+	return b.String()
+}
+
+var twoColumns = regexp.MustCompile(`^( *\S+(?: \S+)*)(  +)(\S.*)$`)
 
 func wrapWords(text string, indent, width int) string {
 	var b strings.Builder
@@ -205,12 +265,41 @@ func (t *table) write(w io.Writer, p palette) error {
 	return err
 }
 
+// print prints the table. On a terminal that is too narrow for it, each row is a few lines of
+// text under its first cell.
+func (t *table) print(c *console) error {
+	var wide strings.Builder
+	if err := t.write(&wide, false); err != nil {
+		return err
+	}
+	tooLong := func(line string) bool { return utf8.RuneCountInString(strings.TrimRight(line, " \n")) > c.width }
+	if !c.outTTY || c.width == 0 || !slices.ContainsFunc(slices.Collect(strings.Lines(wide.String())), tooLong) {
+		return t.write(c.out, c.onOut())
+	}
+	var b strings.Builder
+	for _, row := range t.rows {
+		if row[0].text != "" {
+			b.WriteString(c.onOut().bold(row[0].text) + "\n")
+		}
+		var rest []string
+		for i, cell := range row[1:] {
+			if cell.text != "" {
+				rest = append(rest, strings.ToLower(t.heads[i+1])+" "+cell.text)
+			}
+		}
+		b.WriteString("  " + wrapWords(strings.Join(rest, ", "), 2, c.width) + "\n")
+	}
+	_, err := io.WriteString(c.out, b.String())
+	return err
+}
+
 const spinnerPeriod = 100 * time.Millisecond
 
 // A spinner shows on a terminal, in one line, that something is going on. It
 // removes the line in the end.
 type spinner struct {
 	w     io.Writer
+	width int // of the terminal, zero: unknown
 	signs []string
 
 	mu   sync.Mutex
@@ -221,7 +310,7 @@ type spinner struct {
 
 // newSpinner starts a spinner. If w is no terminal, it shows nothing.
 func (c *console) newSpinner(w io.Writer, tty bool, text string) *spinner {
-	s := &spinner{w: w, signs: c.marks().spinner, text: text, stop: make(chan struct{})}
+	s := &spinner{w: w, width: c.width, signs: c.marks().spinner, text: text, stop: make(chan struct{})}
 	if tty && c.getenv("TERM") != "dumb" {
 		s.done.Go(s.run)
 	}
@@ -245,9 +334,12 @@ func (s *spinner) run() {
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		s.mu.Lock()
-		text := s.text
+		text := []rune(s.text)
 		s.mu.Unlock()
-		io.WriteString(s.w, "\r"+s.signs[i%len(s.signs)]+" "+text+"\x1b[K")
+		if most := s.width - 3; most > 0 && len(text) > most { // a second line would stay
+			text = text[:most]
+		}
+		io.WriteString(s.w, "\r"+s.signs[i%len(s.signs)]+" "+string(text)+"\x1b[K")
 		select {
 		case <-s.stop:
 			io.WriteString(s.w, "\r\x1b[K")

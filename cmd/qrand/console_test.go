@@ -3,6 +3,9 @@ package main
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"example.com/qrand"
 )
 
 func TestTable(t *testing.T) {
@@ -30,9 +33,46 @@ func TestWrap(t *testing.T) {
 	if want := "one two three\n    four äöüß\n    seven"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	if got, want := c.wrap("five six", 10), "\n        five six"; got != want {
+		t.Errorf("beside an indent that is too wide: got %q, want %q", got, want)
+	}
 	c.outTTY = false
 	if got := c.wrap(text, 4); got != text {
 		t.Errorf("not on a terminal: got %q", got)
+	}
+}
+
+// TestNarrow: in a terminal of 40 columns no line of help, of the demo, of a report or of a table is
+// longer, except a command, which somebody may copy, and what has no space to break it at.
+func TestNarrow(t *testing.T) {
+	check := func(t *testing.T, text string) {
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, " \n")
+			if utf8.RuneCountInString(line) > 40 && strings.Contains(strings.TrimSpace(line), " ") && !strings.Contains(line, "  qrand ") && !strings.HasPrefix(line, "  curl") {
+				t.Errorf("%q", line)
+			}
+		}
+	}
+	noService(t)
+	for _, args := range []string{"", "demo --help", "read --help", "keygen --help", "verify --help", "record --help", "feed --help", "relay --help", "doctor --help", "emulate --help", "keygen --list", "doctor"} {
+		t.Run(args, func(t *testing.T) {
+			c, out, _ := screen(true, map[string]string{"NO_COLOR": "1", "LANG": "C"})
+			c.width = 40
+			execute(t.Context(), strings.Fields(args), c)
+			if check(t, out.String()); out.Len() < 200 {
+				t.Errorf("it prints %q", out)
+			}
+		})
+	}
+	c, out, _ := screen(true, map[string]string{"NO_COLOR": "1"})
+	c.width = 40
+	sum := summary{Rows: []row{{Phase: "out of supply", Part: "outage", State: qrand.Degraded, Reason: qrand.NoSupply, Reads: 1234567}, {Phase: "out of supply", Part: "recovery", State: qrand.Seeded}}}
+	if err := sum.print(c); err != nil {
+		t.Fatal(err)
+	}
+	check(t, out.String())
+	if want := "out of supply\n  state Degraded, reason service out of\n  supply (503), reads 1,234,567, failed\n  0, blocks 0\n  state Seeded"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in\n%s", want, out)
 	}
 }
 

@@ -59,7 +59,7 @@ func runDemo(ctx context.Context, c *console, outages []outage, logger *slog.Log
 	}
 	began := time.Now()
 	fmt.Fprintln(w, p.yellow("The entropy in this demo is EMULATED, not quantum."))
-	fmt.Fprintf(w, "Two goroutines read all the time; the service fails in %s, and is well again\nafter each. It takes half a minute at most.\n", count(int64(len(outages)), "way"))
+	io.WriteString(w, c.fit(fmt.Sprintf("Two goroutines read all the time; the service fails in %s, and is well again\nafter each. It takes half a minute at most.\n", count(int64(len(outages)), "way"))))
 	fmt.Fprintln(w)
 	s, err := newScenario(logger)
 	if err != nil {
@@ -171,14 +171,14 @@ func (s summary) print(c *console) error {
 			cell{text: humanize.Comma(r.Reads)}, cell{humanize.Comma(r.Failed), failed}, cell{text: humanize.Comma(r.Blocks)})
 	}
 	io.WriteString(c.out, "\n")
-	if err := t.write(c.out, p); err != nil {
+	if err := t.print(c); err != nil {
 		return err
 	}
 	verdict := p.green
 	if !s.OK {
 		verdict = p.red
 	}
-	_, err := fmt.Fprintf(c.out, "\n%s, in %.1f s, with %s of EMULATED entropy.\n",
-		verdict(fmt.Sprintf("%s of %s reads failed", humanize.Comma(s.Failed), humanize.Comma(s.Reads))), s.Seconds, count(s.Blocks, "block"))
+	_, err := io.WriteString(c.out, c.fit(fmt.Sprintf("\n%s, in %.1f s, with %s of EMULATED entropy.\n",
+		verdict(fmt.Sprintf("%s of %s reads failed", humanize.Comma(s.Failed), humanize.Comma(s.Reads))), s.Seconds, count(s.Blocks, "block"))))
 	return err
 }

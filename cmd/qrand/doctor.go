@@ -149,6 +149,9 @@ func (p *printer) line(ch check) {
 	}
 	p.print(fmt.Sprintf("%s %-*s %s\n", sign, nameWidth, name, detail))
 	if ch.Advice != "" {
+		if p.c.narrow(indent) {
+			indent = narrowIndent
+		}
 		arrow := m.arrow + " "
 		under := indent + len([]rune(arrow))
 		p.print(strings.Repeat(" ", indent) + colour.bold(arrow) + p.c.wrap(ch.Advice, under) + "\n")

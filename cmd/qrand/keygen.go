@@ -488,5 +488,5 @@ func listAlgorithms(c *console) error {
 	for _, a := range algorithms() {
 		t.add(cell{text: a.name}, cell{text: a.use}, cell{text: fmt.Sprint(a.bytes)}, cell{text: strings.Join(a.formats, " ")}, cell{text: a.standard})
 	}
-	return t.write(c.out, c.onOut())
+	return t.print(c)
 }

@@ -283,7 +283,7 @@ func writeClients(c *console, all []clients.Status, now time.Time) error {
 		t.add(cell{text: client.Name}, cell{text: clientKind(client.Client)}, cell{text: rate}, cell{text: bandwidth}, cell{text: quota},
 			cell{text: used}, cell{text: total}, expires, cell{text: last})
 	}
-	return t.write(c.out, p)
+	return t.print(c)
 }
 
 func clientKind(client clients.Client) string {
