@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -25,7 +26,9 @@ const maxWait = 20 * time.Second
 
 // Handler serves a log: everybody may read its checkpoint, tiles and proofs, and the clients
 // of the list may add envelopes. Serve it with relay.Serve, which bounds what a connection
-// costs. If the list is nil, nobody may add. docs/transparency.md describes the requests.
+// costs. If the list is nil, nobody may add. The origin is the address of the log without https://,
+// so requests below its path are served, and those without it, too: a proxy may have taken it
+// off. docs/transparency.md describes the requests.
 func Handler(l *Log, list *clients.List, logger *slog.Logger) http.Handler {
 	return (&server{l, list, logger, maxWait}).handler()
 }
@@ -43,7 +46,15 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /tile/", s.tile)
 	mux.HandleFunc("GET /proof/{hash}", s.proof)
 	mux.HandleFunc("POST /add", s.add)
-	return mux
+	_, path, _ := strings.Cut(s.log.Origin(), "/")
+	below := http.StripPrefix("/"+path, mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path != "" && strings.HasPrefix(r.URL.Path, "/"+path+"/") {
+			below.ServeHTTP(w, r)
+		} else {
+			mux.ServeHTTP(w, r)
+		}
+	})
 }
 
 func (s *server) checkpoint(w http.ResponseWriter, r *http.Request) {

@@ -45,7 +45,7 @@ func TestServe(t *testing.T) {
 	l := open(t, dir)
 	list, token := oneClient(t, 40)
 	handler := (&server{l, list, slog.New(slog.DiscardHandler), time.Second}).handler()
-	served := httptest.NewServer(http.StripPrefix("/keys", handler))
+	served := httptest.NewServer(handler)
 	defer served.Close()
 	client := func(token string) *logclient.Client {
 		c, err := logclient.New(served.URL+"/keys", token, nil)
@@ -145,6 +145,9 @@ func TestServe(t *testing.T) {
 	for request, want := range map[string]int{
 		"GET /checkpoint":                                   200,
 		"HEAD /checkpoint":                                  200,
+		"GET /keys/checkpoint":                              200, // the origin is log.example/keys
+		"GET /keys/keys/checkpoint":                         404,
+		"GET /keyscheckpoint":                               404,
 		"GET /tile/0/000.p/4":                               200,
 		"GET /tile/entries/000.p/1":                         200,
 		"GET /tile/entries/000.p/5":                         404, // more than there is
