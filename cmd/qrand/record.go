@@ -3,16 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"example.com/qrand/provenance"
+	"example.com/qrand/provenance/tlogproof"
 )
 
 // newRecordCommand makes the commands for signed statements. The root gives defaults only to
@@ -202,8 +205,16 @@ func statementText(e provenance.Envelope, s provenance.Statement) string {
 		}
 	}
 	if s.After != "" {
-		origin, _, _ := strings.Cut(s.After, "\n")
-		add("after", "a checkpoint of the log %q", origin)
+		if c, err := tlogproof.ParseNote(s.After); err != nil {
+			add("after", "it is %.100q", plain(err.Error()))
+		} else {
+			add("after", "the head of the log %q, of size %d, with the hash", c.Origin, c.Size)
+			var fours []string // as qrandlog head prints it
+			for b := range slices.Chunk(c.Hash[:], 2) {
+				fours = append(fours, hex.EncodeToString(b))
+			}
+			add("", "%s", strings.Join(fours, " "))
+		}
 	}
 	for _, e := range s.Receipts {
 		r, err := e.Receipt()
