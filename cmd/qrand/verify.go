@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,14 +183,15 @@ func runVerify(c *console, path string, o verifyOptions) error {
 				return err
 			}
 			var report provenance.Report
-			if report, err = trust.Verify(evidence, time.Now()); err == nil {
-				if err = o.check(record, key); err == nil {
-					err = checkBeside(recordPath, record)
-				}
-				if err != nil {
-					report.Findings = append(report.Findings, provenance.Finding{About: "record", Verdict: provenance.Refused, Text: plain(err.Error())})
-				}
+			report, err = trust.Verify(evidence, time.Now())
+			more := o.check(record, key)
+			if more == nil {
+				more = checkBeside(recordPath, record)
 			}
+			if more != nil && !slices.ContainsFunc(report.Findings, func(f provenance.Finding) bool { return f.Text == more.Error() }) {
+				report.Findings = append(report.Findings, provenance.Finding{About: "record", Verdict: provenance.Refused, Text: plain(more.Error())})
+			}
+			err = cmp.Or(err, more)
 			outcome.Findings = report.Findings
 		}
 	}
