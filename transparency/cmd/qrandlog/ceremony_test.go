@@ -58,6 +58,7 @@ func TestCeremony(t *testing.T) {
 		" --passphrase\n", " --passphrase-file passphrase\n",
 		"--sign-with alice.pem", "--sign-with alice.pem --sign-passphrase-file passphrase",
 		"--with bob.pem", "--with bob.pem --passphrase-file passphrase",
+		"# REFUSED: log", "|| true",
 		"docs/verify.py", filepath.Join(docs, "verify.py"),
 	).Replace(code(string(page)))
 	preparation, script, ok := strings.Cut(commands, "KEY=root.pem\n")
@@ -77,7 +78,7 @@ func TestCeremony(t *testing.T) {
 		return string(out)
 	}
 	s.write(t, "passphrase", []byte("not on a real machine\n"))
-	s.write(t, "log-token", []byte(token+"\n"))
+	s.write(t, "log.token", []byte(token+"\n"))
 	run(preparation)
 
 	trust := provenance.Trust{Threshold: 2, Emulated: true, Log: &provenance.TrustedLog{
@@ -95,6 +96,7 @@ func TestCeremony(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.write(t, "trust.json", text)
+	s.write(t, "script.txt", []byte(script))
 	s.write(t, "ceremony.json", []byte(`{"id": "2026-1", "witnesses": ["Dave"]}`))
 	out := run("KEY=root.pem\n" + script)
 	for _, want := range []string{"entry 0", "the key itself signed it", "2 of 2 signers", "EMULATED"} {
