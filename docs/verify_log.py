@@ -34,7 +34,7 @@ def check_signature(who, spki, message, signature):
         run = subprocess.run(command + algorithm(spki)[1:], cwd=folder, capture_output=True, text=True)
     good = run.returncode == 0
     if "Signature Verif" not in run.stdout:  # "Signature Verified Successfully", "Signature Verification Failure"
-        print(f"cannot be checked here with openssl, only with package cryptography: the key of {who}", flush=True)
+        print(f"this openssl cannot check the signature of {who}: package cryptography has to", flush=True)
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.serialization import load_der_public_key
         try:
