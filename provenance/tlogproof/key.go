@@ -111,8 +111,12 @@ func verifyMLDSA44Cosignature(key *mldsa44.PublicKey, name string, text, sig []b
 	return binary.BigEndian.Uint64(sig) <= math.MaxInt64 && mldsa44.Verify(key, m.Bytes(), nil, sig[timestampSize:])
 }
 
-// timeOf returns the time in a cosignature that was verified.
+// lastTime is the last one that RFC 3339 can write. A time.Time of math.MaxInt64 seconds is
+// before all others.
+var lastTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+
+// timeOf returns the time in a cosignature that was verified, or lastTime if that is before.
 func timeOf(s note.Signature) time.Time {
 	b, _ := base64.StdEncoding.DecodeString(s.Base64) // note.Open has read it
-	return time.Unix(int64(binary.BigEndian.Uint64(b[4:])), 0).UTC()
+	return time.Unix(min(int64(binary.BigEndian.Uint64(b[4:])), lastTime.Unix()), 0).UTC()
 }

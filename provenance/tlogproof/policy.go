@@ -103,12 +103,11 @@ func (p *Policy) Open(checkpoint string) (Checkpoint, []Cosignature, error) {
 	case err != nil:
 		return Checkpoint{}, nil, errors.New("not a checkpoint: it is not a signed note")
 	}
-	sigs := map[string]note.Signature{}
-	for _, s := range n.Sigs {
-		sigs[fmt.Sprintf("%.100s+%08x", s.Name, s.Hash)] = s
+	signed := func(k *Key) int {
+		return slices.IndexFunc(n.Sigs, func(s note.Signature) bool { return s.Name == k.name && s.Hash == k.hash })
 	}
 	for _, k := range p.log {
-		if _, ok := sigs[k.String()]; ok {
+		if signed(k) >= 0 {
 			continue
 		}
 		for _, s := range n.UnverifiedSigs {
@@ -127,8 +126,8 @@ func (p *Policy) Open(checkpoint string) (Checkpoint, []Cosignature, error) {
 	}
 	var found []Cosignature
 	for _, k := range p.witnesses {
-		if s, ok := sigs[k.String()]; ok {
-			found = append(found, Cosignature{k.name, timeOf(s)})
+		if i := signed(k); i >= 0 {
+			found = append(found, Cosignature{k.name, timeOf(n.Sigs[i])})
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Cosignature) int { return a.Time.Compare(b.Time) })

@@ -50,6 +50,7 @@ const MaxSize = 128 << 10
 const (
 	header    = "c2sp.org/tlog-proof@v1\n"
 	maxHashes = 63 // of a tree whose size fits 63 bits
+	maxDigits = 18 // of a size: with more than 1<<62 entries package tlog never ends
 )
 
 // Encode writes the proof in the only form that Parse reads.
@@ -154,7 +155,7 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 	if c.Size, err = strconv.ParseInt(lines[1], 10, 64); err == nil {
 		c.Hash, err = tlog.ParseHash(lines[2])
 	}
-	if err != nil || c.Size < 0 || c.String() != text {
+	if err != nil || c.Size < 0 || len(lines[1]) > maxDigits || c.String() != text {
 		return Checkpoint{}, fmt.Errorf("not a checkpoint: bad size or hash: %.100q", text)
 	}
 	if c.Size == 0 && c.Hash != emptyHash {

@@ -161,7 +161,8 @@ func TestVerify(t *testing.T) {
 		}
 
 		// A head alone.
-		for checkpoint, want := range map[string]string{cosigned(log, size, first, second): "", cosigned(log, 0): "", cosigned(log, size, first): "2 are wanted"} {
+		for checkpoint, want := range map[string]string{cosigned(log, size, first, second): "", cosigned(log, 0): "", cosigned(log, size, first): "2 are wanted",
+			cosigned(log, size, first, time.Unix(math.MaxInt64, 0)): "w2 cosigned at 9999-12-31T23:59:59Z, which is in the future"} {
 			if c, err := p.OpenCosigned(checkpoint); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && c != log.Head(c.Size) {
 				t.Errorf("%+v, %v, want %q", c, err, want)
 			}
@@ -249,10 +250,14 @@ func TestForm(t *testing.T) {
 	for _, wrong := range []string{
 		"", "x\n1\n", "\n1\n" + b64 + "\n", "x\n01\n" + b64 + "\n", "x\n-1\n" + b64 + "\n", "x\n1\n" + b64, "x\n1\n" + b64[1:] + "\n",
 		"x\n1\n" + b64 + "\nextension\n", "x\n0\n" + b64 + "\n", "x\n9223372036854775808\n" + b64 + "\n",
+		"x\n1000000000000000000\n" + b64 + "\n", "x\n4611686018427387905\n" + b64 + "\n",
 	} {
 		if c, err := tlogproof.ParseCheckpoint(wrong); err == nil {
 			t.Errorf("%q is read as %+v", wrong, c)
 		}
+	}
+	if c, err := tlogproof.ParseCheckpoint("x\n999999999999999999\n" + b64 + "\n"); err != nil || c.Size != 1e18-1 {
+		t.Errorf("the largest size is read as %+v, %v", c, err)
 	}
 	head := logtest.NewTree("leaf").Head(1)
 	note := logtest.Signed(head, "— log.example/keys AAAAAAAA\n")
@@ -323,6 +328,36 @@ func TestKey(t *testing.T) {
 		if p, err := tlogproof.NewPolicy(test.log, test.witnesses, test.quorum, test.delay); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, want %q", p, err, test.want)
 		}
+	}
+}
+
+// TestOneOfTwo: a witness whose long name begins like another one's, and whose key ID is the
+// same, does not count for both.
+func TestOneOfTwo(t *testing.T) {
+	name := func(i int) string { return fmt.Sprintf("%s/%d", strings.Repeat("w", 100), i) }
+	vkey := func(seed byte, i int) string {
+		_, rest, _ := strings.Cut(logtest.NewSigner("w", 4, seed).VKey, "+")
+		_, public, _ := strings.Cut(rest, "+")
+		key, err := base64.StdEncoding.DecodeString(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(append([]byte(name(i)+"\n"), key...))
+		return fmt.Sprintf("%s+%x+%s", name(i), sum[:4], public)
+	}
+	const i, j = 5425, 103352 // found by trying
+	log := logtest.NewSigner("log.example/keys", 1, 1)
+	one := logtest.NewSigner(name(i), 4, 2)
+	if vkey(2, i) != one.VKey || vkey(2, i)[len(name(i)):][:9] != vkey(3, j)[len(name(j)):][:9] {
+		t.Fatalf("%s and %s have not the same key ID", vkey(2, i), vkey(3, j))
+	}
+	p, err := tlogproof.NewPolicy([]string{log.VKey}, []string{one.VKey, vkey(3, j)}, 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := logtest.NewTree("leaf").Head(1)
+	if _, found, err := p.Open(logtest.Signed(c, log.Line(c, time.Now()), one.Line(c, time.Now()))); err != nil || len(found) != 1 {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 
