@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
 
 	"example.com/qrand/internal/tempfile"
 )
@@ -165,6 +169,36 @@ func replaceFile(path string, data []byte) error {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// lockFile waits for the operating system's lock of a file that is replaced, not written into:
+// whoever has it may read the file and replace it. The lock ends with the process.
+func lockFile(ctx context.Context, path string) (unlock func() error, err error) {
+	name, flag := path, os.O_RDONLY
+	if runtime.GOOS == "windows" { // which does not replace an open file
+		name, flag = path+".lock", os.O_RDWR|os.O_CREATE
+	}
+	for {
+		lock := flock.New(name, flock.SetFlag(flag))
+		if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); ctx.Err() != nil {
+			return nil, errInterrupted
+		} else if errors.Is(err, errors.ErrUnsupported) { // by the file system
+			return func() error { return nil }, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("locking %s: %w", name, err)
+		}
+		locked, err := lock.Stat()
+		var current fs.FileInfo
+		if err == nil {
+			current, err = os.Stat(name)
+		}
+		if err == nil && os.SameFile(locked, current) {
+			return lock.Unlock, nil
+		}
+		if err := errors.Join(err, lock.Unlock()); err != nil { // else it was replaced meanwhile
+			return nil, err
+		}
+	}
 }
 
 // streamed reports whether what goes to path is written into it: into stdout, which is a dash,

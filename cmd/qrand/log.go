@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -146,11 +147,22 @@ func (l *logging) add(ctx context.Context, c *console, statement string) error {
 	}
 }
 
-// placeProof writes a proof beside its statement, and tells it.
-func placeProof(c *console, statement string, proof *tlogproof.Proof) error {
+// placeProof writes a proof beside its statement, and tells it. The proof is of the envelope,
+// which the statement was when the log was asked.
+func placeProof(ctx context.Context, c *console, statement string, envelope []byte, proof *tlogproof.Proof) error {
+	unlock, err := lockFile(ctx, statement)
+	if err != nil {
+		return err
+	}
+	defer unlock() // which the end of the process does, too
+	if now, err := readBounded(statement); err != nil {
+		return err
+	} else if !bytes.Equal(now, envelope) {
+		return errors.New("it was signed while the log was asked, so the log has it as it was before: run this again, and the log has both")
+	}
 	var b bundle
 	defer b.discard()
-	err := b.add(proofFile(statement), proof.Encode(), 0o644)
+	err = b.add(proofFile(statement), proof.Encode(), 0o644)
 	if err == nil {
 		err = b.place()
 	}
@@ -257,7 +269,7 @@ func proveRecord(ctx context.Context, c *console, client *logclient.Client, path
 		proof, err = client.Submit(ctx, envelope)
 	}
 	if err == nil {
-		err = placeProof(c, path, proof)
+		err = placeProof(ctx, c, path, envelope, proof)
 	}
 	switch {
 	case ctx.Err() != nil && err != nil:

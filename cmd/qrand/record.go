@@ -122,21 +122,26 @@ sign what qrand keygen --log has left pending, either.`,
 
 func signRecord(ctx context.Context, c *console, path, with string, passphrases namesFlag) error {
 	path, e, s, err := readStatement(path)
-	if err != nil {
-		return err
+	if err == nil {
+		err = checkUnlogged(path)
 	}
-	proof := proofFile(path)
-	if _, err := os.Lstat(proof); err == nil {
-		return fmt.Errorf("%s: it is in a log already, as %s shows: with another signature it would be another statement", path, proof)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
 	signer, err := readSigner(c, with, "--passphrase-file", &passphrases)
 	if err != nil {
 		return fmt.Errorf("--with: %w", err)
 	}
-	payload := e.Payload // another person may have signed while this one was asked for a passphrase
-	if _, e, s, err = readStatement(path); err != nil {
+	unlock, err := lockFile(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer unlock()       // which the end of the process does, too
+	payload := e.Payload // another person may have signed meanwhile, or logged it
+	if _, e, s, err = readStatement(path); err == nil {
+		err = checkUnlogged(path)
+	}
+	if err != nil {
 		return err
 	} else if !bytes.Equal(e.Payload, payload) {
 		return fmt.Errorf("%s: another statement is there now: read it with qrand record show, and sign again", path)
@@ -157,6 +162,17 @@ func signRecord(ctx context.Context, c *console, path, with string, passphrases 
 	_, err = fmt.Fprintf(c.out, "%s: signed with keyid %s; %s in all; about %s, public key SHA-256 %s\n",
 		path, provenance.Digest(signer.PublicKey()), count(int64(len(e.Signatures)), "signature"), s.Record.Algorithm, s.Record.PublicKey)
 	return err
+}
+
+// checkUnlogged returns an error if the proof of a log is beside a statement.
+func checkUnlogged(statement string) error {
+	proof := proofFile(statement)
+	if _, err := os.Lstat(proof); err == nil {
+		return fmt.Errorf("%s: it is in a log already, as %s shows: with another signature it would be another statement", statement, proof)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // readStatement reads the statement at, or beside, a file.

@@ -8,10 +8,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -351,6 +354,81 @@ func TestSignWhileAsked(t *testing.T) {
 		t.Errorf("status %d, %s; %d signatures, %v", status, problem, len(e.Signatures), err)
 	}
 	if status, problem := sign(replace); status != exitFailure || !strings.Contains(problem, "another statement is there now") {
+		t.Errorf("status %d, %s", status, problem)
+	}
+}
+
+// TestSignAtOnce: of people who sign at the same time, no signature is lost.
+func TestSignAtOnce(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	alice, _ := person(t, "alice", "ed25519")
+	dir := keygenIn(t, "ed25519", "-o", "DIR/key", "--sign-with", alice)
+	const people = 16
+	var signing sync.WaitGroup
+	for i := range people {
+		path, _ := person(t, fmt.Sprint("person", i), "ed25519")
+		signing.Go(func() {
+			c, _, errs := screen(false, nil)
+			if status := execute(t.Context(), []string{"record", "sign", dir + "/key", "--with", path}, c); status != exitOK {
+				t.Errorf("status %d, %s", status, errs)
+			}
+		})
+	}
+	signing.Wait()
+	if _, e, _, err := readStatement(dir + "/key"); err != nil || len(e.Signatures) != people+2 {
+		t.Errorf("%d signatures, %v", len(e.Signatures), err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || runtime.GOOS != "windows" && len(files) != 4 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
+// TestSignWhileLogged: no proof is placed that is of the statement as it was before a person
+// signed it, and nobody signs what a log has had meanwhile.
+func TestSignWhileLogged(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	alice, _ := person(t, "alice", "ed25519")
+	bob, _ := person(t, "bob", "ml-dsa-65")
+	carol, _ := person(t, "carol", "ed25519")
+	log := logtest.NewServer()
+	defer log.Close()
+	dir := keygenIn(t, "ed25519", "-o", "DIR/key", "--sign-with", alice)
+	run := func(args ...string) (status int, problem string) {
+		c, _, errs := screen(false, nil)
+		return execute(t.Context(), args, c), errs.String()
+	}
+	var bobs sync.Once
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			bobs.Do(func() {
+				if status, problem := run("record", "sign", dir+"/key", "--with", bob); status != exitOK {
+					t.Errorf("status %d, %s", status, problem)
+				}
+			})
+		}
+		log.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte(log.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	prove := []string{"record", "prove", dir + "/key", "--log", front.URL, "--log-token-file", token}
+	if status, problem := run(prove...); status != exitFailure || !strings.Contains(problem, "/key"+statementSuffix+": it was signed while the log was asked, so the log has it as it was before: run this again") {
+		t.Errorf("status %d, %s", status, problem)
+	}
+	if status, problem := run(prove...); status != exitOK {
+		t.Errorf("status %d, %s", status, problem)
+	}
+	path, e, _, err := readStatement(dir + "/key")
+	if err != nil || len(e.Signatures) != 3 {
+		t.Errorf("%d signatures, %v", len(e.Signatures), err)
+	}
+	if proof, err := readProof(path, encodedEnvelope(t, e)); proof == nil || err != nil {
+		t.Errorf("%+v, %v", proof, err)
+	}
+	if status, problem := run("record", "sign", dir+"/key", "--with", carol); status != exitFailure || !strings.Contains(problem, "it is in a log already") {
 		t.Errorf("status %d, %s", status, problem)
 	}
 }
