@@ -402,7 +402,8 @@ func TestContradictions(t *testing.T) {
 		{"does not fit the number of blocks, 1", func(r *provenance.Record) { r.LastBlock = time.Time{} }},
 		{"does not fit the number of blocks, 1", func(r *provenance.Record) { r.LastReceived = time.Time{} }},
 		{"does not fit the number of blocks, 1", func(r *provenance.Record) { r.Fingerprints = nil }},
-		{"does not fit the number of blocks, 1", func(r *provenance.Record) { r.Fingerprints = slices.Repeat(r.Fingerprints, 2) }},
+		{"does not fit the number of blocks, 1", func(r *provenance.Record) { r.Fingerprints = twoBlocks(r.Fingerprints[0]) }},
+		{"is there twice", func(r *provenance.Record) { r.Blocks, r.Fingerprints = 2, slices.Repeat(r.Fingerprints, 2) }},
 		{"does not fit the number of blocks, 0", func(r *provenance.Record) { noBlock(r); r.Endpoint = "https://blocks.example" }},
 		{"does not fit the number of blocks, 0", func(r *provenance.Record) { noBlock(r); r.AgeSeconds = 1 }},
 		{"of blocks, -1", func(r *provenance.Record) { r.Entropy, r.Blocks = provenance.Emulated, -1 }},
@@ -479,6 +480,11 @@ func TestContradictions(t *testing.T) {
 			t.Errorf("%.100s: %v, want %q", text, err, want)
 		}
 	}
+}
+
+// twoBlocks are the fingerprints of another block and this one.
+func twoBlocks(last string) []string {
+	return []string{"01234567:ffffffffffffffffffffffffffffffff", last}
 }
 
 // noBlock makes of r the Record of a key without quantum entropy.

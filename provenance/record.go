@@ -246,9 +246,12 @@ func (r Record) validate() error {
 	if len(r.Fingerprints) > maxFingerprints {
 		return fmt.Errorf("it has %d fingerprints, more than %d", len(r.Fingerprints), maxFingerprints)
 	}
-	for _, f := range r.Fingerprints {
+	for i, f := range r.Fingerprints {
 		if !fingerprintPattern().MatchString(f) {
 			return fmt.Errorf("%.100q is not a fingerprint", f)
+		}
+		if slices.Contains(r.Fingerprints[:i], f) {
+			return fmt.Errorf("the block %s is there twice: a Source takes no block again", f)
 		}
 	}
 	for _, digest := range []string{r.EndpointCertificate, r.EndpointPublicKey} {
