@@ -530,6 +530,9 @@ func TestCheckEndpoint(t *testing.T) {
 			t.Errorf("%q: %v, want %q", endpoint, err, want)
 		}
 	}
+	if err := (provenance.Record{Blocks: 1, Endpoint: "https://a.example"}).CheckEndpoint([]string{}); err == nil || !strings.Contains(err.Error(), "no endpoint is trusted") {
+		t.Errorf("with none trusted: %v", err)
+	}
 	if err := (provenance.Record{}).CheckEndpoint(trusted); err == nil || !strings.Contains(err.Error(), "no block") {
 		t.Errorf("without a block: %v", err)
 	}

@@ -142,6 +142,8 @@ func checkEndpoint(endpoint string, trusted []string) error {
 	switch {
 	case !strings.HasPrefix(endpoint, "https://"):
 		return fmt.Errorf("the block came from %.100q, and not over HTTPS: nobody knows who sent it", endpoint)
+	case len(trusted) == 0:
+		return fmt.Errorf("the block came from %.100q, and no endpoint is trusted", endpoint)
 	case !slices.Contains(trusted, endpoint):
 		return fmt.Errorf("the block came from %.100q, which is not trusted: only %s", endpoint, strings.Join(trusted, ", "))
 	}

@@ -406,7 +406,7 @@ func TestRefused(t *testing.T) {
 		{"an endpoint that is not trusted", func(a *all) { a.s.Record.Endpoint = "https://blocks.example" }, nil, `the block came from "https://blocks.example", which is not trusted: only https://api-eus.qrypt.com, https://api-weu.qrypt.com`},
 		{"the service, which is not trusted", nil, func(a *all) { a.trust.Endpoints = []string{"https://blocks.example"} }, `"https://api-eus.qrypt.com", which is not trusted: only https://blocks.example`},
 		{"plain HTTP", func(a *all) { a.s.Record.Endpoint = "http://127.0.0.1:1" }, nil, "not over HTTPS"},
-		{"plain HTTP, said to be trusted", func(a *all) { a.s.Record.Endpoint = "http://127.0.0.1:1" }, func(a *all) { a.trust.Endpoints = []string{"http://127.0.0.1:1"} }, `the endpoint "http://127.0.0.1:1" is not the base URL`},
+		{"plain HTTP, said to be trusted", func(a *all) { a.s.Record.Endpoint = "http://127.0.0.1:1" }, func(a *all) { a.trust.Endpoints = []string{"http://127.0.0.1:1"} }, "endpoint 1 of 1 is not the base URL"},
 		{"emulated", func(a *all) { a.s.Record.Entropy = provenance.Emulated }, nil, "the entropy was EMULATED, not quantum"},
 		{"emulated, in a rehearsal", func(a *all) { a.s.Record.Entropy, a.s.Record.Endpoint = provenance.Emulated, "http://127.0.0.1:1" }, func(a *all) { a.trust.Emulated = true }, ""},
 		{"a key of the future", nil, func(a *all) { a.now = keyMade.Add(-5*time.Minute - time.Second) }, "the record's time is 2026-03-01T12:00:00Z, and now it is 2026-03-01T11:54:59Z"},

@@ -94,9 +94,11 @@ func (t *Trust) signers() (map[string]namedKey, error) {
 	if n := len(names(keys)); t.Threshold < 1 || t.Threshold > n {
 		return nil, fmt.Errorf("the threshold is %d, and there are %d signers: it must be from 1 to that", t.Threshold, n)
 	}
-	for _, e := range t.Endpoints {
-		if !strings.HasPrefix(e, "https://") || strings.HasSuffix(e, "/") || !oneLineOfText(e) {
-			return nil, fmt.Errorf("the endpoint %.100q is not the base URL of one: write https://, and no slash at the end", e)
+	for i, e := range t.Endpoints {
+		// A record has the URL as a Client writes it, and another text would match none.
+		client, err := qrypt.New(qrypt.Config{Endpoints: []string{e}, Dialect: qrypt.DialectOpenAPI}) // it is asked for nothing
+		if err != nil || client.Endpoints()[0] != e || !strings.HasPrefix(e, "https://") || !oneLineOfText(e) {
+			return nil, fmt.Errorf("endpoint %d of %d is not the base URL of one: write it like %s, with no slash at the end", i+1, len(t.Endpoints), qrypt.EndpointEUS)
 		}
 	}
 	if t.Log != nil {

@@ -70,6 +70,10 @@ func TestParseTrust(t *testing.T) {
 		"plain HTTP":           {"https://relay", "http://relay", "is not the base URL"},
 		"a slash":              {"/base", "/base/", "no slash at the end"},
 		"two lines":            {"/base", "/base\\nx", "is not the base URL"},
+		"a user":               {"https://relay", "https://user:secret@relay", "is not the base URL"},
+		"a query":              {"/base", "/base?x", "is not the base URL"},
+		"a space":              {"/base", "/b ase", "is not the base URL"},
+		"no host":              {"https://relay", "https://:1/relay", "is not the base URL"},
 		"a relay's key":        {"MCowBQYDK2VwAyEA" + trusted("ed25519")[0].PublicKey[16:], "AAAA", "the key of a relay's receipts: the public_key of"},
 		"no witness's name":    {`"name": "w"`, `"name": ""`, `"" is not the name of a witness`},
 		"no witness's key":     {witnessKey.VKey, "", `the log: "" is not a verifier key`},
@@ -96,8 +100,8 @@ func TestParseTrust(t *testing.T) {
 		} else if change.want != "" && (err == nil || !strings.Contains(err.Error(), change.want) || !reflect.ValueOf(got).IsZero()) {
 			t.Errorf("%s: %v, want %q", name, err, change.want)
 		}
-		if err != nil && len(err.Error()) > 500 {
-			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		if err != nil && (len(err.Error()) > 500 || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: an error of %d bytes: %v", name, len(err.Error()), err)
 		}
 	}
 	same := strings.Replace(strings.Replace(good, `"name": "bob"`, `"name": "alice"`, 1), `"threshold": 2`, `"threshold": 3`, 1)
