@@ -324,7 +324,7 @@ func TestOneEncoding(t *testing.T) {
 		"a byte order mark":              {"\ufeff" + text, "invalid character"},
 		"no spaces":                      {compact.String() + "\n", "line 1 is"},
 		"sorted members":                 {string(sorted) + "\n", "line 2 is"},
-		"another number":                 {change(`"bytes": 32`, `"bytes": 32.0`), "cannot unmarshal number 32.0"},
+		"another number":                 {change(`"bytes": 32`, `"bytes": 32.0`), `the member "bytes" cannot be a JSON number 32.0`},
 		"another fraction":               {change(`"age_seconds": 6`, `"age_seconds": 6.0`), `line 18 is "\"age_seconds\": 6.0,", not "\"age_seconds\": 6,"`},
 		"another name of UTC":            {change(`T00:00:01Z",`+"\n"+`  "bytes"`, `T00:00:01+00:00",`+"\n"+`  "bytes"`), "line 5 is"},
 		"another time zone":              {change(`T00:00:01Z",`+"\n"+`  "bytes"`, `T01:00:01+01:00",`+"\n"+`  "bytes"`), `not "\"time\": \"2000-01-01T00:00:01Z\"`},

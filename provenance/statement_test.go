@@ -493,7 +493,7 @@ func TestPayloads(t *testing.T) {
 		"null":                {`"ceremony":{"id":"1","place":"P"},`, `"ceremony":null,`, "not as qrand writes it"},
 		"an empty list":       {`"place":"P"`, `"place":"P","operators":[]`, "not as qrand writes it"},
 		"a time zone":         {`"time":"2026-03-01T12:00:00Z"`, `"time":"2026-03-01T13:00:00+01:00"`, "not as qrand writes it"},
-		"another number":      {`"bytes":32`, `"bytes":3.2e1`, "cannot unmarshal number 3.2e1"},
+		"another number":      {`"bytes":32`, `"bytes":3.2e1`, `"predicate.record.bytes" cannot be a JSON number 3.2e1`},
 		"another order":       {`"_type":"https://in-toto.io/Statement/v1","subject"`, `"subject"`, "of type \"\""},
 		"another type":        {`in-toto.io/Statement/v1`, `in-toto.io/Statement/v0.1`, "it is of type \"https://in-toto.io/Statement/v0.1\""},
 		"another predicate":   {`key-provenance/v1`, `key-provenance/v2`, "/key-provenance/v2\", not"},
@@ -554,7 +554,7 @@ func TestEnvelopes(t *testing.T) {
 		"a payload type":      {"application/vnd.in-toto+json", `\u001b`, "payload type"},
 		"no payload type":     {"application/vnd.in-toto+json", ``, "payload type"},
 		"no JSON":             {good, "-----BEGIN", "not an envelope: invalid character"},
-		"nothing":             {good, "", "not an envelope: EOF"},
+		"nothing":             {good, "", "not an envelope: it is empty"},
 		"too large":           {good, strings.Repeat(" ", 1<<20) + good, "too many"},
 	} {
 		if name == "an empty signature" {

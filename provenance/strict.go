@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -58,8 +59,16 @@ func decodeKnown(data []byte, into any) error {
 
 // notJSON bounds the text of an error that may quote the file; nil stays nil.
 func notJSON(err error) error {
-	if err == nil {
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Errorf("it is a JSON %.40s, not an object", kind.Value)
+	case errors.As(err, &kind): // whose text names types of Go
+		return fmt.Errorf("the member %.100q cannot be a JSON %.40s", kind.Field, kind.Value)
 	}
 	return fmt.Errorf("%.200s", strings.TrimPrefix(err.Error(), "json: "))
 }
