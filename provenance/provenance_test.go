@@ -474,7 +474,7 @@ func TestContradictions(t *testing.T) {
 		"not a record: invalid":        "-----BEGIN PRIVATE KEY-----",
 		"version is 0":                 "{}",
 		"too many":                     strings.Repeat(" ", 64<<10) + version1,
-		"cannot unmarshal array":       "[]",
+		"it is a JSON array":           "[]",
 	} {
 		if r, err := provenance.Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || !reflect.ValueOf(r).IsZero() {
 			t.Errorf("%.100s: %v, want %q", text, err, want)

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/sethvargo/go-diceware/diceware"
 	"github.com/spf13/cobra"
+
+	"example.com/qrand/internal/keyfile"
 )
 
 // A choice is a flag whose value is one of a few words.
@@ -167,7 +170,7 @@ func (o *passphraseOptions) check() error {
 func (o *passphraseOptions) read(c *console, isNew bool) (passphrase []byte, err error) {
 	switch {
 	case o.file != "":
-		data, err := os.ReadFile(o.file)
+		data, err := readSecret(o.file)
 		if err != nil {
 			return nil, fmt.Errorf("--passphrase-file: %w", err)
 		}
@@ -230,4 +233,25 @@ func generatePassphrase(c *console) ([]byte, error) {
 	c.note("the passphrase is shown now and not again, so write it down:")
 	fmt.Fprintf(c.err, "\n  %s\n\n", passphrase)
 	return []byte(passphrase), nil
+}
+
+// readSecret reads a file, which can be a pipe, into one place that the caller clears. A device
+// that has no end has too much.
+func readSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data := make([]byte, keyfile.MaxSize+1)
+	n, err := io.ReadFull(f, data)
+	switch {
+	case err == nil:
+		clear(data)
+		return nil, fmt.Errorf("%s has more than %d bytes: no secret is that large", path, keyfile.MaxSize)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return data[:n], nil
+	}
+	clear(data)
+	return nil, err
 }

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"example.com/qrand/internal/keyfile"
 )
 
 func TestParseSize(t *testing.T) {
@@ -63,6 +69,40 @@ func TestNamesFlag(t *testing.T) {
 	var n namesFlag
 	if n.Set("a") != nil || n.Set("b,c") != nil || n.String() != "a,b,c" {
 		t.Errorf("given twice: %q", n)
+	}
+}
+
+// TestReadSecret: a pipe and a file are read to their end, and no more than a secret has.
+func TestReadSecret(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	write := func(n int) {
+		if err := os.WriteFile(path, make([]byte, n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []int{0, 1, keyfile.MaxSize} {
+		write(n)
+		if data, err := readSecret(path); err != nil || len(data) != n {
+			t.Errorf("%d bytes of %d, %v", len(data), n, err)
+		}
+	}
+	write(keyfile.MaxSize + 1)
+	for _, args := range [][]string{{"--fingerprint-key", path}, {"--passphrase-file", path}} {
+		c, _, errs := screen(false, nil)
+		if status := execute(t.Context(), append([]string{"keygen", "ed25519"}, args...), c); status != exitFailure || !strings.Contains(errs.String(), args[0]+": "+path+" has more than 1048576 bytes: no secret is that large") {
+			t.Errorf("%s: status %d, %s", args[0], status, errs)
+		}
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no named pipes in folders")
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if out, err := exec.Command("mkfifo", pipe).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	go os.WriteFile(pipe, []byte("correct horse"), 0o600)
+	if data, err := readSecret(pipe); err != nil || string(data) != "correct horse" {
+		t.Errorf("%q, %v", data, err)
 	}
 }
 

@@ -258,7 +258,7 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 		return fmt.Errorf("--receipts: Qrypt's own service signs none: name a relay that does in %s", qrypt.EnvEndpoints)
 	}
 	if o.fingerprintKey != "" {
-		secret, err := os.ReadFile(o.fingerprintKey)
+		secret, err := readSecret(o.fingerprintKey)
 		if err != nil {
 			return fmt.Errorf("--fingerprint-key: %w", err)
 		}
