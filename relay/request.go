@@ -67,9 +67,7 @@ func (x *exchange) refuse(ref *refusal) {
 // request has a Content-Length beside its Transfer-Encoding, what follows it may not be a
 // request. The server does not say whether this one had both.
 func (x *exchange) keep() {
-	if c, ok := x.r.Context().Value(connKey{}).(*limitedConn); ok {
-		c.shownToken()
-	}
+	Known(x.r)
 	if len(x.r.TransferEncoding) == 0 {
 		x.w.Header().Del("Connection")
 	}

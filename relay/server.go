@@ -77,7 +77,7 @@ const (
 
 // Serve serves h until ctx is done, and then waits for the requests under way. After
 // 15 s it closes their connections. It reads 48 KiB of a connection at most, unless a Relay
-// has seen a good token on it.
+// has seen a good token on it, or another handler calls Known.
 func Serve(ctx context.Context, h http.Handler, cfg ServerConfig) error {
 	if cfg.Listener == nil {
 		return errors.New("relay: ServerConfig.Listener is nil")
@@ -342,6 +342,14 @@ func (c *limitedConn) Close() error {
 	c.limiter.remove(c)
 	c.limiter.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// Known notes that a request has a good token, so that Serve reads more from its connection. A
+// Relay notes that itself. Another handler of Serve calls Known before it reads a body.
+func Known(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		c.shownToken()
+	}
 }
 
 // shownToken notes that somebody has shown a good token on c.

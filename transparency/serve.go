@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"example.com/qrand/provenance/tlogproof"
+	"example.com/qrand/relay"
 	"example.com/qrand/relay/clients"
 )
 
@@ -112,6 +113,7 @@ func (s *server) add(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusUnauthorized, "this is not a client's token, or it has expired\n")
 		return
 	}
+	relay.Known(r)
 	if _, _, wait := member.Charge(0, time.Now()); wait > 0 { // of entropy, nothing
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
 		answer(w, http.StatusTooManyRequests, "too many requests\n")

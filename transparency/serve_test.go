@@ -4,9 +4,11 @@ package transparency
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 
 	"example.com/qrand/internal/logclient"
 	"example.com/qrand/provenance/tlogproof"
+	"example.com/qrand/relay"
 	"example.com/qrand/relay/clients"
 	"example.com/qrand/transparency/internal/witnesstest"
 )
@@ -181,6 +184,42 @@ func TestServe(t *testing.T) {
 	defer l.mu.Unlock()
 	if l.indexed != 4 {
 		t.Errorf("the log has %d entries, want 4", l.indexed)
+	}
+}
+
+// TestLargest: Serve, which reads little from those whom nobody knows, reads the largest entry from
+// a client.
+func TestLargest(t *testing.T) {
+	dir, p := newLog(t, 0)
+	list, token := oneClient(t, 10)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(t.Context())
+	handler := Handler(open(t, dir), list, logger)
+	served := make(chan error, 1)
+	go func() { served <- relay.Serve(ctx, handler, relay.ServerConfig{Listener: listener, Logger: logger}) }()
+	c, err := logclient.New("http://"+listener.Addr().String(), token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := append(envelope(0, ""), bytes.Repeat([]byte{' '}, MaxEntry)...)[:MaxEntry]
+	proof, err := c.Submit(t.Context(), leaf)
+	if err == nil {
+		_, err = p.Verify(proof, tlogproof.Entry{Leaf: leaf})
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	var refused *logclient.RefusedError
+	if _, err := c.Submit(t.Context(), append(leaf, ' ')); !errors.As(err, &refused) || refused.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("one byte more: %v", err)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 
