@@ -299,8 +299,8 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	if log.client, err = o.log.client(ctx); err != nil {
 		return err
 	}
-	if log.client != nil && sign.after == "" {
-		if sign.after, err = log.head(ctx, c); err != nil {
+	if log.client != nil {
+		if sign.after, err = log.head(ctx, c, sign.after); err != nil {
 			return err
 		}
 	}

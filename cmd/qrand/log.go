@@ -104,24 +104,35 @@ type logging struct {
 // patientHead is how long to wait for the head of a log, before any key is made.
 const patientHead = 10 * time.Second
 
-// head is the newest head of the log, for statements to name. If the log is away there is none.
-func (l *logging) head(ctx context.Context, c *console) (string, error) {
+// head is the head of the log for statements to name: after, if that is not empty, or else the
+// newest. If the log is away there is none but after.
+func (l *logging) head(ctx context.Context, c *console, after string) (string, error) {
 	short, cancel := context.WithTimeout(ctx, patientHead)
 	defer cancel()
 	head, err := l.client.Head(short)
 	switch {
 	case ctx.Err() != nil:
 		return "", errInterrupted
+	case errors.Is(err, logclient.ErrPending) && after != "":
+		return after, nil
 	case errors.Is(err, logclient.ErrPending):
 		c.note("the statement will name no head of the log, so nothing will show that it is not older: %v", err)
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("no key: --log: %w: is %s the address of a log?", err, l.url)
 	}
-	if _, err := tlogproof.ParseNote(head); err != nil {
+	now, err := tlogproof.ParseNote(head)
+	if err != nil {
 		return "", fmt.Errorf("no key: --log: what %s answers is %w: is it the address of a log?", l.url, err)
 	}
-	return head, nil
+	if after == "" {
+		return head, nil
+	}
+	before, err := tlogproof.ParseNote(after)
+	if err == nil && (before.Origin != now.Origin || before.Size > now.Size) {
+		err = fmt.Errorf("no key: --after has the head of the log %.100q with %d entries, and at --log is %.100q with %d: no proof could be for both", before.Origin, before.Size, now.Origin, now.Size)
+	}
+	return after, err
 }
 
 // add puts the statement about a new key into the log, and its proof beside it. If the log or

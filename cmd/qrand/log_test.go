@@ -75,3 +75,45 @@ func TestTooLargeToLog(t *testing.T) {
 		}
 	}
 }
+
+// TestAfterOfAnotherLog: no key is made whose statement names a head that the log never had. With
+// the log away, nobody knows.
+func TestAfterOfAnotherLog(t *testing.T) {
+	serve(t, qrypttest.Config{Rate: -1})
+	alice, _ := person(t, "alice", "ed25519")
+	log := logtest.NewServer()
+	defer log.Close()
+	dir := t.TempDir()
+	token, after := filepath.Join(dir, "token"), filepath.Join(dir, "head")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(token, log.Token)
+	keygen := func(name, head string) (status int, problem string) {
+		write(after, head)
+		c, _, errs := screen(false, nil)
+		return execute(t.Context(), []string{"keygen", "ed25519", "-o", filepath.Join(dir, name), "--sign-with", alice, "--after", after, "--log", log.URL, "--log-token-file", token}, c), errs.String()
+	}
+	other, later := *logtest.NewTree("leaf"), logtest.NewTree("leaf")
+	other.Origin = "log.example/others"
+	const line = "— log.example/keys AAAAAAAA\n"
+	for head, want := range map[string]string{
+		logtest.Signed(other.Head(0), line): `no key: --after has the head of the log "log.example/others" with 0 entries, and at --log is "log.example/keys" with 0: no proof could be for both`,
+		logtest.Signed(later.Head(1), line): `"log.example/keys" with 1 entries, and at --log is "log.example/keys" with 0`,
+	} {
+		status, problem := keygen("k", head)
+		if _, err := os.Stat(filepath.Join(dir, "k")); err == nil || status != exitFailure || !strings.Contains(problem, want) {
+			t.Errorf("status %d, %v: %s, want %s", status, err, problem, want)
+		}
+	}
+	if status, problem := keygen("good", log.Head()); status != exitOK {
+		t.Errorf("status %d, %s", status, problem)
+	}
+	log.Fail(http.StatusServiceUnavailable)
+	status, problem := keygen("away", logtest.Signed(other.Head(0), line))
+	if status != exitOK || !strings.Contains(problem, "pending: ") || strings.Contains(problem, "will name no head") {
+		t.Errorf("with the log away: status %d, %s", status, problem)
+	}
+}
