@@ -57,10 +57,10 @@ const timeout = time.Minute
 func New(address, token string, roots *x509.CertPool) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return nil, fmt.Errorf("%.100q is not the address of a log: write it like https://log.example/keys", address)
+		return nil, errors.New("not the address of a log: write it like https://log.example/keys") // it may have a secret in it
 	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && loopback.Is(u.Hostname())) {
-		return nil, fmt.Errorf("%.100q would show the token to the network: use https", address)
+		return nil, fmt.Errorf("the scheme %.20q would show the token to the network: use https", u.Scheme)
 	}
 	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("the log's token has characters that no token has")
