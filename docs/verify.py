@@ -7,10 +7,10 @@ KEY is the public key, certificate or request in PEM, TRUST the trust file. The 
 statement is what TRUST asks for. Otherwise it is the cause why not. What cannot be checked is refused: ML-DSA needs
 openssl 3.5 or Python's package cryptography. verify_log.py belongs to it: it checks signatures, and the proof of a
 log. Formats: statement.md, records.md, transparency.md."""
-import calendar, json, pathlib, re, subprocess, sys, time
+import calendar, json, re, subprocess, sys, time
 from decimal import Decimal
 sys.dont_write_bytecode = True
-from verify_log import SKEW, algorithm, check_log, check_signature, match, require, sha256, unbase64, utc
+from verify_log import SKEW, algorithm, check_log, check_signature, match, read, require, sha256, unbase64, utc
 
 QRYPT = ["https://api-eus.qrypt.com", "https://api-weu.qrypt.com"]
 QRAND = 1769904000  # 2026-02-01: no version of qrand is older
@@ -33,6 +33,7 @@ def decode(text, order=list):  # the one encoding that Go's encoding/json writes
     value = json.loads(text, object_pairs_hook=known, parse_float=Decimal, parse_constant=Decimal)
     again = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=lambda d: str(d.normalize()).lower())
     again = re.sub('(?<=_seconds":)"([^"]*)"|[<>&\u2028\u2029]', lambda m: m[1] or f"\\u{ord(m[0]):04x}", again)
+    require(again.isprintable(), "a text has a character that cannot be printed")
     return require(order is sorted or again == text, "it is not written byte for byte as qrand writes it") and value
 
 def open_envelope(envelope, kind, keys):  # the payload, and the keyids of those keys that signed: DSSE, protocol.md
@@ -54,6 +55,7 @@ def check_record(r):  # returns when the key was made: records.md, "What is refu
     came, last, made = (seconds(r.get(m, r["time"])) for m in ("last_received", "last_block", "time"))
     require(r["version"] in (1, 2) and type(n) is type(r["bytes"]) is int and r["bytes"] > 0
         and {"quantum": n > 0, "emulated": True, "crypto/rand": n == 0}[r["entropy"]] and len(named or "") <= n
+        and len(named or "") == len(set(named or ""))
         and (n > 0) == bool(named) == ("last_block" in r) == ("last_received" in r)
         and (n == 0 or r["state"] in ("Seeded", "Degraded")), "the number of blocks does not fit the rest")
     require(came <= last <= made and made - came - Decimal("0.001") <= age and (age <= limit or not limit)
@@ -75,7 +77,7 @@ def check_receipts(receipts, relays, r, endpoints):  # statement.md, "Receipts o
 
 def main(key_file, trust_file, envelope_file=None, proof_file=None):
     envelope_file = envelope_file or re.sub(r"\.(pub|crt|csr)$", "", key_file) + ".provenance.dsse.json"
-    pem, trust, leaf = (pathlib.Path(f).read_bytes().decode() for f in (key_file, trust_file, envelope_file))
+    pem, trust, leaf = map(read, (key_file, trust_file, envelope_file))
     certificate = sha256(unbase64(pem)).hex() if "CERTIFICATE" in pem else None
     command = ["openssl", "req" if "REQUEST" in pem else "x509", "-noout", "-pubkey"]
     spki = unbase64(subprocess.run(command, input=pem, capture_output=True, text=True).stdout if certificate else pem)
@@ -101,7 +103,7 @@ def main(key_file, trust_file, envelope_file=None, proof_file=None):
         check_receipts(p.get("receipts", []), relays, r, QRYPT + endpoints)
     if "log" in trust:
         proof_file = proof_file or envelope_file.replace(".dsse.json", ".tlog-proof")
-        check_log(trust["log"], pathlib.Path(proof_file).read_bytes().decode(), leaf.encode(), p.get("after"), made)
+        check_log(trust["log"], read(proof_file), leaf.encode(), p.get("after"), made)
     print(f"follows: {', '.join(people)} signed it; the key itself {'signed it, too' if own in signed else 'did not'}")
     print(f"does not follow: that its entropy was {r['entropy']}, and that it was made at {utc(made)}")
     wanted = {"a log": "log" in trust, "receipts": "receipts" in trust, "a certificate": certificate or not made_with}

@@ -20,6 +20,9 @@ def sha256(data): return hashlib.sha256(data).digest()
 def utc(seconds): return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
 def require(condition, cause): return condition or sys.exit(f"REFUSED: {cause}")
 def match(form, text): return require(re.fullmatch(form, text, re.S), f"{text!a:.80} is not {form!a}").groups()
+def read(path):  # and wait for no pipe
+    return require(pathlib.Path(path).is_file(), f"no file: {path}") and pathlib.Path(path).read_bytes().decode()
+
 def algorithm(spki): return next((k.split()[1:] for k in KEYS if re.match(k.split()[0], spki.hex())), [""])
 
 def unbase64(text):  # or PEM, of one block
@@ -74,7 +77,8 @@ def check_log(log, proof, leaf, after, made):  # https://c2sp.org/tlog-proof
     keys, witnesses = log["key"].split(), [w["key"] for w in log.get("witnesses", [])]
     quorum, limit = log.get("quorum", 0), match("((?:[0-9]+[hms])*)", log.get("max_delay", ""))[0]
     delay = sum(int(n) * {"h": 3600, "m": 60, "s": 1}[unit] for n, unit in re.findall("([0-9]+)([hms])", limit))
-    require(bool(witnesses) <= quorum <= len(witnesses) and (witnesses or "max_delay" not in log), "a wrong quorum")
+    require(bool(witnesses) <= quorum <= len(witnesses) and ("max_delay" not in log or witnesses and delay),
+        "the quorum does not fit the witnesses, or max_delay is zero or without them")
     columns = zip(*([w["name"], *w["key"].split("+", 2)] for w in log.get("witnesses", [])))
     require(all(len(set(column)) == len(witnesses) for column in columns), "a witness is there twice")
     form = "c2sp.org/tlog-proof@v1\n(?:extra ([^\n]+)\n)?index (0|[1-9]\\d{0,17})\n((?:[A-Za-z0-9+/]{43}=\n)*)\n(.+)"

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"math"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -170,6 +171,7 @@ func makeVectors(t *testing.T) {
 		"rehearsal": {Signers: trusted("alice"), Threshold: 1, Emulated: true},
 		"relay":     {Signers: trusted("alice"), Threshold: 1, Endpoints: []string{"https://relay.example:7443"}},
 		"log":       {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.vkey, Witnesses: witnesses(w1, w2), Quorum: 2, MaxDelay: "24h"}},
+		"log-one":   {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.vkey, Witnesses: witnesses(w1, w2), Quorum: 1, MaxDelay: "24h"}},
 		"log-alone": {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.vkey}},
 		"log-ml-dsa": {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{
 			Key: log1.vkey + " " + log6.vkey, Witnesses: witnesses(w1, w6), Quorum: 2, MaxDelay: "24h"}},
@@ -350,12 +352,15 @@ func makeVectors(t *testing.T) {
 	payload("fresh-without-limit", "RequireFresh without max_age_seconds", `"policy":"Augment"`, `"policy":"RequireFresh"`)
 	payload("quantum-without-a-block", "the entropy is quantum, and no block was there", `"blocks":1`, `"blocks":0`)
 	payload("more-fingerprints-than-blocks", "there are more fingerprints than blocks", `"fingerprints":[`, `"fingerprints":["00000000:00000000000000000000000000000000",`)
+	fingerprint := fmt.Sprintf("%q", statement(key).Record.Fingerprints[0])
+	payload("a-block-twice", "the record names a block twice", `"blocks":1,"fingerprints":[`+fingerprint, `"blocks":2,"fingerprints":[`+fingerprint+","+fingerprint)
 	payload("crypto-rand-with-a-block", "the entropy is crypto/rand, and a block was there", `"entropy":"quantum"`, `"entropy":"crypto/rand"`)
 	payload("no-bytes", "the key is made of no bytes", `"bytes":32`, `"bytes":0`)
 	payload("half-of-a-certificate", "there is a TLS certificate without its public key", `"endpoint":"https://api-eus.qrypt.com"`, `"endpoint":"https://api-eus.qrypt.com","endpoint_certificate_sha256":"`+provenance.Digest(nil)+`"`)
 	limited := one(record(func(r *provenance.Record) { r.Policy, r.MaxAgeSeconds = qrand.RequireFresh, 600 }), "alice")
 	old1 := must(provenance.ParseEnvelope(limited)).Payload
 	bad("version-1-with-a-limit", "alice", "statement", "a record of version 1 has no max_age_seconds", text(resigned(bytes.Replace(old1, []byte(`"version":2`), []byte(`"version":1`), 1), "alice", key)))
+	payload("not-printable", "a text has a character that cannot be printed", `"go_version":"`, `"go_version":"​`)
 	payload("a-state-that-made-no-key", "a Source that is Starting has no block", `"Seeded"`, `"Starting"`)
 
 	// What is trusted.
@@ -383,6 +388,9 @@ func makeVectors(t *testing.T) {
 		{"trust-no-quorum", "there are witnesses, and the quorum is 0", logText, `"quorum": 2`, `"quorum": 0`},
 		{"trust-one-key-for-two-witnesses", "two witnesses have one key", logText, w2.vkey, w1.vkey},
 		{"trust-witness-of-another-type", "the key of a witness is one for logs", logText, w2.vkey, impostor.vkey},
+		{"trust-delay-of-zero", "the witnesses have no time to cosign", logText, `"24h"`, `"0h"`},
+		{"trust-endless-delay", "max_delay has 400 digits", logText, `"24h"`, `"` + strings.Repeat("9", 400) + `h"`},
+		{"trust-user-in-an-endpoint", "an endpoint with user information is to be trusted", trustText, `"threshold": 1`, `"threshold": 1, "endpoints": ["https://user:secret@blocks.example"]`},
 		{"trust-damaged-key", "the key of the log is damaged", logText, log1.vkey, strings.Replace(log1.vkey, vectorOrigin, vectorOrigin+"2", 1)},
 	} {
 		if !strings.Contains(c.text, c.old) {
@@ -466,6 +474,7 @@ func makeVectors(t *testing.T) {
 	plain, named := one(unchanged, "alice"), one(after(old, before), "alice")
 	sound := cosigned(later, later.Add(time.Minute))
 	logged("logged", "log", "", "", plain, prove(plain, -1, nothing, sound))
+	logged("logged-with-a-delay-of-zero", "delay-of-zero", "trust", "the witnesses have no time to cosign", plain, prove(plain, -1, nothing, sound))
 	logged("logged-after", "log", "", "", named, prove(named, 3, nothing, sound))
 	empty := one(after(newMemoryLog().head(0), before), "alice")
 	logged("logged-after-nothing", "log", "", "", empty, prove(empty, 0, nothing, sound))
@@ -487,6 +496,11 @@ func makeVectors(t *testing.T) {
 	refused("index-changed", "the index was changed", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Index = 4 }, sound))
 	refused("index-too-large", "the index is not in the tree", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Index = 9 }, sound))
 	refused("size-changed", "the size in the checkpoint was changed", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Checkpoint = strings.Replace(p.Checkpoint, "\n9\n", "\n10\n", 1) }, sound))
+	refused("size-too-large", "the checkpoint has more entries than a tree can have", plain, prove(plain, -1, func(p *tlogproof.Proof) {
+		c := must(p.Includes(plain))
+		c.Size = 1<<62 + 1
+		p.Checkpoint = note(c, log1.line(c, later), w1.line(c, later), w2.line(c, later))
+	}, sound))
 	refused("a-hash-too-few", "a hash of the proof is missing", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Hashes = p.Hashes[1:] }, sound))
 	refused("a-hash-too-many", "the proof has one more hash", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Hashes = append(p.Hashes, p.Hashes[0]) }, sound))
 	refused("another-key-of-the-logs-name", "another key of the same name signed the checkpoint", plain, prove(plain, -1, nothing, func(c tlogproof.Checkpoint) []string {
@@ -510,6 +524,8 @@ func makeVectors(t *testing.T) {
 	refused("cosigned-before-it-was-made", "the witnesses cosigned before the key was made: one of the times is wrong", plain, prove(plain, -1, nothing, cosigned(before, before)))
 	refused("cosigned-too-late", "the witnesses cosigned later than max_delay", plain, prove(plain, -1, nothing, cosigned(later, keyMade.Add(25*time.Hour))))
 	refused("cosigned-in-the-future", "a witness cosigned in 2226", plain, prove(plain, -1, nothing, cosigned(later, keyMade.AddDate(200, 0, 0))))
+	refused("cosigned-at-the-end-of-time", "a witness cosigned at the last second that its format has", plain, prove(plain, -1, nothing, cosigned(later, time.Unix(math.MaxInt64, 0))))
+	logged("one-cosigned-at-the-end-of-time", "log-one", "", "", plain, prove(plain, -1, nothing, cosigned(later, time.Unix(math.MaxInt64, 0))))
 	forked := one(after(newMemoryLog(leaves(3, "another ")...).head(3), before), "alice")
 	refused("after-of-another-history", "the checkpoint that the statement names is of another history", forked, prove(forked, 3, nothing, sound))
 	refused("growth-from-another-size", "the proof shows growth from another size", named, prove(named, 4, nothing, sound))

@@ -282,3 +282,22 @@ func TestVerifyPyFresh(t *testing.T) {
 		changed(fmt.Sprintf("proof/%d", i), envelope, flipped(proof, i))
 	}
 }
+
+// TestVerifyPyFiles: docs/verify.py waits for no pipe, and names what is no file.
+func TestVerifyPyFiles(t *testing.T) {
+	needVerifyPy(t)
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if out, err := exec.CommandContext(t.Context(), "mkfifo", pipe).CombinedOutput(); err != nil {
+		t.Skipf("there are no pipes in folders here: %v: %s", err, out)
+	}
+	for _, path := range []string{pipe, dir, filepath.Join(dir, "none")} {
+		for i := range 4 {
+			args := []string{vectorFile("ecdsa-p256.pub"), vectorFile("trust-log.json"), vectorFile("logged.provenance.dsse.json"), vectorFile("logged.provenance.tlog-proof")}
+			args[i] = path
+			if status, out := verifyPy(t, args...); status != 1 || !strings.HasSuffix(out, "REFUSED: no file: "+path+"\n") {
+				t.Errorf("argument %d is %s: status %d:\n%s", i, path, status, out)
+			}
+		}
+	}
+}
