@@ -616,12 +616,12 @@ func TestSourceFromOutsideABubble(t *testing.T) {
 	}
 }
 
-// TestNameOfTheGoroutine: docs/modes.md names the goroutine that checks for leaks find.
+// TestNameOfTheGoroutine: docs/testing.md names the goroutine that checks for leaks find.
 func TestNameOfTheGoroutine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 1)
 		waitSeeded(t, s)
-		name := regexp.MustCompile(`goleak.IgnoreAnyFunction\("(.*?)"\)`).FindStringSubmatch(readText(t, "docs/modes.md"))[1]
+		name := regexp.MustCompile(`goleak.IgnoreAnyFunction\("(.*?)"\)`).FindStringSubmatch(readText(t, "docs/testing.md"))[1]
 		alive := func() bool {
 			synctest.Wait()
 			stacks := make([]byte, 1<<20)

@@ -72,9 +72,10 @@ type Config struct {
 	// ignores it.
 	Listen []string
 
-	// InMemory makes a Server without sockets, for use inside a testing/synctest
-	// bubble: only its Client reaches it, and Listen must be nil. Close it in the
-	// bubble. New ignores it. False: sockets on loopback.
+	// InMemory makes a Server without sockets and without TLS, for use inside a
+	// testing/synctest bubble: only its Client reaches it, and Listen must be nil. Its
+	// URLs begin with http://127.0.0.1: package qrypt allows that for loopback. Close it
+	// in the bubble. New ignores it. False: HTTPS on loopback.
 	InMemory bool
 
 	// Rate is how many requests a token may make in a Window, in all regions

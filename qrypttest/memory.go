@@ -10,6 +10,7 @@ import (
 
 // A network is TCP, or connections in memory.
 type network struct {
+	plain  bool // without TLS
 	listen func(network, address string) (net.Listener, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -18,10 +19,13 @@ var errNobody = errors.New("qrypttest: connection refused: nothing listens at th
 
 // newMemory returns a network of net.Pipe. A goroutine that waits on one is durably blocked,
 // as testing/synctest has it. On a socket it would not be, and time would stand still.
+// There is no TLS: when both sides close a pipe at a time, each writes close_notify and none
+// reads. http.Server.Close does that under a lock, for which others wait, which is not durable.
 func newMemory() network {
 	var mu sync.Mutex
 	listeners := map[string]*memoryListener{}
 	return network{
+		plain: true,
 		listen: func(_, address string) (net.Listener, error) {
 			mu.Lock()
 			defer mu.Unlock()

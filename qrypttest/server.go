@@ -28,7 +28,7 @@ const (
 )
 
 // A Server is an emulator that listens with HTTPS, on an address for each region. It
-// speaks HTTP/1.1 only.
+// speaks HTTP/1.1 only. With Config.InMemory it does without sockets and TLS.
 type Server struct {
 	*Emulator
 	URL string // of the first region: https://host:port
@@ -110,7 +110,9 @@ func (s *Server) add(region, address string) error {
 	t := &site{region: region, address: listener.Addr().String()}
 	_, port, _ := net.SplitHostPort(t.address)
 	t.url = "https://" + net.JoinHostPort(strings.Replace(host, "%", "%25", 1), port) // RFC 6874 section 2
-	if t.tls, err = s.tlsConfig(region, host); err != nil {
+	if s.network.plain {
+		t.url = "http://" + t.address
+	} else if t.tls, err = s.tlsConfig(region, host); err != nil {
 		listener.Close()
 		return fmt.Errorf("qrypttest: certificate: %w", err)
 	}
@@ -170,7 +172,7 @@ func (s *Server) run(t *site, listener net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{cancel: cancel, served: make(chan struct{})}
 	r.server = &http.Server{
-		Handler:           &handler{e: s.Emulator, region: t.region, handshakes: true},
+		Handler:           &handler{e: s.Emulator, region: t.region, handshakes: t.tls != nil},
 		TLSConfig:         t.tls,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -195,7 +197,11 @@ func (s *Server) run(t *site, listener net.Listener) {
 	t.running = r
 	go func() {
 		defer close(r.served)
-		r.server.ServeTLS(listener, "", "")
+		if t.tls == nil {
+			r.server.Serve(listener)
+		} else {
+			r.server.ServeTLS(listener, "", "")
+		}
 	}()
 }
 
