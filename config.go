@@ -3,6 +3,7 @@ package qrand
 import (
 	"cmp"
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,8 @@ import (
 )
 
 // A Mix says how crypto/rand enters a Read. (Each reseed mixes it into the keys, too.)
+//
+// Under GODEBUG=fips140=only New accepts only MixXOR (docs/operations.md).
 type Mix int
 
 const (
@@ -205,6 +208,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("qrand: unknown Mix %d: use MixXOR, MixRekey or MixRefill", int(cfg.Mix))
 	case cfg.Policy < Augment || cfg.Policy > RequireFresh:
 		return cfg, fmt.Errorf("qrand: unknown Policy %d: use Augment, RequireInitial or RequireFresh", int(cfg.Policy))
+	case cfg.Mix != MixXOR && fips140.Enforced():
+		return cfg, fmt.Errorf("qrand: %v is not allowed in FIPS 140-only mode (GODEBUG=fips140=only), because its output rests on ChaCha20: use MixXOR", cfg.Mix)
 	case cfg.MaxAge < 0 || cfg.ReseedInterval < 0 || cfg.ReseedBytes < 0:
 		return cfg, errors.New("qrand: MaxAge, ReseedInterval and ReseedBytes must not be negative; zero means the default")
 	case cfg.MaxAge != 0 && cfg.Policy != RequireFresh:

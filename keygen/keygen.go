@@ -19,7 +19,7 @@
 //
 // Under GODEBUG=fips140=only crypto/ecdsa and others refuse to make a key from a reader,
 // but they accept the bytes of a key, so the functions here make it. The caller decides
-// whether that is what the mode was set for.
+// whether that is what the mode was set for: docs/operations.md says what holds.
 package keygen
 
 import (
