@@ -3,10 +3,14 @@ package qrand
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +18,7 @@ import (
 	"time"
 	"weak"
 
+	"example.com/qrand/internal/health"
 	"example.com/qrand/qrypt"
 )
 
@@ -273,4 +278,41 @@ func TestReadsAreCountedOnce(t *testing.T) {
 	if st := s.Status(); st.Reads != 1 || st.Bytes != 3*pieceSize {
 		t.Errorf("%d reads, %d bytes", st.Reads, st.Bytes)
 	}
+}
+
+// TestSourceSize: a Source takes as much memory as docs/operations.md says.
+func TestSourceSize(t *testing.T) {
+	said := regexp.MustCompile(`(\d+) KiB, (\d+) KiB for each processor \(64 at most count\), and up to (\d+) KiB to remember 4,096 blocks`).FindStringSubmatch(readText(t, "docs/operations.md"))
+	if said == nil || maxShards != 64 || health.Remembered != 4096 {
+		t.Fatal("docs/operations.md does not say how much")
+	}
+	kib := func(i int) int { n, _ := strconv.Atoi(said[i]); return n }
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what sync.Pools kept
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	compare := func(what string, got, want int) {
+		t.Helper()
+		if t.Logf("%s: %d KiB", what, got); got > want+want/10 || got < want*3/4 {
+			t.Errorf("%s takes %d KiB, and docs/operations.md says %d", what, got, want)
+		}
+	}
+	for _, shards := range []int{1, maxShards} {
+		before := heap()
+		for range 16 {
+			s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, shards)
+			waitSeeded(t, s)
+		}
+		compare(fmt.Sprintf("a Source of %d shards", shards), (heap()-before)/16>>10, kib(1)+shards*kib(2))
+	}
+	before := heap()
+	m := health.NewMemory([]byte{1}, health.Remembered)
+	for n := range 2 * health.Remembered {
+		m.Add(binary.LittleEndian.AppendUint32(nil, uint32(n)))
+	}
+	compare("a full memory of blocks", (heap()-before)>>10, kib(3))
+	runtime.KeepAlive(m)
 }
