@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A manifest is deploy/kubernetes/relay.yaml, decoded.
+// A manifest is deploy/kubernetes/base/relay.yaml, decoded.
 type manifest struct {
 	secrets    map[string]corev1.Secret
 	claims     map[string]corev1.PersistentVolumeClaim
@@ -30,7 +30,7 @@ type manifest struct {
 // readManifest decodes every object into its own type, and knows no other field.
 func readManifest(t *testing.T) manifest {
 	t.Helper()
-	text, err := os.ReadFile("../../deploy/kubernetes/relay.yaml")
+	text, err := os.ReadFile("../../deploy/kubernetes/base/relay.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
