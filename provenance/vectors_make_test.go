@@ -360,7 +360,7 @@ func makeVectors(t *testing.T) {
 	limited := one(record(func(r *provenance.Record) { r.Policy, r.MaxAgeSeconds = qrand.RequireFresh, 600 }), "alice")
 	old1 := must(provenance.ParseEnvelope(limited)).Payload
 	bad("version-1-with-a-limit", "alice", "statement", "a record of version 1 has no max_age_seconds", text(resigned(bytes.Replace(old1, []byte(`"version":2`), []byte(`"version":1`), 1), "alice", key)))
-	payload("not-printable", "a text has a character that cannot be printed", `"go_version":"`, `"go_version":"​`)
+	payload("not-printable", "a text has a character that cannot be printed", `"go_version":"`, `"go_version":"\u200b`)
 	payload("a-state-that-made-no-key", "a Source that is Starting has no block", `"Seeded"`, `"Starting"`)
 
 	// What is trusted.

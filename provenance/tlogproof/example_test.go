@@ -13,10 +13,10 @@ import (
 // offline. The keys of the log and of the witnesses must have come another way than the proof.
 func ExamplePolicy_Verify() {
 	policy, err := tlogproof.NewPolicy(
-		[]string{"log.example/vectors+496b9e40+AeECCEyTEiqQvSl9+PRA6mTH8wV9u4WStrvKDTU2iqNb"},
+		[]string{"log.example/vectors+97f9eb86+AdJjS5xoFq7TabQ6NoO2GY4wHa9kjWYlormtcTpAhR/E"},
 		[]string{
-			"witness.example/w1+f8fb17f8+BGuv1xqLLxSlE3Gx7xFbUjq1QJYPepugi0I5DvUR2q+x",
-			"witness.example/w2+4b843726+BB7bQYGfQU0h+JcV6WLeQD4XpZMjtyfkMoJgmpcs73Dk",
+			"witness.example/w1+adc9ad7e+BJcOogd5oXyDhVKeC/kpzkFt/9C+WZZhZ3G1/dmQjSBC",
+			"witness.example/w2+f65c2532+BLe965vcB/9rtTzddzQ8CMCYdcLiIHtof1JB4V1WmfQh",
 		}, 2, 24*time.Hour)
 	if err != nil {
 		log.Fatal(err)
