@@ -84,6 +84,7 @@
 //	-json        print JSON
 //	-go=1.26     assume a main module with this go line and no godebug lines
 //	-test=false  leave out tests (not with go vet)
+//	-version     print the version of qrandvet (not with go vet)
 //
 // # Suppression
 //

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/tools/go/analysis/singlechecker"
 
 	"example.com/qrand/cmd/qrandvet/ignoredreader"
+	module "example.com/qrand/internal/version"
 )
 
 func main() {
@@ -28,6 +29,9 @@ func main() {
 	switch os.Args[1] {
 	case "-h", "-help", "--help", "help":
 		fmt.Print(page())
+		return
+	case "-version", "--version":
+		fmt.Println("qrandvet", module.Get())
 		return
 	case "-V=full":
 		// GOVERSION is set by go vet, which asks this before it checks anything.

@@ -260,6 +260,9 @@ func TestHelp(t *testing.T) {
 	if lines := strings.Count(out, "\n"); status != 0 || lines > 96 {
 		t.Errorf("status %d, %d lines", status, lines)
 	}
+	if out, _, status := command(t, ".", nil, qrandvet, "--version"); status != 0 || !strings.HasPrefix(out, "qrandvet ") {
+		t.Errorf("--version: status %d\n%s", status, out)
+	}
 	if _, out, status := command(t, ".", nil, qrandvet); status != 2 || !strings.Contains(out, "-h") {
 		t.Errorf("without arguments: status %d, %s", status, out)
 	}

@@ -39,6 +39,7 @@ func Run(cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Misused(FlagError(err)) })
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
