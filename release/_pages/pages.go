@@ -49,6 +49,9 @@ func forMan(cmd *cobra.Command) {
 		if name, usage := pflag.UnquoteUsage(f); name != "" && name != "string" && !strings.Contains(usage, name) {
 			f.Usage = name + ": " + usage
 		}
+		if f.DefValue == "0" || f.DefValue == "0s" { // which stands for what the description says
+			f.DefValue = ""
+		}
 	})
 	for _, sub := range cmd.Commands() {
 		forMan(sub)
