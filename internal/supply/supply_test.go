@@ -366,6 +366,42 @@ func TestPatience(t *testing.T) {
 	if d.Handle(answer, d.now); len(d.fakes[1].asked) != asked+1 {
 		t.Error("the one that answers is not asked")
 	}
+	if act, _ := d.Next(8, d.now); act != d.soonest() {
+		t.Errorf("there is something to do at %v, want %v", act, d.soonest())
+	}
 	hanging.end <- failure(qrypt.ErrNetwork, 0)
 	d.Handle(<-d.Answers(), d.now)
+}
+
+// TestOneAtATime: where no endpoint answers, they are asked one after the other, and no request
+// is told of while one is under way.
+func TestOneAtATime(t *testing.T) {
+	d := newDriver(t, 2, least)
+	a, b := d.endpoints[0], d.endpoints[1]
+	d.failed(a, failure(qrypt.ErrNetwork, 0), start)
+	d.failed(b, failure(qrypt.ErrNetwork, 0), start)
+	a.state, a.asked, a.cancel = asking, start, func() {}
+	d.Act(t.Context(), 8, start.Add(2*patience))
+	if _, request := d.Next(8, start.Add(2*patience)); b.state != idle || !request.IsZero() {
+		t.Errorf("while one is asked, the other one is asked, too, or due at %v", request)
+	}
+	b.state, b.asked = checking, start
+	if _, request := d.Next(8, start.Add(2*patience)); !request.IsZero() {
+		t.Errorf("while one is asked, and the token of the other one compared, a request is due at %v", request)
+	}
+}
+
+// TestHeldAfterAComparison: after a comparison of tokens nothing is held while another endpoint
+// is due, though it failed.
+func TestHeldAfterAComparison(t *testing.T) {
+	d := newDriver(t, 2, least)
+	d.failed(d.endpoints[0], failure(qrypt.ErrUnauthorized, 0), start)
+	d.failed(d.endpoints[1], failure(qrypt.ErrNetwork, 0), start)
+	for wait, held := range map[time.Duration]bool{0: false, time.Minute: true} {
+		now := start.Add(time.Hour / 2)
+		d.endpoints[1].notBefore = now.Add(wait)
+		if o := d.Handle(Answer{from: d.endpoints[0]}, now); o.Held != held {
+			t.Errorf("another endpoint is due in %v, and Held is %v", wait, o.Held)
+		}
+	}
 }
