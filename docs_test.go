@@ -58,7 +58,7 @@ func TestPackageExamples(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if slices.Contains([]string{"internal", "cmd", "examples", "lab", "testdata", ".git"}, d.Name()) {
+			if slices.Contains([]string{"internal", "cmd", "examples", "lab", "release", "testdata", ".git"}, d.Name()) {
 				return filepath.SkipDir
 			}
 			return nil
