@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"example.com/qrand/internal/abuse"
+	"example.com/qrand/internal/built"
 	"example.com/qrand/relay/clients"
 	"example.com/qrand/relay/internal/testca"
 )
@@ -98,7 +99,7 @@ func TestAttacksMemory(t *testing.T) {
 			cancel()
 			siege.Wait()
 			t.Logf("%d KiB for each connection", each>>10)
-			if each > most {
+			if each > most && !built.Race { // the detector keeps alive what is garbage otherwise
 				t.Errorf("%d KiB for each connection", each>>10)
 			}
 		})
