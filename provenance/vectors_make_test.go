@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -25,96 +24,26 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
-	"golang.org/x/mod/sumdb/tlog"
-
 	"example.com/qrand"
 	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/internal/logtest"
 	"example.com/qrand/keygen"
 	"example.com/qrand/provenance"
 	"example.com/qrand/provenance/tlogproof"
 )
 
-// A noteSigner signs checkpoints, as a log or as a witness.
-type noteSigner struct {
-	name, vkey string
-	id         []byte
-	kind       byte // of https://c2sp.org/signed-note
-	classical  ed25519.PrivateKey
-	lattice    *mldsa44.PrivateKey
-}
+const vectorOrigin = "log.example/vectors"
 
-func newNoteSigner(name string, kind byte) *noteSigner {
-	s := &noteSigner{name: name, kind: kind}
-	public := []byte{kind}
-	if kind == 6 {
-		key, private, err := mldsa44.GenerateKey(rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		public, s.lattice = append(public, key.Bytes()...), private
-	} else {
-		key, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		public, s.classical = append(public, key...), private
-	}
-	sum := sha256.Sum256(append([]byte(name+"\n"), public...))
-	s.id = sum[:4]
-	s.vkey = fmt.Sprintf("%s+%x+%s", name, s.id, base64.StdEncoding.EncodeToString(public))
-	return s
-}
-
-// line is the signature of a checkpoint, with a time if it is a cosignature.
-func (s *noteSigner) line(c tlogproof.Checkpoint, at time.Time) string {
-	stamp := binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))
-	var sig []byte
-	switch s.kind {
-	case 1:
-		sig = ed25519.Sign(s.classical, []byte(c.String()))
-	case 4:
-		sig = append(stamp, ed25519.Sign(s.classical, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%v", at.Unix(), c))...)
-	case 6:
-		m := fmt.Appendf(nil, "subtree/v1\n\x00%c%s%s%c%s", len(s.name), s.name, stamp, len(c.Origin), c.Origin)
-		m = binary.BigEndian.AppendUint64(append(m, make([]byte, 8)...), uint64(c.Size))
-		lattice := make([]byte, mldsa44.SignatureSize)
-		if err := mldsa44.SignTo(s.lattice, append(m, c.Hash[:]...), nil, true, lattice); err != nil {
-			panic(err)
-		}
-		sig = append(stamp, lattice...)
-	}
-	return fmt.Sprintf("— %s %s\n", s.name, base64.StdEncoding.EncodeToString(append(bytes.Clone(s.id), sig...)))
-}
-
-// A memoryLog is a log in memory.
-type memoryLog []tlog.Hash
-
-func (l memoryLog) ReadHashes(indexes []int64) (out []tlog.Hash, err error) {
-	for _, i := range indexes {
-		out = append(out, l[i])
-	}
-	return out, nil
-}
-
-func newMemoryLog(leaves ...[]byte) (l memoryLog) {
-	for i, leaf := range leaves {
-		l = append(l, must(tlog.StoredHashes(int64(i), leaf, l))...)
+func vectorLog(leaves ...[]byte) *logtest.Tree {
+	l := &logtest.Tree{Origin: vectorOrigin}
+	for _, leaf := range leaves {
+		l.Add(leaf)
 	}
 	return l
 }
 
-const vectorOrigin = "log.example/vectors"
-
-func (l memoryLog) head(size int64) tlogproof.Checkpoint {
-	c := tlogproof.Checkpoint{Origin: vectorOrigin, Size: size, Hash: tlog.Hash(sha256.Sum256(nil))}
-	if size > 0 {
-		c.Hash = must(tlog.TreeHash(size, l))
-	}
-	return c
-}
-
-// makeVectors makes all vectors with new keys, whose private halves are never written.
+// makeVectors makes all vectors with new keys, whose private halves are never written. The keys of
+// trust-log.json are those that tlogproof's ExamplePolicy_Verify must then name.
 func makeVectors(t *testing.T) {
 	made["rsa-3072"] = lazy(on(keygen.RSA, 3072))
 	defer delete(made, "rsa-3072")
@@ -153,11 +82,11 @@ func makeVectors(t *testing.T) {
 
 	// Whom the vectors trust.
 	kinds := []string{"ed25519", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048", "rsa-3072", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87"}
-	log1, log6, impostor := newNoteSigner(vectorOrigin, 1), newNoteSigner(vectorOrigin, 6), newNoteSigner(vectorOrigin, 1)
-	w1, w2, w6, stranger := newNoteSigner("witness.example/w1", 4), newNoteSigner("witness.example/w2", 4), newNoteSigner("witness.example/w6", 6), newNoteSigner("witness.example/w9", 4)
-	witnesses := func(all ...*noteSigner) (out []provenance.TrustedWitness) {
+	log1, log6, impostor := logtest.NewRandomSigner(vectorOrigin, 1), logtest.NewRandomSigner(vectorOrigin, 6), logtest.NewRandomSigner(vectorOrigin, 1)
+	w1, w2, w6, stranger := logtest.NewRandomSigner("witness.example/w1", 4), logtest.NewRandomSigner("witness.example/w2", 4), logtest.NewRandomSigner("witness.example/w6", 6), logtest.NewRandomSigner("witness.example/w9", 4)
+	witnesses := func(all ...*logtest.Signer) (out []provenance.TrustedWitness) {
 		for _, w := range all {
-			out = append(out, provenance.TrustedWitness{Name: w.name, Key: w.vkey})
+			out = append(out, provenance.TrustedWitness{Name: w.Name, Key: w.VKey})
 		}
 		return out
 	}
@@ -170,11 +99,11 @@ func makeVectors(t *testing.T) {
 		"two-keys":  {Signers: two, Threshold: 2},
 		"rehearsal": {Signers: trusted("alice"), Threshold: 1, Emulated: true},
 		"relay":     {Signers: trusted("alice"), Threshold: 1, Endpoints: []string{"https://relay.example:7443"}},
-		"log":       {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.vkey, Witnesses: witnesses(w1, w2), Quorum: 2, MaxDelay: "24h"}},
-		"log-one":   {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.vkey, Witnesses: witnesses(w1, w2), Quorum: 1, MaxDelay: "24h"}},
-		"log-alone": {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.vkey}},
+		"log":       {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.VKey, Witnesses: witnesses(w1, w2), Quorum: 2, MaxDelay: "24h"}},
+		"log-one":   {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.VKey, Witnesses: witnesses(w1, w2), Quorum: 1, MaxDelay: "24h"}},
+		"log-alone": {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{Key: log1.VKey}},
 		"log-ml-dsa": {Signers: trusted("alice"), Threshold: 1, Log: &provenance.TrustedLog{
-			Key: log1.vkey + " " + log6.vkey, Witnesses: witnesses(w1, w6), Quorum: 2, MaxDelay: "24h"}},
+			Key: log1.VKey + " " + log6.VKey, Witnesses: witnesses(w1, w6), Quorum: 2, MaxDelay: "24h"}},
 	} {
 		write("trust-"+name+".json", append(must(json.MarshalIndent(trust, "", "  ")), '\n'))
 	}
@@ -386,12 +315,12 @@ func makeVectors(t *testing.T) {
 		{"trust-plain-http", "an endpoint over plain HTTP is to be trusted", trustText, `"threshold": 1`, `"threshold": 1, "endpoints": ["http://127.0.0.1:8080"]`},
 		{"trust-weak-key", "an RSA key of 1,024 bits is that of a signer", trustText, trusted("alice")[0].PublicKey, base64.StdEncoding.EncodeToString(must(x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 1023, 1), E: 65537})))},
 		{"trust-no-quorum", "there are witnesses, and the quorum is 0", logText, `"quorum": 2`, `"quorum": 0`},
-		{"trust-one-key-for-two-witnesses", "two witnesses have one key", logText, w2.vkey, w1.vkey},
-		{"trust-witness-of-another-type", "the key of a witness is one for logs", logText, w2.vkey, impostor.vkey},
+		{"trust-one-key-for-two-witnesses", "two witnesses have one key", logText, w2.VKey, w1.VKey},
+		{"trust-witness-of-another-type", "the key of a witness is one for logs", logText, w2.VKey, impostor.VKey},
 		{"trust-delay-of-zero", "the witnesses have no time to cosign", logText, `"24h"`, `"0h"`},
 		{"trust-endless-delay", "max_delay has 400 digits", logText, `"24h"`, `"` + strings.Repeat("9", 400) + `h"`},
 		{"trust-user-in-an-endpoint", "an endpoint with user information is to be trusted", trustText, `"threshold": 1`, `"threshold": 1, "endpoints": ["https://user:secret@blocks.example"]`},
-		{"trust-damaged-key", "the key of the log is damaged", logText, log1.vkey, strings.Replace(log1.vkey, vectorOrigin, vectorOrigin+"2", 1)},
+		{"trust-damaged-key", "the key of the log is damaged", logText, log1.VKey, strings.Replace(log1.VKey, vectorOrigin, vectorOrigin+"2", 1)},
 	} {
 		if !strings.Contains(c.text, c.old) {
 			t.Fatalf("%s: no %s", c.name, c.old)
@@ -436,35 +365,26 @@ func makeVectors(t *testing.T) {
 		}
 		return all
 	}
-	note := func(c tlogproof.Checkpoint, lines ...string) string {
-		return c.String() + "\n" + strings.Join(lines, "")
-	}
-	old := newMemoryLog(leaves(3, "entry ")...).head(3)
+	old := vectorLog(leaves(3, "entry ")...).Head(3)
 	after := func(c tlogproof.Checkpoint, when time.Time) func(*provenance.Statement) {
 		return func(s *provenance.Statement) {
-			s.After = note(c, log1.line(c, when), w1.line(c, when), w2.line(c, when))
+			s.After = logtest.Signed(c, log1.Line(c, when), w1.Line(c, when), w2.Line(c, when))
 		}
 	}
 	prove := func(envelope []byte, from int64, change func(*tlogproof.Proof), lines func(c tlogproof.Checkpoint) []string) string {
-		l := newMemoryLog(append(append(leaves(5, "entry "), envelope), leaves(3, "later ")...)...)
-		p := &tlogproof.Proof{Index: 5, Hashes: must(tlog.ProveRecord(9, 5, l))}
-		if from >= 0 {
-			p.After = &tlogproof.Consistency{Size: from}
-			if from > 0 {
-				p.After.Hashes = must(tlog.ProveTree(9, from, l))
-			}
-		}
-		p.Checkpoint = note(l.head(9), lines(l.head(9))...)
+		l := vectorLog(append(append(leaves(5, "entry "), envelope), leaves(3, "later ")...)...)
+		p := l.Prove(9, 5, from)
+		p.Checkpoint = logtest.Signed(l.Head(9), lines(l.Head(9))...)
 		change(p)
 		return string(p.Encode())
 	}
 	cosigned := func(times ...time.Time) func(tlogproof.Checkpoint) []string {
 		return func(c tlogproof.Checkpoint) []string {
-			lines := []string{log1.line(c, later)}
-			for i, w := range []*noteSigner{w1, w2}[:len(times)] {
-				lines = append(lines, w.line(c, times[i]))
+			lines := []string{log1.Line(c, later)}
+			for i, w := range []*logtest.Signer{w1, w2}[:len(times)] {
+				lines = append(lines, w.Line(c, times[i]))
 			}
-			return append(lines, stranger.line(c, later))
+			return append(lines, stranger.Line(c, later))
 		}
 	}
 	nothing := func(*tlogproof.Proof) {}
@@ -476,17 +396,17 @@ func makeVectors(t *testing.T) {
 	logged("logged", "log", "", "", plain, prove(plain, -1, nothing, sound))
 	logged("logged-with-a-delay-of-zero", "delay-of-zero", "trust", "the witnesses have no time to cosign", plain, prove(plain, -1, nothing, sound))
 	logged("logged-after", "log", "", "", named, prove(named, 3, nothing, sound))
-	empty := one(after(newMemoryLog().head(0), before), "alice")
+	empty := one(after(vectorLog().Head(0), before), "alice")
 	logged("logged-after-nothing", "log", "", "", empty, prove(empty, 0, nothing, sound))
 	logged("logged-without-witnesses", "log-alone", "", "", named, prove(named, 3, nothing, cosigned()))
 	hybrid := one(func(s *provenance.Statement) {
-		s.After = note(old, log1.line(old, before), log6.line(old, before), w1.line(old, before), w6.line(old, before))
+		s.After = logtest.Signed(old, log1.Line(old, before), log6.Line(old, before), w1.Line(old, before), w6.Line(old, before))
 	}, "alice")
 	logged("logged-ml-dsa", "log-ml-dsa", "", "", hybrid, prove(hybrid, 3, nothing, func(c tlogproof.Checkpoint) []string {
-		return []string{log1.line(c, later), log6.line(c, later), w1.line(c, later), w6.line(c, later)}
+		return []string{log1.Line(c, later), log6.Line(c, later), w1.Line(c, later), w6.Line(c, later)}
 	}))
 	logged("one-key-of-the-log", "log-ml-dsa", "log", "the checkpoint has no ML-DSA-44 signature of the log", plain, prove(plain, -1, nothing, func(c tlogproof.Checkpoint) []string {
-		return []string{log1.line(c, later), w1.line(c, later), w6.line(c, later)}
+		return []string{log1.Line(c, later), w1.Line(c, later), w6.Line(c, later)}
 	}))
 	logged("never-logged", "log", "log", "there is no proof", plain, "")
 	refused := func(name, cause string, envelope []byte, proof string) {
@@ -499,38 +419,38 @@ func makeVectors(t *testing.T) {
 	refused("size-too-large", "the checkpoint has more entries than a tree can have", plain, prove(plain, -1, func(p *tlogproof.Proof) {
 		c := must(p.Includes(plain))
 		c.Size = 1<<62 + 1
-		p.Checkpoint = note(c, log1.line(c, later), w1.line(c, later), w2.line(c, later))
+		p.Checkpoint = logtest.Signed(c, log1.Line(c, later), w1.Line(c, later), w2.Line(c, later))
 	}, sound))
 	refused("a-hash-too-few", "a hash of the proof is missing", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Hashes = p.Hashes[1:] }, sound))
 	refused("a-hash-too-many", "the proof has one more hash", plain, prove(plain, -1, func(p *tlogproof.Proof) { p.Hashes = append(p.Hashes, p.Hashes[0]) }, sound))
 	refused("another-key-of-the-logs-name", "another key of the same name signed the checkpoint", plain, prove(plain, -1, nothing, func(c tlogproof.Checkpoint) []string {
-		return []string{impostor.line(c, later), w1.line(c, later), w2.line(c, later)}
+		return []string{impostor.Line(c, later), w1.Line(c, later), w2.Line(c, later)}
 	}))
 	refused("the-witnesses-alone", "the log did not sign the checkpoint", plain, prove(plain, -1, nothing, func(c tlogproof.Checkpoint) []string {
-		return []string{w1.line(c, later), w2.line(c, later)}
+		return []string{w1.Line(c, later), w2.Line(c, later)}
 	}))
 	refused("another-log", "the checkpoint is of another log", plain, prove(plain, -1, func(p *tlogproof.Proof) {
 		c := must(p.Includes(plain))
 		c.Origin = "log.example/others"
-		p.Checkpoint = note(c, log1.line(c, later), w1.line(c, later), w2.line(c, later))
+		p.Checkpoint = logtest.Signed(c, log1.Line(c, later), w1.Line(c, later), w2.Line(c, later))
 	}, sound))
 	refused("quorum-unmet", "one witness cosigned, and two must have", plain, prove(plain, -1, nothing, cosigned(later)))
 	refused("a-witness-twice", "a witness that cosigned twice counts once", plain, prove(plain, -1, nothing, func(c tlogproof.Checkpoint) []string {
-		return []string{log1.line(c, later), w1.line(c, later), w1.line(c, later.Add(time.Second))}
+		return []string{log1.Line(c, later), w1.Line(c, later), w1.Line(c, later.Add(time.Second))}
 	}))
 	refused("a-cosignature-of-another-head", "a cosignature is of another checkpoint", plain, prove(plain, -1, nothing, func(c tlogproof.Checkpoint) []string {
-		return []string{log1.line(c, later), w1.line(c, later), w2.line(old, later)}
+		return []string{log1.Line(c, later), w1.Line(c, later), w2.Line(old, later)}
 	}))
 	refused("cosigned-before-it-was-made", "the witnesses cosigned before the key was made: one of the times is wrong", plain, prove(plain, -1, nothing, cosigned(before, before)))
 	refused("cosigned-too-late", "the witnesses cosigned later than max_delay", plain, prove(plain, -1, nothing, cosigned(later, keyMade.Add(25*time.Hour))))
 	refused("cosigned-in-the-future", "a witness cosigned in 2226", plain, prove(plain, -1, nothing, cosigned(later, keyMade.AddDate(200, 0, 0))))
 	refused("cosigned-at-the-end-of-time", "a witness cosigned at the last second that its format has", plain, prove(plain, -1, nothing, cosigned(later, time.Unix(math.MaxInt64, 0))))
 	logged("one-cosigned-at-the-end-of-time", "log-one", "", "", plain, prove(plain, -1, nothing, cosigned(later, time.Unix(math.MaxInt64, 0))))
-	forked := one(after(newMemoryLog(leaves(3, "another ")...).head(3), before), "alice")
+	forked := one(after(vectorLog(leaves(3, "another ")...).Head(3), before), "alice")
 	refused("after-of-another-history", "the checkpoint that the statement names is of another history", forked, prove(forked, 3, nothing, sound))
 	refused("growth-from-another-size", "the proof shows growth from another size", named, prove(named, 4, nothing, sound))
 	refused("growth-size-changed", "the size from which the proof shows growth was changed", named, prove(named, 3, func(p *tlogproof.Proof) { p.After.Size = 4 }, sound))
-	hollow := newMemoryLog(leaves(3, "entry ")...).head(3)
+	hollow := vectorLog(leaves(3, "entry ")...).Head(3)
 	hollow.Size = 0
 	nothingHashed := one(after(hollow, before), "alice")
 	refused("after-nothing-with-a-hash", "the checkpoint that the statement names has no entries, and a hash of some", nothingHashed, prove(nothingHashed, 0, nothing, sound))

@@ -5,6 +5,7 @@ package logtest
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -33,11 +34,20 @@ type Signer struct {
 
 // NewSigner makes a Signer whose kind is a signature type of https://c2sp.org/signed-note: 1
 // (Ed25519), 4 or 6 (cosignatures of Ed25519 and ML-DSA-44). The same seed makes the same key.
-func NewSigner(name string, kind, seed byte) *Signer {
+func NewSigner(name string, kind, seed byte) *Signer { return newSigner(name, kind, [32]byte{seed}) }
+
+// NewRandomSigner is NewSigner with a new key, which nobody can make again.
+func NewRandomSigner(name string, kind byte) *Signer {
+	var seed [32]byte
+	rand.Read(seed[:]) // it never fails
+	return newSigner(name, kind, seed)
+}
+
+func newSigner(name string, kind byte, seed [32]byte) *Signer {
 	s := &Signer{Name: name}
 	var public []byte
-	if s32 := [32]byte{seed}; kind == 6 {
-		pk, sk := mldsa44.NewKeyFromSeed(&s32)
+	if kind == 6 {
+		pk, sk := mldsa44.NewKeyFromSeed(&seed)
 		public = pk.Bytes()
 		s.sign = func(c tlogproof.Checkpoint, at time.Time) []byte {
 			when := binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))
@@ -52,7 +62,7 @@ func NewSigner(name string, kind, seed byte) *Signer {
 			return append(when, sig...)
 		}
 	} else {
-		key := ed25519.NewKeyFromSeed(s32[:])
+		key := ed25519.NewKeyFromSeed(seed[:])
 		public = key.Public().(ed25519.PublicKey)
 		s.sign = func(c tlogproof.Checkpoint, at time.Time) []byte {
 			if kind == 1 {
