@@ -24,19 +24,6 @@ func (s *stream) Read(p []byte) (int, error) {
 	return s.rand.Read(p)
 }
 
-// steady is a stream that does not count a Read of a single byte, and goes on as if it had
-// not happened. Go's functions first read one byte or none, by chance, so that nobody
-// relies on the same bytes giving the same result.
-type steady struct{ stream }
-
-func (s *steady) Read(p []byte) (int, error) {
-	if len(p) == 1 {
-		p[0] = 1
-		return 1, nil
-	}
-	return s.stream.Read(p)
-}
-
 // failing gives left bytes and then an error.
 type failing struct {
 	stream

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"time"
 
@@ -415,9 +416,9 @@ type keys struct {
 // newKeys makes keys to sign with.
 func newKeys() (k keys) {
 	var err [4]error
-	k.ecdsa, err[0] = keygen.ECDSA(elliptic.P256(), newSteady(1))
-	k.rsa, err[1] = keygen.RSA(2048, newSteady(1))
-	k.ed25519, err[2] = keygen.Ed25519(newSteady(1))
+	k.ecdsa, err[0] = keygen.ECDSA(elliptic.P256(), mathrand.NewChaCha8([32]byte{1}))
+	k.rsa, err[1] = keygen.RSA(2048, mathrand.NewChaCha8([32]byte{1}))
+	k.ed25519, err[2] = keygen.Ed25519(mathrand.NewChaCha8([32]byte{1}))
 	k.age, err[3] = age.GenerateX25519Identity()
 	if err != [4]error{} {
 		panic(err)
