@@ -34,10 +34,6 @@ func (l *Log) Spoken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var hash []string
-	for i := 0; i < len(c.Hash); i += 2 {
-		hash = append(hash, fmt.Sprintf("%x", c.Hash[i:i+2]))
-	}
 	var who []string
 	var at string
 	for _, f := range found {
@@ -58,5 +54,5 @@ func (l *Log) Spoken(ctx context.Context) (string, error) {
 		}
 		who, at = []string{"the log alone, no witness"}, t.UTC().Format("2006-01-02 15:04:05")
 	}
-	return fmt.Sprintf("%s, size %d\n%s\n%s UTC, %s\n", c.Origin, c.Size, strings.Join(hash, " "), at, strings.Join(who, ", ")), nil
+	return fmt.Sprintf("%s, size %d\n%s\n%s UTC, %s\n", c.Origin, c.Size, c.Spoken(), at, strings.Join(who, ", ")), nil
 }

@@ -217,11 +217,7 @@ func keyComponent(stem string) (key cdx.Component, record provenance.Record, err
 			}
 			add("log", c.Origin)
 			add("log_index", strconv.FormatInt(proof.Index, 10))
-			data, err := readBounded(stem + proofSuffix)
-			if err != nil {
-				return key, record, err
-			}
-			refer(cdx.ERTypeEvidence, stem+proofSuffix, "the proof that the statement is in the log", data)
+			refer(cdx.ERTypeEvidence, stem+proofSuffix, "the proof that the statement is in the log", proof.Encode()) // the bytes of the file
 		}
 	}
 	key = cdx.Component{

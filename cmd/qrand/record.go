@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -225,11 +223,7 @@ func statementText(e provenance.Envelope, s provenance.Statement) string {
 			add("after", "it is %.100q", plain(err.Error()))
 		} else {
 			add("after", "the head of the log %q, of size %d, with the hash", c.Origin, c.Size)
-			var fours []string // as qrandlog head prints it
-			for b := range slices.Chunk(c.Hash[:], 2) {
-				fours = append(fours, hex.EncodeToString(b))
-			}
-			add("", "%s", strings.Join(fours, " "))
+			add("", "%s", c.Spoken())
 		}
 	}
 	for _, e := range s.Receipts {

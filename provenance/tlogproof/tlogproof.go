@@ -21,8 +21,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -172,6 +174,15 @@ func ParseNote(text string) (Checkpoint, error) {
 		return Checkpoint{}, errors.New("not a checkpoint: it is not a signed note")
 	}
 	return ParseCheckpoint(unverified.Note.Text)
+}
+
+// Spoken is the hash in hex, four digits at a time, to read aloud and to write on paper.
+func (c Checkpoint) Spoken() string {
+	var fours []string
+	for b := range slices.Chunk(c.Hash[:], 2) {
+		fours = append(fours, hex.EncodeToString(b))
+	}
+	return strings.Join(fours, " ")
 }
 
 // String is the checkpoint's text, as it is signed.
