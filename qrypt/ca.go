@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -14,15 +16,11 @@ import (
 
 // readCAs reads the certificates of a PEM file.
 func readCAs(path string) (pem []byte, roots *x509.CertPool, err error) {
-	pem, err = pemfile.Read(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("it cannot be read: %w", withoutPath(err))
+	pem, roots, err = pemfile.CAs(path)
+	if named := (*fs.PathError)(nil); errors.As(err, &named) {
+		err = fmt.Errorf("it cannot be read: %w", withoutPath(err))
 	}
-	roots = x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, nil, fmt.Errorf("%s holds no PEM certificate", path)
-	}
-	return pem, roots, nil
+	return pem, roots, err
 }
 
 // trust makes the client trust the CAs in a file, and none besides.

@@ -130,20 +130,14 @@ func (s *settings) checkCA(r *report, path string) {
 		return
 	}
 	const advice = "name a file with PEM certificates, or unset " + qrypt.EnvCAFile
-	data, err := pemfile.Read(path)
+	data, pool, err := pemfile.CAs(path)
 	if err != nil {
-		var named *fs.PathError
-		if errors.As(err, &named) { // not its path, which may be a token that was set by mistake
-			err = named.Err
+		text := err.Error()
+		if named := (*fs.PathError)(nil); errors.As(err, &named) { // not its path, which may be a token that was set by mistake
+			text = qrypt.EnvCAFile + ": the file cannot be read: " + named.Err.Error()
 		}
 		s.broken = true
-		r.add(fail, "ca", qrypt.EnvCAFile+": the file cannot be read: "+err.Error(), advice)
-		return
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		s.broken = true
-		r.add(fail, "ca", path+" holds no PEM certificate", advice)
+		r.add(fail, "ca", text, advice)
 		return
 	}
 	s.roots = pool

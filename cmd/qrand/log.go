@@ -68,12 +68,8 @@ func (o *logOptions) client(ctx context.Context) (*logclient.Client, error) {
 		}
 	}
 	if o.caFile != "" {
-		text, err := pemfile.Read(o.caFile)
-		if err != nil {
+		if _, roots, err = pemfile.CAs(o.caFile); err != nil {
 			return nil, fmt.Errorf("--log-ca-file: %w", err)
-		}
-		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--log-ca-file: %s holds no PEM certificate", o.caFile)
 		}
 	}
 	client, err := logclient.New(o.url, token, roots)

@@ -3,6 +3,8 @@ package pemfile
 
 import (
 	"bytes"
+	"crypto/x509"
+	"fmt"
 	"os"
 )
 
@@ -14,6 +16,18 @@ func Text(data []byte) []byte { return bytes.TrimPrefix(data, []byte{0xef, 0xbb,
 func Read(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	return Text(data), err
+}
+
+// CAs returns the Text of a file, and a pool of the certificates in it. There must be one.
+func CAs(path string) (text []byte, roots *x509.CertPool, err error) {
+	if text, err = Read(path); err != nil {
+		return nil, nil, err
+	}
+	roots = x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, nil, fmt.Errorf("%s holds no PEM certificate", path)
+	}
+	return text, roots, nil
 }
 
 // IsPipe reports whether a file can be read once only, and would then keep us waiting.
