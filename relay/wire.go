@@ -125,8 +125,8 @@ func (b *buffer) release() {
 }
 
 // encode writes the body of an answer in the order's dialect: the raw bytes as
-// pieces in base64 (RFC 4648 section 4), and the receipt. It allocates all of it at once, so that no
-// growing leaves a copy behind.
+// pieces in base64 (RFC 4648 section 4), and the receipt. It allocates all of it at
+// once, so that no growing leaves a copy behind.
 func (b *buffer) encode(o order) {
 	around := 64 + len(b.receipt) // bytes before and after the list
 	if n := around + o.pieces*(base64.StdEncoding.EncodedLen(o.size)+len(`"",`)); cap(b.body) < n {
