@@ -341,7 +341,7 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // logCounter counts log lines by level, and passes them on to what hear keeps.
 type logCounter struct {
-	warns, infos, others, emulated, seeded, moved atomic.Int32
+	warns, infos, others, emulated, seeded, moved, back atomic.Int32
 }
 
 func (c *logCounter) Enabled(context.Context, slog.Level) bool { return true }
@@ -353,8 +353,10 @@ func (c *logCounter) Handle(ctx context.Context, r slog.Record) error {
 		c.emulated.Add(1)
 	case strings.HasPrefix(r.Message, "qrand: seeded"): // so is this
 		c.seeded.Add(1)
-	case strings.Contains(r.Message, "blocks come from"):
+	case r.Level == slog.LevelWarn && strings.Contains(r.Message, "blocks come from another endpoint"):
 		c.moved.Add(1)
+	case r.Level == slog.LevelInfo && strings.Contains(r.Message, "blocks come from the preferred endpoint again"):
+		c.back.Add(1)
 	case r.Level == slog.LevelWarn:
 		c.warns.Add(1)
 	case r.Level == slog.LevelInfo:

@@ -92,7 +92,7 @@ func (r *reseeder) Want(now time.Time) (n int, again time.Time) {
 	}
 	if !r.idle {
 		again = r.lastReseed.Add(r.s.cfg.ReseedInterval)
-		if at := r.refreshAt(now); !at.IsZero() && now.Before(at) && at.Before(again) {
+		if at := r.refreshAt(now); now.Before(at) && at.Before(again) {
 			again = at
 		}
 	}
@@ -214,7 +214,7 @@ func (r *reseeder) Handle(o supply.Outcome, now time.Time) {
 // received handles good blocks.
 func (r *reseeder) received(o supply.Outcome, now time.Time) {
 	r.unanswered = 0
-	recovered := false
+	var recovered bool
 	r.update(func(st *Status) {
 		if o.Sent {
 			st.Requests++
@@ -223,7 +223,6 @@ func (r *reseeder) received(o supply.Outcome, now time.Time) {
 		st.LastError, st.LastAnswer = "", now
 		recovered = st.State == Degraded
 	})
-	r.s.setFailure(nil, false)
 	blocks := o.Blocks
 	asked := slices.ContainsFunc(r.asks, func(a *ask) bool { return a.begun < o.Number && a.ctx.Err() == nil })
 	full := len(r.stock)+len(blocks) > r.room()
@@ -467,8 +466,8 @@ func (r *reseeder) update(f func(*Status)) {
 	r.s.status.Stock = len(r.stock)
 }
 
-// setFailure tells WaitSeeded how the last request failed; nil if it succeeded. hopeless is
-// whether only a person can help.
+// setFailure tells WaitSeeded how the last request failed. hopeless is whether only a
+// person can help.
 func (s *Source) setFailure(err error, hopeless bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -452,6 +452,9 @@ func TestHangIsTold(t *testing.T) {
 		wantState(t, s, Seeded, "")
 		time.Sleep(time.Hour)
 		wantState(t, s, Degraded, TimedOut)
+		if err := s.Reseed(t.Context()); !errors.Is(err, ErrHeld) || strings.Contains(err.Error(), "due") {
+			t.Errorf("while the only endpoint hangs, Reseed returned %v", err)
+		}
 		if st := s.Status(); failures.Load() != 1 || st.Requests != 2 || st.Failures[TimedOut] != 1 {
 			t.Errorf("%d events: %v", failures.Load(), st)
 		}

@@ -132,6 +132,32 @@ func TestStock(t *testing.T) {
 	})
 }
 
+// TestStockAfterARefusal: after a 429 the blocks in stock are used first, since others need
+// the requests more, though a service in order would be asked after two reseeds.
+func TestStockAfterARefusal(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		blocks := &fakeBlocks{}
+		s := newTestSource(t, Config{Blocks: blocks}, 1)
+		waitSeeded(t, s)
+		blocks.setErr(&qrypt.Error{Class: qrypt.ErrRateLimited})
+		s.Reseed(t.Context())
+		blocks.setErr(nil)
+		time.Sleep(10 * time.Minute)
+		if stock := s.Status().Stock; stock != 7 {
+			t.Fatalf("%d blocks in stock, want 7", stock)
+		}
+		asked, _ := blocks.requests()
+		for range 4 {
+			mustRead(t, s, 1)
+			time.Sleep(time.Minute)
+		}
+		synctest.Wait()
+		if again, _ := blocks.requests(); len(again) != len(asked) || s.Status().Stock != 3 {
+			t.Errorf("%d requests, %d blocks in stock; want 0, 3", len(again)-len(asked), s.Status().Stock)
+		}
+	})
+}
+
 // TestBatchOfOne: with BatchBlocks 1 there is no stock, so that a program that reads once
 // costs one block.
 func TestBatchOfOne(t *testing.T) {

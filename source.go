@@ -356,7 +356,7 @@ func (s *Source) WaitSeeded(ctx context.Context) error {
 	}
 }
 
-// failure returns how the last request failed; nil if it succeeded.
+// failure returns how the last failed request failed; nil if none did.
 func (s *Source) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
