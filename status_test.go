@@ -231,17 +231,21 @@ func TestSeededIsTold(t *testing.T) {
 // TestWarnSaysWhatFollows: the line about an outage says what Reads do now, which depends
 // on the Policy.
 func TestWarnSaysWhatFollows(t *testing.T) {
+	const before = "reads go on with crypto/rand and the blocks that came before"
 	for _, tc := range []struct {
 		policy Policy
 		seeded bool
+		idle   time.Duration // before the outage
 		want   string
 	}{
-		{Augment, false, "reads go on with crypto/rand alone"},
-		{Augment, true, "reads go on with crypto/rand and the blocks that came before"},
-		{RequireInitial, false, "reads fail until a block comes"},
-		{RequireInitial, true, "reads go on with crypto/rand and the blocks that came before"},
-		{RequireFresh, false, "reads fail until a block comes"},
-		{RequireFresh, true, "reads go on for 9m0s, then they fail"},
+		{Augment, false, time.Minute, "reads go on with crypto/rand alone"},
+		{Augment, true, time.Minute, before},
+		{RequireInitial, false, time.Minute, "reads fail until a block comes"},
+		{RequireInitial, true, time.Minute, before},
+		{RequireFresh, false, time.Minute, "reads fail until a block comes"},
+		{RequireFresh, true, time.Minute, "reads go on for 9m0s, then they fail"},
+		{RequireFresh, true, defaultMaxAge, "reads fail until a block comes"},
+		{RequireFresh, true, time.Hour, "reads fail until a block comes"},
 	} {
 		bubble(t, func(t *testing.T) {
 			log, blocks := &textLog{}, &fakeBlocks{}
@@ -249,14 +253,44 @@ func TestWarnSaysWhatFollows(t *testing.T) {
 				blocks.err = errors.New("out")
 			}
 			s := newTestSource(t, Config{Policy: tc.policy, Logger: slog.New(log), Blocks: blocks}, 1)
-			time.Sleep(time.Minute)
+			time.Sleep(tc.idle)
 			blocks.setErr(errors.New("out"))
 			s.Reseed(t.Context())
-			if !log.has("WARN", "degraded", tc.want) {
-				t.Errorf("%v, seeded %v: the log is %q", tc.policy, tc.seeded, log.lines)
+			if !log.has("WARN qrand: degraded: no quantum entropy comes from the service; "+tc.want+" reason=", "error=out", "next=") {
+				t.Errorf("%v, seeded %v, after %v: the log is %q", tc.policy, tc.seeded, tc.idle, log.lines)
 			}
 		})
 	}
+	bubble(t, func(t *testing.T) {
+		const act = before + "; no endpoint accepts the token, or there is none: unless another one comes, somebody must act"
+		log, blocks := &textLog{}, &fakeBlocks{}
+		s := newTestSource(t, Config{Logger: slog.New(log), Blocks: blocks}, 1)
+		waitSeeded(t, s)
+		blocks.setErr(&qrypt.Error{Class: qrypt.ErrUnauthorized})
+		s.Reseed(t.Context())
+		if !log.has("WARN", act+" reason=") {
+			t.Errorf("without a token: the log is %q", log.lines)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		const again = before + "; it follows another within 10 min, so its end is logged after 10 min without a failure reason="
+		log, blocks := &textLog{}, &fakeBlocks{}
+		s := newTestSource(t, Config{Logger: slog.New(log), Blocks: blocks}, 1)
+		waitSeeded(t, s)
+		for range 2 {
+			if log.has("WARN", again) {
+				t.Errorf("after one outage the log is %q", log.lines)
+			}
+			blocks.setErr(errors.New("out"))
+			s.Reseed(t.Context())
+			blocks.setErr(nil)
+			time.Sleep(time.Minute)
+			s.Reseed(t.Context())
+		}
+		if !log.has("WARN", again) {
+			t.Errorf("after two outages the log is %q", log.lines)
+		}
+	})
 }
 
 // TestWarnOncePerReason: an outage is logged once for each Reason, however often the
