@@ -263,6 +263,27 @@ func TestOldBlockFromTheSource(t *testing.T) {
 	}
 }
 
+// TestBlockFromTheFuture: a block that came later than now, by a wrong clock, ages from now.
+func TestBlockFromTheFuture(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var numbers uint64
+		s := newTestSource(t, Config{BatchBlocks: 1, Policy: RequireFresh, Blocks: blockFunc(func(ctx context.Context, n int) ([]qrypt.Block, error) {
+			if numbers > 0 {
+				return nil, errors.New("out")
+			}
+			return aged(&numbers, -time.Hour)(ctx, n)
+		})}, 1)
+		waitSeeded(t, s)
+		if st := s.Status(); !st.LastReceived.Equal(time.Now()) {
+			t.Errorf("received %v from now", time.Until(st.LastReceived))
+		}
+		time.Sleep(defaultMaxAge)
+		mustRead(t, s, 1)
+		time.Sleep(1)
+		wantRefused(t, s, ErrStale)
+	})
+}
+
 // TestClockJump: a Source that became stale because the clock jumped is reseeded at once.
 func TestClockJump(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -283,19 +304,24 @@ func TestClockJump(t *testing.T) {
 func TestClockJumpBeforeStale(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var jump atomic.Int64
-		blocks := &fakeBlocks{}
+		var numbers uint64 // one block in each answer
+		blocks := blockFunc(func(ctx context.Context, n int) ([]qrypt.Block, error) {
+			return aged(&numbers, -time.Duration(jump.Load()))(ctx, 1)
+		})
 		s := newTestSource(t, Config{Blocks: blocks, Policy: RequireFresh}, 1, parts{
 			now: func() time.Time { return time.Now().Add(time.Duration(jump.Load())) },
 		})
-		synctest.Wait()
-		mustRead(t, s, 1)
-		synctest.Wait() // so that nothing but the next Read can tell of the jump
-		jump.Store(int64(9*time.Minute + 31*time.Second))
-		mustRead(t, s, 1)
-		time.Sleep(time.Second) // the pace of requests
-		synctest.Wait()
-		if asked, _ := blocks.requests(); len(asked) < 2 {
-			t.Errorf("%d requests, want another one at once", len(asked))
+		for jumps := range uint64(2) {
+			synctest.Wait()
+			mustRead(t, s, 1)
+			synctest.Wait() // so that nothing but the next Read can tell of the jump
+			jump.Add(int64(9*time.Minute + 31*time.Second))
+			mustRead(t, s, 1)
+			time.Sleep(time.Second) // the pace of requests
+			synctest.Wait()
+			if numbers < jumps+2 {
+				t.Errorf("after jump %d of the clock %d requests, want another one at once", jumps+1, numbers)
+			}
 		}
 	})
 }

@@ -99,13 +99,7 @@ func TestClose(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for _, sh := range s.shards {
-			left := *sh.gen.Load()
-			left.keystream = nil
-			if !reflect.DeepEqual(left, secrets{}) {
-				t.Errorf("%v: a key or output is left", mix)
-			}
-		}
+		wantWiped(t, s)
 		os.reads = nil
 		if got := mustRead(t, s, 100); !bytes.Equal(got, os.next(t, 100)) {
 			t.Errorf("%v: after Close a Read is not crypto/rand's", mix)
@@ -114,6 +108,45 @@ func TestClose(t *testing.T) {
 			t.Errorf("%v: status: %v", mix, st)
 		}
 	}
+}
+
+func wantWiped(t *testing.T, s *Source) {
+	t.Helper()
+	for i, sh := range s.shards {
+		left := *sh.gen.Load()
+		left.keystream = nil
+		if !reflect.DeepEqual(left, secrets{}) {
+			t.Errorf("%v, shard %d: a key or output is left", s.cfg.Mix, i)
+		}
+	}
+}
+
+// TestCloseDuringReseed: a reseed that Close overtakes puts no key into a generator.
+func TestCloseDuringReseed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var hold atomic.Bool
+		closed := make(chan struct{})
+		s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2, parts{extract: func(os *[32]byte, shard byte, block []byte) [32]byte {
+			if hold.Swap(false) {
+				<-closed
+			}
+			return hmacExtract(os, shard, block)
+		}})
+		waitSeeded(t, s)
+		hold.Store(true)
+		go s.Reseed(t.Context())
+		time.Sleep(time.Second) // the pace of requests
+		synctest.Wait()
+		if hold.Load() {
+			t.Fatal("no reseed")
+		}
+		go s.Close()
+		synctest.Wait()
+		wantWiped(t, s)
+		close(closed)
+		synctest.Wait()
+		wantWiped(t, s)
+	})
 }
 
 // TestReadOvertakenByClose: a Read that was permitted before Close, and reaches its shard
