@@ -2,10 +2,10 @@
 //
 // Since Go 1.26 ecdsa.GenerateKey, ecdh.Curve.GenerateKey and rsa.GenerateKey ignore the
 // reader that they are passed, without an error, unless the main module says otherwise.
-// mlkem.GenerateKey768 never had one. The functions here read the bytes themselves, and
-// pass them to constructors that take bytes. So they do the same on every version of Go
-// and under every GODEBUG. The one exception is X25519, which Go refuses under
-// fips140=only.
+// mlkem.GenerateKey768 and, in Go 1.27, mldsa.GenerateKey have none. The functions here read
+// the bytes themselves, and pass them to constructors that take bytes. So they do the same
+// on every version of Go and under every GODEBUG. The one exception is X25519, which Go
+// refuses under fips140=only.
 //
 // If you have no particular reader to use, call the standard library. If you have a
 // qrand.Source, a hardware generator or a deterministic stream, begin with [ECDSA],

@@ -85,11 +85,18 @@ func algorithms() []algorithm {
 		e.slow = strings.HasSuffix(set, "s")
 		all = append(all, e)
 	}
+	all = append(all, go127Algorithms...)
 	for i, a := range all {
 		all[i].forbidden = a.name == "ECDH X25519"
 	}
 	return all
 }
+
+// What only Go 1.27 has: keys of crypto/mldsa, and the function that verifies what they sign.
+var (
+	go127Algorithms []algorithm
+	verifyMLDSA     func(public crypto.PublicKey, message, sig []byte) bool
+)
 
 // refused reports whether Go forbids the algorithm in this process.
 func (a algorithm) refused() bool { return a.forbidden && fips140.Enforced() }
@@ -386,6 +393,9 @@ func TestKeysWork(t *testing.T) {
 			case sign.PrivateKey:
 				scheme := key.Scheme()
 				ok = scheme.Verify(key.Public().(sign.PublicKey), message, scheme.Sign(key, message, nil), nil)
+			case crypto.Signer: // of crypto/mldsa
+				sig, err := key.Sign(nil, message, nil)
+				ok = err == nil && verifyMLDSA(key.Public(), message, sig)
 			default:
 				t.Fatalf("a key of type %T", key)
 			}
