@@ -14,12 +14,12 @@
 //   - ticket keys, if nobody sets them;
 //   - up to Go 1.26, the ML-KEM seed of a client that offers X25519MLKEM768.
 //
-// It does not reach the ephemeral keys of X25519 and P-256, the nonces of ECDSA signatures,
-// or the server's side of ML-KEM; since Go 1.27 it does not reach the client's side either.
-// Those come from the generator of the operating system. With GODEBUG=cryptocustomrand=1
-// (or //go:debug cryptocustomrand=1 in package main) the elliptic curves read from the
-// Source again, as long as Go has that setting; ML-KEM does not. To have quantum entropy in
-// all of them, feed the kernel's pool.
+// It does not reach the ephemeral keys of X25519 and P-256, the randomness of ECDSA and ML-DSA
+// signatures, or the server's side of ML-KEM; since Go 1.27 it does not reach the client's
+// side either. Those come from the generator of the operating system. With
+// GODEBUG=cryptocustomrand=1 (or //go:debug cryptocustomrand=1 in package main) the elliptic
+// curves read from the Source again, as long as Go has that setting; ML-KEM and ML-DSA do
+// not. To have quantum entropy in all of them, feed the kernel's pool.
 //
 // TestReach, beside this file, shows what is reached and what is not.
 package main
@@ -46,7 +46,7 @@ func main() {
 	log.SetFlags(0)
 	listen := flag.String("listen", "127.0.0.1:8443", "loopback `address` to listen on: the certificate is for no other")
 	caFile := flag.String("ca-file", "qrand-tls-ca.pem", "write the CA's certificate to this `file`")
-	kind := flag.String("key", "ecdsa", "the certificate's `kind` of key: ecdsa, ed25519 or rsa")
+	kind := flag.String("key", "ecdsa", "the certificate's `kind` of key: ecdsa, ed25519, rsa or (since Go 1.27) ml-dsa")
 	rotate := flag.Duration("rotate", time.Hour, "make a new ticket key so often")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -73,9 +74,17 @@ func newKey(src io.Reader, kind string) (crypto.Signer, error) {
 		return keygen.Ed25519(src)
 	case "rsa":
 		return keygen.RSA(2048, src)
+	case "ml-dsa":
+		if newMLDSA == nil {
+			return nil, errors.New("-key ml-dsa: crypto/tls has ML-DSA since Go 1.27: build with that, or use another kind")
+		}
+		return newMLDSA(src)
 	}
-	return nil, fmt.Errorf("-key %s: use ecdsa, ed25519 or rsa", kind)
+	return nil, fmt.Errorf("-key %s: use ecdsa, ed25519, rsa or ml-dsa", kind)
 }
+
+// newMLDSA makes a key for ML-DSA-65. It is nil before Go 1.27.
+var newMLDSA func(src io.Reader) (crypto.Signer, error)
 
 func (ca *authority) sign(src io.Reader, template *x509.Certificate, public crypto.PublicKey) (*x509.Certificate, error) {
 	serial := make([]byte, 16) // positive and at most 20 bytes: RFC 5280 section 4.1.2.2

@@ -99,7 +99,7 @@ func TestMisuse(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"tls-server", "-key", "dsa"}, "tls-server: -key dsa: use ecdsa, ed25519 or rsa\n"},
+		{[]string{"tls-server", "-key", "dsa"}, "tls-server: -key dsa: use ecdsa, ed25519, rsa or ml-dsa\n"},
 		{[]string{"tls-server", "-rotate", "0s"}, "tls-server: -rotate 0s: use a duration above zero\n"},
 		{[]string{"tls-client"}, "tls-client: open qrand-tls-ca.pem: "},
 		{[]string{"tls-client", "-ca-file", "tls-client"}, "tls-client: tls-client has no PEM certificate: run tls-server first, which writes it\n"},

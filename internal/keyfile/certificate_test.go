@@ -8,10 +8,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"go/build"
 	"io"
 	"math/big"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -46,8 +48,8 @@ var (
 
 // TestCertificates: crypto/x509 reads a certificate of each signing key. It has the
 // content of the template and the identifier of the key, and is signed by the key.
-// Parse finds the key in it. If crypto/x509 cannot verify the signature, circl does,
-// over the part that crypto/x509 calls signed.
+// Parse finds the key in it. If the key is circl's, circl verifies the signature over the
+// part that crypto/x509 calls signed. Since Go 1.27 crypto/x509 verifies ML-DSA, too.
 func TestCertificates(t *testing.T) {
 	forEach(t, thatSign, func(t *testing.T, name string, key any) {
 		public := must(keyfile.Public(key))(t)
@@ -111,6 +113,9 @@ func TestRequests(t *testing.T) {
 	})
 }
 
+// go127 says that this is Go 1.27 or newer, whose crypto/x509 knows ML-DSA.
+var go127 = slices.Contains(build.Default.ReleaseTags, "go1.27")
+
 // checkSigned checks the signature over tbs in whole, and that it names the algorithm
 // of the key.
 func checkSigned(t *testing.T, key any, tbs, signature, whole []byte, checked error) {
@@ -121,6 +126,9 @@ func checkSigned(t *testing.T, key any, tbs, signature, whole []byte, checked er
 			t.Error(checked)
 		}
 		return
+	}
+	if verifies := go127 && strings.HasPrefix(keyfile.Name(key), "ml-dsa-"); verifies != (checked == nil) {
+		t.Errorf("crypto/x509: %v", checked)
 	}
 	public := k.Public().(sign.PublicKey)
 	if !k.Scheme().Verify(public, tbs, signature, nil) {
