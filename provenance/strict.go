@@ -67,6 +67,8 @@ func notJSON(err error) error {
 		return errors.New("it is empty")
 	case errors.As(err, &kind) && kind.Field == "":
 		return fmt.Errorf("it is a JSON %.40s, not an object", kind.Value)
+	case errors.As(err, &kind) && errors.Unwrap(kind) != nil: // since Go 1.27, for base64
+		return fmt.Errorf("the member %.100q: %.200v", kind.Field, errors.Unwrap(kind))
 	case errors.As(err, &kind): // whose text names types of Go
 		return fmt.Errorf("the member %.100q cannot be a JSON %.40s", kind.Field, kind.Value)
 	}

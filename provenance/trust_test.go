@@ -56,7 +56,7 @@ func TestParseTrust(t *testing.T) {
 		"deep":                 {good, strings.Repeat("[", 100_000), "exceeded max depth"},
 		"too large":            {good, strings.Repeat(" ", 1<<20) + good, "too many"},
 		"another kind":         {`"threshold": 2`, `"threshold": 2.5`, `the member "threshold" cannot be a JSON number 2.5`},
-		"no list":              {`"endpoints": [`, `"endpoints": [[],`, `the member "endpoints" cannot be a JSON array`},
+		"no list":              {`"endpoints": [`, `"endpoints": [[],`, `cannot be a JSON array`},
 		"no threshold":         {`"threshold": 2`, `"threshold": 0`, "the threshold is 0, and there are 3 signers"},
 		"too high a threshold": {`"threshold": 2`, `"threshold": 4`, "the threshold is 4, and there are 3 signers"},
 		"two keys of a person": {`"name": "bob"`, `"name": "ml-dsa-65"`, ""},
