@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 	"time"
+	"uuid"
 )
 
 // mldsaKey is what the calls sign with.
@@ -44,4 +45,5 @@ func init() {
 			return key.Bytes(), nil
 		}),
 	}
+	newUUID = []call{global("uuid.New()", func() (any, error) { id := uuid.New(); return id[:], nil })}
 }

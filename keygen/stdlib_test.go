@@ -120,9 +120,9 @@ func standardLibrary() []group {
 			{"box.GenerateKey(r)", second(box.GenerateKey)},
 		},
 	}, {
-		label: "`rand.Reader = src`, then `rand.Read`, `rand.Text`, `rand.Int`",
+		label: "`rand.Reader = src`, then `rand.Read`, `rand.Text`, `rand.Int`; `uuid.New` (Go 1.27)",
 		want:  honoured,
-		calls: []call{
+		calls: append([]call{
 			global("rand.Read(p)", func() (any, error) {
 				p := make([]byte, 32)
 				_, err := rand.Read(p)
@@ -130,7 +130,7 @@ func standardLibrary() []group {
 			}),
 			global("rand.Text()", func() (any, error) { return rand.Text(), nil }),
 			global("rand.Int(rand.Reader, ...)", func() (any, error) { return rand.Int(rand.Reader, huge) }),
-		},
+		}, newUUID...),
 	}, {
 		label: "`rand.Reader = src`, then `ed25519.GenerateKey(nil)`, or any call of the first two rows with `rand.Reader`",
 		want:  ignored,
@@ -161,8 +161,8 @@ func standardLibrary() []group {
 	}}
 }
 
-// The calls of crypto/mldsa, which is new in Go 1.27.
-var signMLDSA, generateMLDSA []call
+// The calls of crypto/mldsa and uuid, which are new in Go 1.27.
+var signMLDSA, generateMLDSA, newUUID []call
 
 func hpkeKey(kem hpke.KEM) ([]byte, error) {
 	key, err := kem.GenerateKey()
