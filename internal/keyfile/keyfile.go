@@ -117,7 +117,7 @@ func Public(key any) (any, error) {
 }
 
 func errType(key any) error {
-	return fmt.Errorf("keyfile: a key of type %T is not one that package keygen makes", key)
+	return fmt.Errorf("keyfile: a key of type %T is not one that qrand writes", key)
 }
 
 // wrap puts the name of this package before an error of another one. The standard library
