@@ -36,7 +36,8 @@ const (
 )
 
 var (
-	allFormats  = []string{"pem", "der", "jwk", "ssh", "raw"}
+	allFormats  = []string{"pem", "der", "jwk", "ssh", "raw", "age", "wg"}
+	withSSH     = []string{"pem", "der", "jwk", "ssh", "raw"}
 	noSSH       = []string{"pem", "der", "jwk", "raw"}
 	noJWKnorSSH = []string{"pem", "der", "raw"}
 )
@@ -54,12 +55,12 @@ func with[P, K any](f func(P, io.Reader) (K, error), p P) func(io.Reader) (any, 
 // algorithms lists them all. For RSA, it lists the usual sizes.
 func algorithms() []algorithm {
 	all := []algorithm{
-		{"ed25519", forSigning, "RFC 8032", 32, allFormats, making(keygen.Ed25519)},
+		{"ed25519", forSigning, "RFC 8032", 32, withSSH, making(keygen.Ed25519)},
 		{"ed448", forSigning, "RFC 8032", 57, noSSH, making(keygen.Ed448)},
 		{"ecdsa-p224", forSigning, "FIPS 186-5", 28, noJWKnorSSH, with(keygen.ECDSA, elliptic.P224())},
-		{"ecdsa-p256", forSigning, "FIPS 186-5", 32, allFormats, with(keygen.ECDSA, elliptic.P256())},
-		{"ecdsa-p384", forSigning, "FIPS 186-5", 48, allFormats, with(keygen.ECDSA, elliptic.P384())},
-		{"ecdsa-p521", forSigning, "FIPS 186-5", 66, allFormats, with(keygen.ECDSA, elliptic.P521())},
+		{"ecdsa-p256", forSigning, "FIPS 186-5", 32, withSSH, with(keygen.ECDSA, elliptic.P256())},
+		{"ecdsa-p384", forSigning, "FIPS 186-5", 48, withSSH, with(keygen.ECDSA, elliptic.P384())},
+		{"ecdsa-p521", forSigning, "FIPS 186-5", 66, withSSH, with(keygen.ECDSA, elliptic.P521())},
 		rsa(2048), rsa(3072), rsa(4096), rsa(8192),
 		{"ml-dsa-44", forSigning, "FIPS 204", 32, noSSH, making(keygen.MLDSA44)},
 		{"ml-dsa-65", forSigning, "FIPS 204", 32, noSSH, making(keygen.MLDSA65)},
@@ -70,14 +71,14 @@ func algorithms() []algorithm {
 		all = append(all, algorithm{strings.ToLower(id.String()), forSigning, "FIPS 205", 3 * n, noJWKnorSSH, with(keygen.SLHDSA, id)})
 	}
 	return append(all,
-		algorithm{"x25519", forAgreement, "RFC 7748", 32, noSSH, with(keygen.ECDH, ecdh.X25519())},
+		algorithm{"x25519", forAgreement, "RFC 7748", 32, []string{"pem", "der", "jwk", "raw", "age", "wg"}, with(keygen.ECDH, ecdh.X25519())},
 		algorithm{"ecdh-p256", forAgreement, "SP 800-56A", 32, noSSH, with(keygen.ECDH, ecdh.P256())},
 		algorithm{"ecdh-p384", forAgreement, "SP 800-56A", 48, noSSH, with(keygen.ECDH, ecdh.P384())},
 		algorithm{"ecdh-p521", forAgreement, "SP 800-56A", 66, noSSH, with(keygen.ECDH, ecdh.P521())},
 		algorithm{"ml-kem-512", forKEM, "FIPS 203", 64, noJWKnorSSH, seededMLKEM512},
 		algorithm{"ml-kem-768", forKEM, "FIPS 203", 64, noJWKnorSSH, making(keygen.MLKEM768)},
 		algorithm{"ml-kem-1024", forKEM, "FIPS 203", 64, noJWKnorSSH, making(keygen.MLKEM1024)},
-		algorithm{"x-wing", forKEM, "draft-connolly-cfrg-xwing-kem", 32, noJWKnorSSH, making(keygen.XWing)},
+		algorithm{"x-wing", forKEM, "draft-connolly-cfrg-xwing-kem", 32, []string{"pem", "der", "raw", "age"}, making(keygen.XWing)},
 	)
 }
 
@@ -152,6 +153,18 @@ func (k *keyPair) encode(format string, passphrase []byte, comment string) (priv
 		private, err = keyfile.PrivateRaw(k.private)
 		if err == nil {
 			public, err = keyfile.PublicRaw(k.public)
+		}
+		return private, public, err
+	case "age":
+		private, err = keyfile.PrivateAge(k.private)
+		if err == nil {
+			public, err = keyfile.PublicAge(k.public)
+		}
+		return private, public, err
+	case "wg":
+		private, err = keyfile.PrivateWG(k.private)
+		if err == nil {
+			public, err = keyfile.PublicWG(k.public)
 		}
 		return private, public, err
 	}

@@ -265,6 +265,10 @@ func readPublic(path string, record provenance.Record) (bits *int, format string
 		format = "JWK"
 	case bytes.Contains(data, []byte("ssh-")), bytes.HasPrefix(data, []byte("ecdsa-sha2-")):
 		format = "OpenSSH"
+	case bytes.HasPrefix(data, []byte("age1")):
+		format = "age"
+	case record.Algorithm == "x25519" && len(data) > size/8:
+		format = "WireGuard"
 	default:
 		format = "raw"
 	}

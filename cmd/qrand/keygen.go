@@ -77,7 +77,9 @@ compared, also between ceremonies.
 
 Formats: pem and der are PKCS#8 (ML-KEM and ML-DSA as their seeds) and
 SubjectPublicKeyInfo. jwk is a JSON Web Key, ssh the format of OpenSSH. raw is
-the bytes that the algorithm's standard calls the key or its seed.
+the bytes that the algorithm's standard calls the key or its seed. age is an
+identity and its recipient: of x25519, or of x-wing, which age calls
+post-quantum. wg is an x25519 key as wg genkey and wg pubkey write them.
 --passphrase encrypts a pem or ssh key. A passphrase has 15 characters or more.
 If you type none, qrand makes one of ten words, and shows it once.
 
@@ -114,6 +116,7 @@ name a file with the head of the log:
   qrand keygen ecdsa-p256 -o key.pem
   qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"
   qrand keygen ed25519 -o id_ed25519 --format ssh --comment me@example.com
+  qrand keygen x-wing -o identity.age --format age
   qrand keygen ml-kem-768 -o keys/kem.pem --count 100
   qrand keygen ecdsa-p384 -o ca.pem --require fresh --sign-with alice.pem,bob.pem --ceremony ceremony.json
   qrand keygen ecdsa-p384 -o ca.pem --sign-with alice.pem --log https://log.example/keys --log-token-file token
@@ -170,7 +173,7 @@ func (o *keygenOptions) check(c *console) error {
 		return fmt.Errorf("--count is 1 to %d", maxCount)
 	case o.file == "" && (o.stream == "" || o.stream == "-") && c.outTTY && (format == "der" || format == "raw"):
 		return errors.New("binary keys would garble the terminal: use -o FILE")
-	case o.file == "" && o.count > 1 && format != "pem" && format != "jwk":
+	case o.file == "" && o.count > 1 && slices.Contains([]string{"der", "ssh", "raw"}, format):
 		return fmt.Errorf("%s keys cannot be told apart in one stream: use -o FILE", format)
 	case o.file == "" && o.count > 1 && o.record != "":
 		return errors.New("--provenance without -o is for one key only: use -o FILE")

@@ -80,9 +80,12 @@ func TestAlgorithms(t *testing.T) {
 				}
 				for kind, data := range map[keyfile.Kind][]byte{keyfile.KindPrivate: private, keyfile.KindPublic: public} {
 					var back *keyfile.File
-					if format == "raw" {
+					switch format {
+					case "raw":
 						back, err = keyfile.ParseRaw(a.name, kind, data)
-					} else {
+					case "wg":
+						back, err = keyfile.ParseWG(kind, data)
+					default:
 						back, err = keyfile.Parse(data, nil)
 					}
 					if err != nil || back.Kind != kind || !bytes.Equal(back.SPKI, key.spki) {

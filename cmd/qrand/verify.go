@@ -293,7 +293,7 @@ func findBeside(path, ending string) (string, error) {
 }
 
 // readKey finds the public key of a file. A raw key does not say its algorithm, so it is
-// taken from the record.
+// taken from the record. Neither it nor a key of WireGuard says whether it is private.
 func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfile.File, err error) {
 	data, err := readBounded(path)
 	if err != nil {
@@ -322,6 +322,9 @@ func (o *verifyOptions) readKey(c *console, path, algorithm string) (key *keyfil
 		}
 		if raw, rawErr := keyfile.ParseRaw(algorithm, kind, data); rawErr == nil {
 			return raw, nil
+		}
+		if wg, wgErr := keyfile.ParseWG(kind, data); wgErr == nil {
+			return wg, nil
 		}
 		return nil, fmt.Errorf("%s: %s", path, plain(err.Error()))
 	}

@@ -33,11 +33,11 @@ func newFile(kind Kind, public any) (*File, error) {
 // MaxSize is the largest file that Parse reads, in bytes.
 const MaxSize = 1 << 20
 
-var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, DER, JWK or OpenSSH's formats (for a raw key, name the algorithm)")
+var errUnknown = errors.New("keyfile: not a key, certificate or request in PEM, DER, JWK, or the formats of OpenSSH and age (for a raw key, name the algorithm)")
 
 // Parse finds the public key of a private or public key, of a certificate or of a
-// certificate request, in PEM or DER, of a JWK, an OpenSSH private key, or a line of
-// authorized_keys. Besides what this package writes it reads RSA and EC keys in PKCS #1
+// certificate request, in PEM or DER, of a JWK, an OpenSSH private key, a line of
+// authorized_keys, or an identity or recipient of age. Besides what this package writes it reads RSA and EC keys in PKCS #1
 // and SEC 1. It ignores certificates after a certificate or a private key. It does not
 // verify the signatures of certificates and requests.
 //
@@ -66,6 +66,8 @@ func Parse(data, passphrase []byte) (*File, error) {
 			return nil, err
 		}
 		return newFile(KindPublic, public)
+	case ageLine.Match(text):
+		return parseAge(text)
 	}
 	return nil, errUnknown
 }
