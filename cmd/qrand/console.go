@@ -1,16 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
+
+	"example.com/qrand/internal/cli"
 )
 
 var errNoTerminal = errors.New("stdin is no terminal to ask for a passphrase on: use --passphrase-file")
@@ -28,7 +29,7 @@ var errNoTerminal = errors.New("stdin is no terminal to ask for a passphrase on:
 type console struct {
 	out, err       io.Writer
 	outTTY, errTTY bool
-	width          int // of the terminal; zero: lines are not wrapped
+	width          int // of the terminal; zero: unknown, and lines are not wrapped
 	getenv         func(string) string
 
 	// grace is how long the command may take to end by itself, a time.Duration,
@@ -55,14 +56,7 @@ func newConsole(out, err *os.File) *console {
 	}
 	c.outTTY = term.IsTerminal(int(out.Fd()))
 	c.errTTY = term.IsTerminal(int(err.Fd()))
-	for _, f := range []*os.File{err, out} {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
-			c.width = width
-		}
-	}
-	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 { // as POSIX has it
-		c.width = columns
-	}
+	c.width = cmp.Or(cli.Width(out), cli.Width(err))
 	return c
 }
 
@@ -122,87 +116,26 @@ func (c *console) marks() marks {
 	return words
 }
 
-// wrap breaks text at spaces, so that it fits beside an indent. The lines after
-// the first have the indent. Without a terminal it stays one line, for grep.
-// If there is too little room beside the indent, it begins on the next line.
+// wrap breaks text at spaces, so that it fits beside an indent (cli.Wrap). Without a terminal it
+// stays one line, for grep.
 func (c *console) wrap(text string, indent int) string {
-	switch {
-	case !c.outTTY || c.width == 0:
+	if !c.outTTY || c.width == 0 {
 		return text
-	case c.narrow(indent):
-		return "\n" + strings.Repeat(" ", narrowIndent) + wrapWords(text, narrowIndent, c.width)
 	}
-	return wrapWords(text, indent, c.width)
+	return cli.Wrap(text, indent, c.width)
 }
-
-// narrowIndent is the indent of text that has no room beside its heading.
-const narrowIndent = 8
 
 // narrow reports whether the terminal has too little room beside an indent.
 func (c *console) narrow(indent int) bool {
-	return c.outTTY && c.width > 0 && c.width < 2*indent
+	return c.outTTY && c.width > 0 && cli.Narrow(indent, c.width)
 }
 
-// fit breaks those lines of a text that are too long for the terminal. Lines of a paragraph
-// are filled again. Where a line has two columns, the second one is broken. Other lines with an
-// indent are commands, and stay whole, so that they can be copied.
+// fit breaks those lines of a text that are too long for the terminal (cli.Fit).
 func (c *console) fit(text string) string {
 	if !c.outTTY || c.width == 0 {
 		return text
 	}
-	var b strings.Builder
-	var paragraph []string
-	flush := func() {
-		tooLong := func(line string) bool { return utf8.RuneCountInString(line) > c.width }
-		if slices.ContainsFunc(paragraph, tooLong) {
-			paragraph = []string{wrapWords(strings.Join(paragraph, " "), 0, c.width)}
-		}
-		for _, line := range paragraph {
-			b.WriteString(line + "\n")
-		}
-		paragraph = nil
-	}
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		if line != "" && line[0] != ' ' {
-			paragraph = append(paragraph, line)
-			continue
-		}
-		flush()
-		if columns := twoColumns.FindStringSubmatch(line); columns != nil && utf8.RuneCountInString(line) > c.width {
-			line = columns[1] + columns[2]
-			indent := utf8.RuneCountInString(line)
-			if c.narrow(indent) {
-				line = columns[1]
-			}
-			line += c.wrap(columns[3], indent)
-		}
-		b.WriteString(line + "\n")
-	}
-	flush()
-	return b.String()
-}
-
-var twoColumns = regexp.MustCompile(`^( *\S+(?: \S+)*)(  +)(\S.*)$`)
-
-func wrapWords(text string, indent, width int) string {
-	var b strings.Builder
-	at := indent
-	for i, word := range strings.Fields(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case at+1+n > width:
-			b.WriteString("\n" + strings.Repeat(" ", indent))
-			at = indent
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += n
-	}
-	return b.String()
+	return cli.Fit(text, c.width)
 }
 
 // count writes a number of things.
@@ -287,7 +220,7 @@ func (t *table) print(c *console) error {
 				rest = append(rest, strings.ToLower(t.heads[i+1])+" "+cell.text)
 			}
 		}
-		b.WriteString("  " + wrapWords(strings.Join(rest, ", "), 2, c.width) + "\n")
+		b.WriteString("  " + cli.Wrap(strings.Join(rest, ", "), 2, c.width) + "\n")
 	}
 	_, err := io.WriteString(c.out, b.String())
 	return err

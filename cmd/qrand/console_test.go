@@ -1,9 +1,12 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"example.com/qrand"
 )
@@ -42,19 +45,59 @@ func TestWrap(t *testing.T) {
 	}
 }
 
+// helps are the command lines that print the help of each command.
+func helps() (all []string) {
+	c, _, _ := screen(false, nil)
+	var add func(*cobra.Command)
+	add = func(cmd *cobra.Command) {
+		all = append(all, strings.TrimPrefix(cmd.CommandPath()+" --help", "qrand "))
+		for _, sub := range cmd.Commands() {
+			add(sub)
+		}
+	}
+	add(newRoot(c))
+	return all
+}
+
+// TestHelpWidth: in a terminal of 80 columns, and in a pipe, no line of help is longer, also no
+// command.
+func TestHelpWidth(t *testing.T) {
+	if all := helps(); len(all) < 15 {
+		t.Fatalf("there are more commands than %q", all)
+	}
+	for _, args := range helps() {
+		for _, terminal := range []bool{true, false} {
+			c, out, _ := screen(terminal, nil)
+			if c.width = 80; !terminal {
+				c.width = 200 // of the terminal that stderr is
+			}
+			execute(t.Context(), strings.Fields(args), c)
+			for line := range strings.Lines(out.String()) {
+				if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 {
+					t.Errorf("%s: terminal %t: %q", args, terminal, line)
+				}
+			}
+			if out.Len() < 200 {
+				t.Errorf("%s prints %q", args, out)
+			}
+		}
+	}
+}
+
 // TestNarrow: in a terminal of 40 columns no line of help, of the demo, of a report or of a table is
 // longer, except a command, which somebody may copy, and what has no space to break it at.
 func TestNarrow(t *testing.T) {
+	isCommand := regexp.MustCompile(`^  (curl|.*qrand |  (--|jq ))`)
 	check := func(t *testing.T, text string) {
 		for line := range strings.Lines(text) {
 			line = strings.TrimRight(line, " \n")
-			if utf8.RuneCountInString(line) > 40 && strings.Contains(strings.TrimSpace(line), " ") && !strings.Contains(line, "  qrand ") && !strings.HasPrefix(line, "  curl") {
+			if utf8.RuneCountInString(line) > 40 && strings.Contains(strings.TrimSpace(line), " ") && !isCommand.MatchString(line) {
 				t.Errorf("%q", line)
 			}
 		}
 	}
 	noService(t)
-	for _, args := range []string{"", "demo --help", "read --help", "keygen --help", "verify --help", "record --help", "feed --help", "relay --help", "doctor --help", "emulate --help", "keygen --list", "doctor"} {
+	for _, args := range append(helps(), "keygen --list", "doctor") {
 		t.Run(args, func(t *testing.T) {
 			c, out, _ := screen(true, map[string]string{"NO_COLOR": "1", "LANG": "C"})
 			c.width = 40

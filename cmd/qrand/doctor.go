@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"example.com/qrand/internal/cli"
 )
 
 // doctorLimit bounds the time of all checks together.
@@ -150,7 +152,7 @@ func (p *printer) line(ch check) {
 	p.print(fmt.Sprintf("%s %-*s %s\n", sign, nameWidth, name, detail))
 	if ch.Advice != "" {
 		if p.c.narrow(indent) {
-			indent = narrowIndent
+			indent = cli.NarrowIndent
 		}
 		arrow := m.arrow + " "
 		under := indent + len([]rune(arrow))

@@ -66,7 +66,7 @@ says after what time a request is accepted, if none is made before.
 line. A statement is a kind of fault, followed by any of retry-after=5s,
 retry-after-date=5s, latency=300ms, and the number of requests: x3, or x* for
 all that follow. The kinds are a status such as 503, and
-` + wrapWords(strings.Join(kinds, ", "), 0, 76) + `.`,
+` + strings.Join(kinds, ", ") + `.`,
 		Example: `  qrand emulate
   qrand emulate --listen 127.0.0.1:8443 --listen 127.0.0.1:8444
   qrand emulate --fault '429 retry-after=5s x3; ok x2; hang; 503 x*'`,

@@ -111,15 +111,19 @@ name a file with the head of the log:
   curl -o head https://log.example/keys/checkpoint
   qrand keygen ecdsa-p384 -o ca.pem --sign-with alice.pem --after head
   qrand record sign ca.pem --with bob.pem
-  qrand record prove ca.pem --log https://log.example/keys --log-token-file token`,
+  qrand record prove ca.pem --log https://log.example/keys \
+    --log-token-file token`,
 		Example: `  qrand keygen --list
   qrand keygen ecdsa-p256 -o key.pem
-  qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase --self-signed --ca --subject "CN=Root CA"
+  qrand keygen ml-dsa-65 -o root.pem --require fresh --passphrase \
+    --self-signed --ca --subject "CN=Root CA"
   qrand keygen ed25519 -o id_ed25519 --format ssh --comment me@example.com
   qrand keygen x-wing -o identity.age --format age
   qrand keygen ml-kem-768 -o keys/kem.pem --count 100
-  qrand keygen ecdsa-p384 -o ca.pem --require fresh --sign-with alice.pem,bob.pem --ceremony ceremony.json
-  qrand keygen ecdsa-p384 -o ca.pem --sign-with alice.pem --log https://log.example/keys --log-token-file token
+  qrand keygen ecdsa-p384 -o ca.pem --require fresh \
+    --sign-with alice.pem,bob.pem --ceremony ceremony.json
+  qrand keygen ecdsa-p384 -o ca.pem --sign-with alice.pem \
+    --log https://log.example/keys --log-token-file token
   qrand verify root.pem.pub`,
 		Args: oneArgument,
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {

@@ -224,8 +224,9 @@ qrand verify --trust does that.
 A proof that is there is kept, and the log is not asked: the first proof shows
 the earliest time. If the log or its witnesses are away, the exit status is 1:
 run it again later. To put the same statement into a log twice changes nothing.`,
-		Example: `  qrand record prove root.pem.pub --log https://log.example/keys --log-token-file log.token`,
-		Args:    cobra.ArbitraryArgs,
+		Example: `  qrand record prove root.pem.pub --log https://log.example/keys \
+    --log-token-file log.token`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:

@@ -216,14 +216,11 @@ needed for qrand demo and qrand emulate.`,
 		return &usageError{cmd.CommandPath(), cli.FlagError(err)}
 	})
 	root.SetHelpCommand(newHelpCommand())
-	help := root.HelpFunc()
-	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
-		out, text := cmd.OutOrStdout(), new(strings.Builder)
-		cmd.SetOut(text)
-		help(cmd, args)
-		cmd.SetOut(out)
-		io.WriteString(out, c.fit(text.String())) // execute sees its error
-	})
+	width := 0 // of what is no terminal
+	if c.outTTY {
+		width = c.width
+	}
+	cli.FitHelp(root, width)
 	for _, cmd := range []*cobra.Command{
 		newDemoCommand(c), newReadCommand(c), newKeygenCommand(c), newVerifyCommand(c), newRecordCommand(c), newFeedCommand(c), newRelayCommand(c), newDoctorCommand(c), newEmulateCommand(c),
 	} {

@@ -27,7 +27,8 @@ puts them into a log, and makes an inventory of keys. qrand verify --trust
 verifies them.`,
 		Example: `  qrand record show root.pem.pub
   qrand record sign root.pem.pub --with bob.pem
-  qrand record prove root.pem.pub --log https://log.example/keys --log-token-file log.token
+  qrand record prove root.pem.pub --log https://log.example/keys \
+    --log-token-file log.token
   qrand record export keys/*.pub >keys.cdx.json`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

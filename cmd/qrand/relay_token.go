@@ -144,7 +144,8 @@ func newRelayTokenListCommand(c *console, file *string) *cobra.Command {
 writes that down every few seconds. USED is what the client has used in the
 current period of its quota.`,
 		Example: `  qrand relay token list
-  qrand relay token list --json | jq -r '.clients[] | select(.last_used == null) | .name'`,
+  qrand relay token list --json | \
+    jq -r '.clients[] | select(.last_used == null) | .name'`,
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {

@@ -41,6 +41,7 @@ func Run(cmd *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Misused(FlagError(err)) })
+	FitHelp(cmd, Width(stdout))
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	cmd.SetArgs(args)

@@ -1,4 +1,4 @@
-// Package cli has what commands share: how they end, and with which status.
+// Package cli has what commands share: how they end, with which status, and how wide their help is.
 package cli
 
 import (

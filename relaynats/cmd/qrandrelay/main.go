@@ -58,7 +58,8 @@ The account's token and address come from QRYPT_TOKEN and so on. qrand relay
 token writes the file of clients that may ask; each of them has the same token,
 limits over HTTPS and over NATS.`,
 		Example: `  qrand keygen ed25519 -o relay-nats.key       # clients get relay-nats.key.pub
-  qrandrelay --cert relay.crt --key relay.key --nats tls://nats-1:4222,tls://nats-2:4222 \
+  qrandrelay --cert relay.crt --key relay.key \
+    --nats tls://nats-1:4222,tls://nats-2:4222 \
     --nats-creds relay.creds --nats-key relay-nats.key`,
 		Version: version.Get(),
 		Args: func(_ *cobra.Command, args []string) error {

@@ -18,10 +18,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/qrypttest"
 	"example.com/qrand/relay/clients"
@@ -206,3 +208,27 @@ func TestCredentials(t *testing.T) {
 		}
 	}
 }
+
+// TestHelpWidth: no line of help has more than 80 columns, and in a terminal of 40 columns only a
+// command that can be copied.
+func TestHelpWidth(t *testing.T) {
+	for _, width := range []int{0, 40} {
+		var out strings.Builder
+		cmd := newCommand(io.Discard, io.Discard)
+		cli.FitHelp(cmd, width)
+		cmd.SetOut(&out)
+		cmd.SetArgs([]string{"--help"})
+		if err := cmd.Execute(); err != nil || out.Len() < 200 {
+			t.Errorf("%v, %q", err, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := utf8.RuneCountInString(line); n > 80 || width == 40 && n > 40 && !copied.MatchString(line) {
+				t.Errorf("width %d: %q", width, line)
+			}
+		}
+	}
+}
+
+// copied are the lines of help that stay whole: commands, and what has no space.
+var copied = regexp.MustCompile(`^  (qrandrelay|qrand|  --)|^ *\S+$`)

@@ -16,7 +16,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"example.com/qrand/internal/cli"
 	"example.com/qrand/provenance/tlogproof"
 	"example.com/qrand/transparency/internal/witnesstest"
 )
@@ -320,3 +322,29 @@ func TestSingleAdds(t *testing.T) {
 		t.Errorf("the log has %d bytes on disk, want at most %d", got, most)
 	}
 }
+
+// TestHelpWidth: no line of help has more than 80 columns, and in a terminal of 40 columns only a
+// line that can be copied.
+func TestHelpWidth(t *testing.T) {
+	for _, cmd := range append(newCommand().Commands(), newCommand()) {
+		for _, width := range []int{0, 40} {
+			var out strings.Builder
+			root := newCommand()
+			cli.FitHelp(root, width)
+			root.SetOut(&out)
+			root.SetArgs(append(strings.Fields(cmd.CommandPath())[1:], "--help"))
+			if err := root.Execute(); err != nil || out.Len() < 200 {
+				t.Errorf("%s: %v, %q", cmd.CommandPath(), err, out.String())
+			}
+			for line := range strings.Lines(out.String()) {
+				line = strings.TrimSuffix(line, "\n")
+				if n := utf8.RuneCountInString(line); n > 80 || width == 40 && n > 40 && !copied.MatchString(line) {
+					t.Errorf("%s: width %d: %q", cmd.CommandPath(), width, line)
+				}
+			}
+		}
+	}
+}
+
+// copied are the lines of help that stay whole: commands, what is in a file, and what has no space.
+var copied = regexp.MustCompile(`^  (qrandlog|curl|.*qrand|  --|witness|quorum) |^ *\S+$`)

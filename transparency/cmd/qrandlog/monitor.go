@@ -50,7 +50,8 @@ and quorum are those, and --keys, --witness and --quorum are not for it.
 
 With --interval it goes on, until there is something wrong. If the log cannot be
 read, it says so and goes on.`,
-		Example: `  qrandlog monitor https://log.example/keys --keys log.keys --head head --interval 1h
+		Example: `  qrandlog monitor https://log.example/keys --keys log.keys --head head \
+    --interval 1h
   qrandlog monitor https://log.example/keys --trust trust.json --head head`,
 		Args: arguments(1, 1, "which log? Give its URL or folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
