@@ -68,14 +68,15 @@ func writeEnvFile(path, head string, vars []variable) error {
 	return writeFile(path, b, 0o600)
 }
 
-// checkReplaceable refuses a path with a file that the command did not write.
-// owner is whose file it would have to be, for the error. No path is fine.
-func checkReplaceable(path, owner string, isOurs func([]byte) bool) error {
+// checkReplaceable refuses a path with a file that the command did not write. An empty file, as
+// of mktemp, may be replaced. owner is whose file it would have to be, for the error. No path is
+// fine.
+func checkReplaceable(flag, path, owner string, isOurs func([]byte) bool) error {
 	if path == "" {
 		return nil
 	}
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() { // reading a pipe could wait forever
-		return fmt.Errorf("%s is not a regular file", path)
+		return fmt.Errorf("%s: %s is not a regular file: name a new file, or leave the flag out", flag, path)
 	}
 	data, err := os.ReadFile(path)
 	switch {
@@ -83,8 +84,8 @@ func checkReplaceable(path, owner string, isOurs func([]byte) bool) error {
 		return nil
 	case err != nil:
 		return err
-	case !isOurs(data):
-		return fmt.Errorf("%s is not %s file, it is left alone: name another", path, owner)
+	case len(data) > 0 && !isOurs(data):
+		return fmt.Errorf("%s: %s is not %s file, it is left alone: name another", flag, path, owner)
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func checkDevFiles(caFile, caName, envFile, envHead, owner string) error {
 	if envFile != "" && sameName(caFile, envFile) {
 		return fmt.Errorf("--ca-file and --env-file both name %s: give each a name of its own", envFile)
 	}
-	if err := errors.Join(checkReplaceable(caFile, owner, isCANamed(caName)), checkReplaceable(envFile, owner, beginsWith(envHead))); err != nil {
+	if err := errors.Join(checkReplaceable("--ca-file", caFile, owner, isCANamed(caName)), checkReplaceable("--env-file", envFile, owner, beginsWith(envHead))); err != nil {
 		return err
 	}
 	return checkWritable(slices.DeleteFunc([]string{caFile, envFile}, func(path string) bool { return path == "" })...)

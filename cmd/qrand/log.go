@@ -272,6 +272,9 @@ func proveRecord(ctx context.Context, c *console, client *logclient.Client, path
 		_, err := fmt.Fprintf(c.out, "%s; it was there, and is kept\n", proofText(proofFile(path), proof))
 		return err
 	}
+	if err := checkWritable(proofFile(path)); err != nil {
+		return err
+	}
 	proof, err = client.Fetch(ctx, envelope)
 	if errors.Is(err, logclient.ErrUnknown) {
 		proof, err = client.Submit(ctx, envelope)

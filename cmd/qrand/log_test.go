@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -50,6 +52,32 @@ func TestInterruptedLog(t *testing.T) {
 	c, _, errs = screen(false, nil)
 	if status := execute(ctx, []string{"record", "prove", key, "--log", log.URL}, c); status != exitFailure || errs.String() != "qrand: interrupted\n" {
 		t.Errorf("record prove: status %d: %s", status, errs)
+	}
+}
+
+// TestProofWritable: no log is asked for a proof that could not be written.
+func TestProofWritable(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has a folder that nobody can write into, and that leads to a statement: /proc/self/fd")
+	}
+	serve(t, qrypttest.Config{Rate: -1})
+	alice, _ := person(t, "alice", "ed25519")
+	log := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the log was asked") }))
+	defer log.Close()
+	key := filepath.Join(t.TempDir(), "k")
+	c, _, errs := screen(false, nil)
+	if status := execute(t.Context(), []string{"keygen", "ed25519", "-o", key, "--sign-with", alice}, c); status != exitOK {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	f, err := os.Open(key + statementSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	statement := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	c, _, errs = screen(false, nil)
+	if status := execute(t.Context(), []string{"record", "prove", statement, "--log", log.URL}, c); status != exitFailure || !strings.Contains(errs.String(), statement+proofSuffix+": ") {
+		t.Errorf("status %d: %s", status, errs)
 	}
 }
 
