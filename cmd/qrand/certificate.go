@@ -122,7 +122,7 @@ func (o *certificateOptions) make(key any, r io.Reader) ([]byte, error) {
 			RawSubject: t.RawSubject, DNSNames: t.DNSNames, IPAddresses: t.IPAddresses, EmailAddresses: t.EmailAddresses, URIs: t.URIs,
 		}
 		if o.ca {
-			// The request asks for it, and the signer may grant it (RFC 5280 section 4.2.1.9).
+			// The request asks for it, and the signer may grant it (RFC 5280 sections 4.2.1.9 and 4.2.1.3).
 			constraints := struct {
 				CA      bool
 				PathLen int `asn1:"optional,default:-1"`
@@ -134,7 +134,11 @@ func (o *certificateOptions) make(key any, r io.Reader) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			request.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 19}, Critical: true, Value: value}}
+			usage, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0b1000_0110}, BitLength: 7}) // digitalSignature, keyCertSign, cRLSign
+			if err != nil {
+				return nil, err
+			}
+			request.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 15}, Critical: true, Value: usage}, {Id: []int{2, 5, 29, 19}, Critical: true, Value: value}}
 		}
 		return keyfile.Request(key, request, r)
 	}

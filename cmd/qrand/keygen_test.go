@@ -665,7 +665,8 @@ func TestCertificateOptions(t *testing.T) {
 		for _, algorithm := range []string{"ecdsa-p256", "ml-dsa-44"} {
 			args := append([]string{algorithm, "-o", "DIR/key", "--subject", "CN=x"}, strings.Fields(test.args)...)
 			dir := keygenIn(t, append(args, "--self-signed")...)
-			if cert, err := x509.ParseCertificate(read(dir + "/key.crt")); err != nil || cert.IsCA != test.ca || test.ca && cert.MaxPathLen != test.pathLen || cert.MaxPathLenZero != (test.pathLen == 0) {
+			cert, err := x509.ParseCertificate(read(dir + "/key.crt"))
+			if err != nil || cert.IsCA != test.ca || test.ca && cert.MaxPathLen != test.pathLen || cert.MaxPathLenZero != (test.pathLen == 0) {
 				t.Errorf("%s, %s: %v: for a CA: %t, path length %d", algorithm, test.args, err, cert.IsCA, cert.MaxPathLen)
 			}
 			dir = keygenIn(t, append(args, "--csr")...)
@@ -677,7 +678,11 @@ func TestCertificateOptions(t *testing.T) {
 				CA      bool `asn1:"optional"`
 				PathLen int  `asn1:"optional,default:-1"`
 			}{PathLen: -1}
+			var usage []byte
 			for _, e := range request.Extensions {
+				if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 15}) {
+					usage = e.Value
+				}
 				if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 19}) {
 					if rest, err := asn1.Unmarshal(e.Value, &constraints); err != nil || len(rest) > 0 {
 						t.Fatal(err)
@@ -686,6 +691,11 @@ func TestCertificateOptions(t *testing.T) {
 			}
 			if constraints.CA != test.ca || constraints.PathLen != test.pathLen {
 				t.Errorf("%s, %s: the request asks for %+v", algorithm, test.args, constraints)
+			}
+			for _, e := range cert.Extensions { // the request asks for what a CA has in its own certificate
+				if e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 15}) && test.ca != bytes.Equal(e.Value, usage) {
+					t.Errorf("%s, %s: the request asks for the key usage %x", algorithm, test.args, usage)
+				}
 			}
 		}
 	}
