@@ -49,6 +49,7 @@ func FitHelp(cmd *cobra.Command, width int) {
 // again. Where a line has two columns, the second one is broken. Other lines with an indent are
 // commands, and stay whole, so that they can be copied.
 func Fit(text string, width int) string {
+	twoColumns := regexp.MustCompile(`^( *\S+(?: \S+)*)(  +)(\S.*)$`)
 	tooLong := func(line string) bool { return utf8.RuneCountInString(line) > width }
 	var b strings.Builder
 	var paragraph []string
@@ -81,8 +82,6 @@ func Fit(text string, width int) string {
 	flush()
 	return b.String()
 }
-
-var twoColumns = regexp.MustCompile(`^( *\S+(?: \S+)*)(  +)(\S.*)$`)
 
 // NarrowIndent is the indent of text that has no room beside its heading.
 const NarrowIndent = 8
