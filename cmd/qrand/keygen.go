@@ -153,7 +153,7 @@ name a file with the head of the log:
 	f := cmd.Flags()
 	f.BoolVar(&list, "list", false, "list the algorithms")
 	f.StringVarP(&o.file, "output", "o", "", "write the key to a new `FILE`, its public key and record beside it; - is stdout")
-	addChoice(cmd, &o.format, "format", "how to write keys")
+	addChoice(cmd, &o.format, "format", "write keys in this `FORMAT`: "+strings.Join(allFormats, ", ")) // which is too wide for a column
 	f.IntVar(&o.count, "count", 1, "make `N` keys, numbered before the extension of FILE")
 	f.StringVar(&o.comment, "comment", "", "the comment of ssh keys")
 	o.entropy.addRequire(cmd, "make no key without quantum entropy")
