@@ -145,6 +145,7 @@ var (
 	all      = []string{""}
 	withJWK  = []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ecdh", "x25519", "ed", "rsa", "ml-dsa"}
 	withSSH  = []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa"}
+	withAge  = []string{"x25519", "x-wing"}
 	withRaw  = []string{"ec", "x", "ed", "ml", "slh"}
 	thatSign = []string{"ecdsa", "ed25519", "ed448", "rsa", "ml-dsa", "slh-dsa"}
 
@@ -186,6 +187,8 @@ var forms = []form{
 	{"private SSH", keyfile.KindPrivate, withSSH, func(k, _ any) ([]byte, error) { return keyfile.PrivateSSH(k, "a comment", nil) }},
 	{"encrypted SSH", keyfile.KindPrivate, encryptedSSH, func(k, _ any) ([]byte, error) { return keyfile.PrivateSSH(k, "a comment", passphrase) }},
 	{"public SSH", keyfile.KindPublic, withSSH, func(_, p any) ([]byte, error) { return keyfile.PublicSSH(p, "a comment") }},
+	{"private age", keyfile.KindPrivate, withAge, func(k, _ any) ([]byte, error) { return keyfile.PrivateAge(k) }},
+	{"public age", keyfile.KindPublic, withAge, func(_, p any) ([]byte, error) { return keyfile.PublicAge(p) }},
 }
 
 // TestParseWhatIsWritten: for each key and form, Parse returns the kind of the file and
