@@ -9,6 +9,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -42,10 +43,15 @@ func try(keyFile, certFile, name string) error {
 	}
 	domain := id.TrustDomain()
 
-	// The checks of the plugin: one certificate, of this key, that verifies itself.
+	// The checks of the plugin: one certificate, of this ECDSA or RSA key, that verifies itself.
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return err
+	}
+	switch pair.PrivateKey.(type) {
+	case *ecdsa.PrivateKey, *rsa.PrivateKey:
+	default:
+		return fmt.Errorf("SPIRE does not take a %T", pair.PrivateKey)
 	}
 	root := pair.Leaf
 	roots := x509.NewCertPool()
