@@ -6,8 +6,7 @@
 //	vault write [-field=NAME] pki/PATH [KEY=VALUE | KEY=@FILE]...
 //	vault read [-field=NAME] pki/PATH
 //
-// Vault is under the Business Source License 1.1, which allows tests. Nothing that is shipped
-// imports it.
+// It is that of Vault 1.14, the last under the Mozilla Public License, from which OpenBao began.
 package main
 
 import (
