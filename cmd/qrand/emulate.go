@@ -62,8 +62,8 @@ requests do not count, which changes nothing in a fixed window. Retry-After
 says after what time a request is accepted, if none is made before.
 --no-retry-after leaves it out, except where --fault asks for it.
 
---fault takes a script, or @FILE. Its statements end with a semicolon or the
-line. A statement is a kind of fault, followed by any of retry-after=5s,
+--fault takes a script, or @FILE. A statement ends at a semicolon or at the end
+of the line. It is a kind of fault, followed by any of retry-after=5s,
 retry-after-date=5s, latency=300ms, and the number of requests: x3, or x* for
 all that follow. The kinds are a status such as 503, and
 ` + strings.Join(kinds, ", ") + `.`,

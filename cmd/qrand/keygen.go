@@ -60,12 +60,16 @@ With -o FILE there are three files. None of them may exist before.
 The record says what was true of the Source when the key was made: whether it
 contained a block of quantum entropy, from where, how old the block was, and
 which one (by a keyed fingerprint). qrand verify checks it against the key.
-What the record says of the entropy is the word of the service: over plain
-HTTP, which only a loopback address may have, that is anybody's word.
-Without -o the private key is printed. So it is with -o -, and -o /dev/null or a
-pipe gets it: then there is no record, except with --provenance. If the service
-does not answer, the key comes anyway, as good as crypto/rand makes it. A note on
-stderr and the record then say that it contains no quantum entropy.
+What the record says of the entropy is the word of the service. Over plain HTTP,
+which is for loopback addresses only, anybody may have said it.
+
+Without -o, and with -o -, the private key is printed. With -o /dev/null, or the
+name of a pipe, it is written there. In these cases there is a record only with
+--provenance.
+
+If the service does not answer, the key comes anyway, as good as crypto/rand
+makes it. A note on stderr and the record then say that it contains no quantum
+entropy.
 
 For a key ceremony, --require fresh asks the service for a new block for each
 key. It makes no key without the block, and none while the service fails.

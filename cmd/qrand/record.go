@@ -55,9 +55,9 @@ func newRecordShowCommand(c *console) *cobra.Command {
 		Use:   "show FILE",
 		Short: "Print what a statement says, and who signed it",
 		Long: `Prints what a statement says, and the keys that signed it. FILE is the statement,
-or a file of the key that it is beside. So is the entry in a log, if a proof is
-there. No signature is verified, so what is printed proves nothing: qrand verify
---trust verifies them.`,
+or a file of the key that it is beside. If a proof is there, it prints the entry
+in the log, too. No signature is verified, so what is printed proves nothing:
+qrand verify --trust verifies them.`,
 		Example: `  qrand record show root.pem.pub`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

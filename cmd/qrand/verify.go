@@ -49,13 +49,14 @@ For a private key, the public key is computed again.
 A record says what the program that wrote it, and the service, claim. It is
 not signed, so it proves nothing to others.
 
-With --trust, a statement is verified, which has the record in it, and
-signatures. It is beside the key, in FILE.provenance.dsse.json, if people signed
-when the key was made. The trust file says whose signatures count, how many
+With --trust, it verifies the statement: the record, with the signatures of the
+people who signed when the key was made. The statement is beside the key, in
+FILE.provenance.dsse.json. The trust file says whose signatures count, how many
 there must be, and which endpoints are trusted: docs/statement.md describes it.
-If it names a log, the proof that the statement is in the log is verified. That
-is in FILE.provenance.tlog-proof. A record beside the statement must be the one
-in it. There is a line for each thing that follows, and for each that does not.
+If it names a log, the proof that the statement is in the log is verified, too.
+The proof is in FILE.provenance.tlog-proof. A record beside the statement must be
+the one that is in it. There is a line for each thing that follows from the
+statement, and for each that does not.
 
 The exit status is 0 if the record belongs to the key, 1 if not. It is 1, too,
 if the file is not byte for byte as qrand writes it, if the times in it do not

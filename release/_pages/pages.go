@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"log"
 	"os"
 	"path/filepath"
@@ -22,13 +23,6 @@ func init() {
 		}
 	}
 	root := ROOT
-	root.DisableAutoGenTag = true
-	forMan(root)
-	// The date is that of SOURCE_DATE_EPOCH.
-	err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "qrand " + version, Manual: "qrand"}, filepath.Join(dir, "man"))
-	if err != nil {
-		log.Fatal(err)
-	}
 	for suffix, generate := range map[string]func(string) error{
 		".bash": func(file string) error { return root.GenBashCompletionFileV2(file, true) },
 		".zsh":  root.GenZshCompletionFile,
@@ -38,24 +32,85 @@ func init() {
 			log.Fatal(err)
 		}
 	}
+	root.DisableAutoGenTag = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	forMan(root)
+	hide(root)
+	// The date is that of SOURCE_DATE_EPOCH.
+	err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "qrand " + version, Manual: "qrand"}, filepath.Join(dir, "man"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	os.Exit(0)
 }
 
-// forMan rewrites texts that --help shows for cobra's manual pages, which take Markdown and leave
-// out the value of a flag: indented lines are code, and the description names the value.
+// forMan rewrites what --help shows for cobra's manual pages. These take Markdown, in which indented
+// lines are code. They write a flag as --flag="", without the name of its value: the options get
+// a section of our own, and so do the commands of a command.
 func forMan(cmd *cobra.Command) {
-	cmd.Long = indented.ReplaceAllString(cmd.Long, "    ")
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if name, usage := pflag.UnquoteUsage(f); name != "" && name != "string" && !strings.Contains(usage, name) {
-			f.Usage = name + ": " + usage
+	var b strings.Builder
+	cmd.Use = strings.TrimSuffix(cmd.Use, " [flags]")
+	if cmd.LocalNonPersistentFlags().HasAvailableFlags() {
+		cmd.Use += " [OPTION]..."
+	}
+	if cmd.HasAvailableSubCommands() {
+		if !cmd.LocalNonPersistentFlags().HasAvailableFlags() {
+			cmd.Use += " COMMAND"
 		}
-		if f.DefValue == "0" || f.DefValue == "0s" { // which stands for what the description says
-			f.DefValue = ""
+		b.WriteString("\n\n# COMMANDS\n")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "\n**%s**\n: %s\n", sub.CommandPath(), escape(sub.Short))
+			}
 		}
-	})
+	}
+	cmd.DisableFlagsInUseLine = true
+	cmd.InitDefaultHelpFlag()
+	b.WriteString("\n\n# OPTIONS\n")
+	option := func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		b.WriteString("\n")
+		if f.Shorthand != "" {
+			fmt.Fprintf(&b, "**-%s**, ", f.Shorthand)
+		}
+		fmt.Fprintf(&b, "**--%s**", f.Name)
+		name, usage := pflag.UnquoteUsage(f)
+		if name != "" {
+			fmt.Fprintf(&b, " *%s*", name)
+		}
+		fmt.Fprintf(&b, "\n: %s", escape(usage))
+		switch f.DefValue {
+		case "", "0", "0s", "[]", "false": // none, or one that the text names
+		default:
+			if !strings.Contains(usage, "(default ") {
+				fmt.Fprintf(&b, " (default %s)", escape(f.DefValue))
+			}
+		}
+		b.WriteString("\n")
+	}
+	cmd.NonInheritedFlags().VisitAll(option)
+	cmd.InheritedFlags().VisitAll(option)
 	for _, sub := range cmd.Commands() {
 		forMan(sub)
 	}
+	cmd.Long = indented.ReplaceAllString(cmd.Long, "    ") + b.String()
 }
 
-var indented = regexp.MustCompile(`(?m)^ {2,}`)
+// hide leaves out the options that cobra would write, when the pages have those of forMan.
+func hide(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	cmd.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	for _, sub := range cmd.Commands() {
+		hide(sub)
+	}
+}
+
+// escape returns text as Markdown that shows it.
+func escape(text string) string { return special.ReplaceAllString(text, `\$0`) }
+
+var (
+	indented = regexp.MustCompile(`(?m)^ {2,}`)
+	special  = regexp.MustCompile("[\\\\`*_{}\\[\\]<>]")
+)

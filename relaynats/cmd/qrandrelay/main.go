@@ -55,8 +55,8 @@ may listen at one subject: each request reaches one of them. NATS can read no
 block that passes through it (docs/fleet.md).
 
 The account's token and address come from QRYPT_TOKEN and so on. qrand relay
-token writes the file of clients that may ask; each of them has the same token,
-limits over HTTPS and over NATS.`,
+token writes the file of clients that may ask. The token of a client, and its
+limits, are the same over HTTPS and over NATS.`,
 		Example: `  qrand keygen ed25519 -o relay-nats.key       # clients get relay-nats.key.pub
   qrandrelay --cert relay.crt --key relay.key \
     --nats tls://nats-1:4222,tls://nats-2:4222 \

@@ -84,8 +84,8 @@ func newNew() *cobra.Command {
 		Use:   "new [flags]",
 		Short: "Make a log and its keys",
 		Long: `Makes the folder of a log, with its signing keys: Ed25519 and ML-DSA-44. Prints
-the verifier keys, which belong into the trust file of whoever verifies, and into
-the configuration of the witnesses.
+the verifier keys. They belong in the trust files of those who verify, and in the
+configuration of the witnesses.
 
 The origin is the name of the log, as a URL without https://. No other log may
 have it. The file of witnesses is in Sigsum's policy format:
@@ -216,9 +216,9 @@ func newHead() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "head [flags]",
 		Short: "Print three lines to read aloud, and to write on paper",
-		Long: `Prints the name and size of the log, its hash, and when who signed it. Whoever
-has these lines on paper can tell later whether the log was changed: it has had
-this hash at this size.`,
+		Long: `Prints the name and size of the log, its hash, and who signed it when. With
+these lines on paper you can tell later whether the log was changed: at this size
+it had this hash.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := transparency.Open(dir, transparency.Config{})

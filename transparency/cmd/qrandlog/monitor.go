@@ -45,8 +45,8 @@ describes it). The exit status is also 1 if an entry does not verify, if an
 unknown key signed it, if there are two entries about one key, or if a record
 under RequireFresh claims the block of another key. There is a line for each of
 the first 20 such entries. A log has no public keys, so the signatures of the new
-keys themselves are not verified. If the trust file has a log, its keys, witnesses
-and quorum are those, and --keys, --witness and --quorum are not for it.
+keys themselves are not verified. If the trust file has a log, it has the keys,
+the witnesses and the quorum: then leave out --keys, --witness and --quorum.
 
 With --interval it goes on, until there is something wrong. If the log cannot be
 read, it says so and goes on.`,
