@@ -154,7 +154,9 @@ func runFeed(ctx context.Context, c *console, o feedOptions) error {
 			c.note("metrics are at http://%s/metrics", listener.Addr())
 		}
 	}
-	err = feeder.Run(ctx)
+	if err = cli.Ready(); err == nil {
+		err = feeder.Run(ctx)
+	}
 	served := stop()
 	if !cli.Interrupted(err) {
 		return errors.Join(err, served)

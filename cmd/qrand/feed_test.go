@@ -76,7 +76,7 @@ func TestFeedUnit(t *testing.T) {
 	if cmd.Name() != "feed" {
 		t.Errorf("it starts %s", cmd.CommandPath())
 	}
-	for _, want := range []string{"\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nDynamicUser=yes\n", "\nEnvironment=QRYPT_TOKEN_FILE=%d/token\n"} {
+	for _, want := range []string{"\nCapabilityBoundingSet=\n", "\nNoNewPrivileges=yes\n", "\nDynamicUser=yes\n", "\nEnvironment=QRYPT_TOKEN_FILE=%d/token\n", "\nType=notify\n"} {
 		if !strings.Contains(unit, want) {
 			t.Errorf("the unit has no line %q", strings.TrimSpace(want))
 		}

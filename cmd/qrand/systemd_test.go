@@ -1,10 +1,13 @@
 package main
 
 import (
+	"crypto/rand"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/qrand/internal/relaycmd"
+	"example.com/qrand/qrypt"
+	"example.com/qrand/relay/clients"
 )
 
 // unitFile is a unit or a drop-in of deploy/systemd, without its comments.
@@ -65,7 +70,7 @@ func TestRelayUnit(t *testing.T) {
 		t.Errorf("it starts %s", cmd.CommandPath())
 	}
 	for _, want := range []string{"CapabilityBoundingSet=", "NoNewPrivileges=yes", "DynamicUser=yes", "StateDirectory=qrand-relay",
-		"LimitCORE=0", "MemorySwapMax=0", "Environment=QRYPT_TOKEN_FILE=%d/token"} {
+		"LimitCORE=0", "MemorySwapMax=0", "Environment=QRYPT_TOKEN_FILE=%d/token", "Type=notify"} {
 		if !strings.Contains(unit, "\n"+want+"\n") {
 			t.Errorf("the unit has no line %q", want)
 		}
@@ -100,6 +105,43 @@ func TestRelayUnit(t *testing.T) {
 	}
 	verifyUnit(t, "qrand-relay.service", unit, nil)
 	verifyUnit(t, "qrand-relay.service", unit, map[string]string{"443.conf": dropIn})
+}
+
+// TestReady: a relay that listens and a feed that runs tell systemd, as their units promise it.
+func TestReady(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is for Linux only")
+	}
+	path, err := exec.LookPath("qrand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	list := filepath.Join(dir, "clients.json")
+	if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"relay", "--plain", "--listen", "127.0.0.1:0", "--clients", list}, {"feed"}} {
+		socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "@" + t.Name() + rand.Text(), Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer socket.Close()
+		cmd := exec.CommandContext(t.Context(), path, args...)
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket.LocalAddr().String(),
+			qrypt.EnvEndpoints+"=https://127.0.0.1:1", qrypt.EnvToken+"=token-of-nobody-0123456789")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		socket.SetReadDeadline(time.Now().Add(time.Minute))
+		var buf [64]byte
+		n, err := socket.Read(buf[:])
+		if got := string(buf[:n]); err != nil || got != "READY=1" {
+			t.Errorf("qrand %s tells systemd %q, %v", args[0], got, err)
+		}
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait() // its status says that a signal ended it
+	}
 }
 
 // verifyUnit lets systemd check that it knows every setting. Without drop-ins it also
