@@ -27,7 +27,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	mathrand "math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -214,7 +213,7 @@ type parts struct {
 	selfTest  func() error
 	now       func() time.Time
 
-	// random draws the waits between requests from [0, d).
+	// random draws the waits between requests from [0, d). Nil: math/rand/v2.
 	random func(d time.Duration) time.Duration
 
 	// spread lets the first reseed after the first block come sooner, by up to half of
@@ -229,7 +228,6 @@ func realParts() parts {
 		extract:   hmacExtract,
 		selfTest:  selfTest,
 		now:       time.Now,
-		random:    mathrand.N[time.Duration],
 		spread:    true,
 	}
 }
