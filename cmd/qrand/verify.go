@@ -284,6 +284,11 @@ func findBeside(path, ending string) (string, error) {
 			return candidate, nil
 		}
 	}
+	if ending == recordSuffix { // whoever was given the evidence alone
+		if statement, err := findBeside(path, statementSuffix); err == nil {
+			return "", fmt.Errorf("there is no %s, only the statement %s: verify it with --trust FILE", strings.Join(tried, " and no "), statement)
+		}
+	}
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("there is no %s", path)
