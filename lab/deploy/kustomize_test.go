@@ -106,7 +106,7 @@ func TestKustomizeExample(t *testing.T) {
 		}
 	}
 	spec := object[*appsv1.Deployment](t, all, "Deployment qrand-relay").Spec.Template
-	if got := spec.Spec.Containers[0].Image; got != "registry.example/qrand:1.0.0" {
+	if got := spec.Spec.Containers[0].Image; got != "registry.example/qrand:v1.0.0" {
 		t.Errorf("the image is %s", got)
 	}
 
