@@ -78,6 +78,7 @@ def check_receipts(receipts, relays, r, endpoints):  # statement.md, "Receipts o
 def main(key_file, trust_file, envelope_file=None, proof_file=None):
     envelope_file = envelope_file or re.sub(r"\.(pub|crt|csr)$", "", key_file) + ".provenance.dsse.json"
     pem, trust, leaf = map(read, (key_file, trust_file, envelope_file))
+    require(pem.startswith("-----BEGIN "), f"not in PEM: {key_file}")
     certificate = sha256(unbase64(pem)).hex() if "CERTIFICATE" in pem else None
     command = ["openssl", "req" if "REQUEST" in pem else "x509", "-noout", "-pubkey"]
     spki = unbase64(subprocess.run(command, input=pem, capture_output=True, text=True).stdout if certificate else pem)

@@ -283,10 +283,18 @@ func TestVerifyPyFresh(t *testing.T) {
 	}
 }
 
-// TestVerifyPyFiles: docs/verify.py waits for no pipe, and names what is no file.
+// TestVerifyPyFiles: docs/verify.py waits for no pipe, names what is no file, and a key in
+// another form than PEM.
 func TestVerifyPyFiles(t *testing.T) {
 	needVerifyPy(t)
 	dir := t.TempDir()
+	ssh := filepath.Join(dir, "id.pub")
+	if err := os.WriteFile(ssh, []byte("ecdsa-sha2-nistp256 AAAA somebody\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out := verifyPy(t, ssh, vectorFile("trust-log.json"), vectorFile("logged.provenance.dsse.json")); status != 1 || out != "REFUSED: not in PEM: "+ssh+"\n" {
+		t.Errorf("a key of OpenSSH: status %d:\n%s", status, out)
+	}
 	pipe := filepath.Join(dir, "pipe")
 	if out, err := exec.CommandContext(t.Context(), "mkfifo", pipe).CombinedOutput(); err != nil {
 		t.Skipf("there are no pipes in folders here: %v: %s", err, out)
