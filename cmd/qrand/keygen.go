@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"io"
@@ -175,6 +176,8 @@ name a file with the head of the log:
 // anything.
 func (o *keygenOptions) check(c *console) error {
 	switch format := o.format.value; {
+	case o.algorithm.name == "x25519" && fips140.Enforced():
+		return errors.New("x25519 is not allowed in FIPS 140-only mode (GODEBUG=fips140=only): use ecdh-p256, ecdh-p384 or ecdh-p521")
 	case !slices.Contains(o.algorithm.formats, format):
 		return fmt.Errorf("there is no %s form of %s keys: use --format %s", format, o.algorithm.name, strings.Join(o.algorithm.formats, ", "))
 	case o.count < 1 || o.count > maxCount:

@@ -150,6 +150,19 @@ func TestNothingSpent(t *testing.T) {
 	}
 }
 
+// TestFIPSOnly: what GODEBUG=fips140=only does not allow is an error of the command line, which
+// names what the command has instead.
+func TestFIPSOnly(t *testing.T) {
+	for args, instead := range map[string]string{"read --mix rekey": "leave it out", "read --mix refill": "leave it out", "keygen x25519": "use ecdh-p256"} {
+		cmd := qrandCommand(t, strings.Fields(args)...)
+		cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
+		out, _ := cmd.CombinedOutput()
+		if status := cmd.ProcessState.ExitCode(); status != exitUsage || !strings.Contains(string(out), "GODEBUG=fips140=only): "+instead) {
+			t.Errorf("%s: status %d: %s", args, status, out)
+		}
+	}
+}
+
 // TestEnvFile: what the emulator prints about its file of variables works in a shell, also
 // where the names of files have a space and a quotation mark. Where they have not, the file is
 // as docker reads it: a name and a value in each line, and nothing is quoted.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -67,6 +68,9 @@ xor over every byte, rekey once for each 64 KiB (faster), refill once for each
 			}
 			if o.file == "" && o.force {
 				return misused(cmd, "--force is about -o, which is not given")
+			}
+			if o.mix.value != "xor" && fips140.Enforced() {
+				return misused(cmd, "--mix %s is not allowed in FIPS 140-only mode (GODEBUG=fips140=only): leave it out", o.mix.value)
 			}
 			if err := o.entropy.check(); err != nil {
 				return misused(cmd, "%w", err)
