@@ -144,6 +144,44 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestNotReady: a relay that cannot say where it listens ends, and has not told systemd that it
+// is ready.
+func TestNotReady(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is for Linux only")
+	}
+	path, err := exec.LookPath("qrand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(t.TempDir(), "clients.json")
+	if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "@" + t.Name() + rand.Text(), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := exec.CommandContext(t.Context(), path, "relay", "--plain", "--listen", "127.0.0.1:0", "--clients", list)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket.LocalAddr().String(),
+		qrypt.EnvEndpoints+"=https://127.0.0.1:1", qrypt.EnvToken+"=token-of-nobody-0123456789")
+	cmd.Stdout = full
+	if err := cmd.Run(); err == nil {
+		t.Error("the relay was successful")
+	}
+	socket.SetReadDeadline(time.Now().Add(time.Millisecond)) // what it told is there already
+	var buf [64]byte
+	if n, err := socket.Read(buf[:]); err == nil {
+		t.Errorf("systemd was told %q", buf[:n])
+	}
+}
+
 // verifyUnit lets systemd check that it knows every setting. Without drop-ins it also
 // checks that the unit exposes little: 1.2 of 10 with systemd 252.
 func verifyUnit(t *testing.T, name, unit string, dropIns map[string]string) {

@@ -184,7 +184,10 @@ func (o *Options) Run(ctx context.Context, logger *slog.Logger, hooks Hooks) err
 	}
 	closeList = func() error { return nil } // it would wait for a disk that hangs
 	watchers.Go(func() { onRetrySignal(ctx, r.Retry) })
-	if err := errors.Join(hooks.Listening(at), cli.Ready()); err != nil {
+	if err = hooks.Listening(at); err == nil { // or systemd would be told, and then the relay ends
+		err = cli.Ready()
+	}
+	if err != nil {
 		return errors.Join(err, r.Close())
 	}
 	logger.Info("relay: listening", "address", at.String(), "upstream", strings.Join(blocks.Endpoints(), ","))
