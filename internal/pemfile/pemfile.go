@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -12,9 +13,26 @@ import (
 // encoding/pem overlooks the first block.
 func Text(data []byte) []byte { return bytes.TrimPrefix(data, []byte{0xef, 0xbb, 0xbf}) }
 
-// Read returns the Text of a file.
+// maxSize bounds what is read of a file that is not regular, in bytes: some ten times the CAs of
+// a system.
+const maxSize = 4 << 20
+
+// Read returns the Text of a file. A device that never ends is an error: it would fill the memory.
 func Read(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
+	if !IsPipe(path) {
+		data, err := os.ReadFile(path)
+		return Text(data), err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if len(data) > maxSize {
+		clear(data)
+		return nil, fmt.Errorf("%s has more than %d bytes: no file of certificates or keys is that large", path, maxSize)
+	}
 	return Text(data), err
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"example.com/qrand/internal/cli"
 	"example.com/qrand/internal/keyfile"
+	"example.com/qrand/internal/pemfile"
 	"example.com/qrand/provenance"
 	"example.com/qrand/qrypt"
 	"example.com/qrand/relay"
@@ -219,7 +220,7 @@ func (o *Options) receipts() (*relay.Receipts, error) {
 	if o.ReceiptKey == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(o.ReceiptKey)
+	text, err := pemfile.Read(o.ReceiptKey)
 	if err != nil {
 		return nil, err
 	}

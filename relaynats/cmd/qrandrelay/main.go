@@ -27,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"example.com/qrand/internal/cli"
+	"example.com/qrand/internal/pemfile"
 	"example.com/qrand/internal/relaycmd"
 	"example.com/qrand/internal/version"
 	"example.com/qrand/relay"
@@ -101,7 +102,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 	}
 	logger := o.Logger(stderr)
-	text, err := os.ReadFile(o.key)
+	text, err := pemfile.Read(o.key)
 	if err != nil {
 		return fmt.Errorf("--nats-key: %w", err)
 	}
