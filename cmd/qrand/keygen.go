@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -160,7 +161,7 @@ name a file with the head of the log:
 	f.StringVarP(&o.file, "output", "o", "", "write the key to a new `FILE`, its public key and record beside it; - is stdout")
 	addChoice(cmd, &o.format, "format", "write keys in this `FORMAT`: "+strings.Join(allFormats, ", ")) // which is too wide for a column
 	f.IntVar(&o.count, "count", 1, "make `N` keys, numbered before the extension of FILE")
-	f.StringVar(&o.comment, "comment", "", "the comment of ssh keys")
+	f.StringVar(&o.comment, "comment", "", "put this `TEXT` into ssh keys as their comment")
 	o.entropy.addRequire(cmd, "make no key without quantum entropy")
 	o.entropy.addWait(cmd)
 	f.StringVar(&o.record, "provenance", "", "write the record to this `FILE` instead")
@@ -192,8 +193,11 @@ func (o *keygenOptions) check(c *console) error {
 		return errors.New("--comment is about --format ssh")
 	case o.comment != strings.Join(strings.Fields(o.comment), " "):
 		return errors.New("--comment: write words with single spaces between them")
+	case strings.ContainsFunc(o.comment, unicode.IsControl):
+		return errors.New("--comment: write printable characters")
 	case o.secret.wanted() && format != "pem" && format != "ssh":
-		return fmt.Errorf("%s keys cannot be encrypted: use --format pem or ssh", format)
+		encrypted := slices.DeleteFunc(slices.Clone(o.algorithm.formats), func(f string) bool { return f != "pem" && f != "ssh" })
+		return fmt.Errorf("%s keys cannot be encrypted: use --format %s", format, strings.Join(encrypted, " or "))
 	case o.file == "" && o.cert.wanted() && format != "pem":
 		return fmt.Errorf("a %s key and a certificate cannot be told apart in one stream: use -o FILE", format)
 	}

@@ -785,3 +785,14 @@ func TestNodeReadsKeys(t *testing.T) {
 		t.Errorf("Node found\n%s\nwant\n%s", out, strings.Join(want, "\n"))
 	}
 }
+
+// TestComment: a comment that no ssh key can have is refused before the service is asked.
+func TestComment(t *testing.T) {
+	for _, comment := range []string{"two  spaces", "a\nline", "a\x1b[31mcolor", "\x7f"} {
+		c, _, errs := screen(false, nil)
+		status := execute(t.Context(), []string{"keygen", "ed25519", "--format", "ssh", "--comment", comment}, c)
+		if status != exitUsage || !strings.HasPrefix(errs.String(), "qrand: --comment: ") {
+			t.Errorf("%q: status %d, %s", comment, status, errs)
+		}
+	}
+}
