@@ -34,7 +34,11 @@ func readBytes(r io.Reader, what string, n int) ([]byte, error) {
 		return nil, errors.New("keygen: " + what + ": the reader is nil: pass a qrand.Source, or crypto/rand.Reader")
 	}
 	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
+	got, err := io.ReadFull(r, b)
+	if err == nil && got != n {
+		err = fmt.Errorf("the reader returned %d", got)
+	}
+	if err != nil {
 		clear(b)
 		return nil, fmt.Errorf("keygen: %s: reading %d random bytes: %w", what, n, err)
 	}

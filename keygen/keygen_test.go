@@ -180,11 +180,20 @@ func TestFailingReader(t *testing.T) {
 				t.Errorf("%s: a reader that ends at byte %d: %v, a key: %v", a.name, k, err, key != nil)
 			}
 		}
+		if key, err := a.make(lying{}); key != nil || err == nil {
+			t.Errorf("%s: a reader that returns more than was asked for makes a key of zeros", a.name)
+		}
 		if key, err := a.make(nil); key != nil || err == nil || !strings.Contains(err.Error(), "nil") {
 			t.Errorf("%s: a nil reader: %v", a.name, err)
 		}
 	}
 }
+
+// lying writes nothing, and returns one byte more than it was asked for: io.ReadFull takes
+// that for a success.
+type lying struct{}
+
+func (lying) Read(p []byte) (int, error) { return len(p) + 1, nil }
 
 // TestFailingLater: a reader that fails after a candidate that was rejected, at
 // byte k of the next one, yields its error and no key, for every k.
