@@ -125,12 +125,8 @@ func (r *Relay) deliver(x *exchange, o order) bool {
 	from, ok := r.stock.draw(b.raw, time.Now(), origins)
 	r.wakeRefiller()
 	if !ok {
-		short := refuse(http.StatusServiceUnavailable, "the supply of entropy is insufficient for now")
-		if service := r.upstream.status(); service.Reason != "" {
-			x.refuseFor(min(time.Until(service.NextRequest), maxSupplyWait), short)
-		} else { // blocks may come at any moment: to name a second would make many wait for longer
-			x.refuse(short)
-		}
+		wait := time.Until(r.upstream.status().NextRequest)
+		x.refuseFor(min(wait, maxSupplyWait), refuse(http.StatusServiceUnavailable, "the supply of entropy is insufficient for now"))
 		return false
 	}
 	delivered := false

@@ -273,22 +273,6 @@ func TestRelayOfRelay(t *testing.T) {
 	}
 }
 
-// TestNoSupplyYet: while nothing is wrong with the service, a 503 has no Retry-After. Blocks
-// may come a moment later, as when clients start together with their relay.
-func TestNoSupplyYet(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		service := newFakeService(t)
-		service.hang = time.Second
-		o := newTestRelay(t, Config{Stock: 16, BatchBlocks: 8, Blocks: service})
-		for _, want := range []int{200, 503} {
-			w := o.quantum(o.token, 16)
-			if after := w.Header().Get("Retry-After"); w.Code != want || after != "" {
-				t.Errorf("%d, Retry-After %q, want %d and none", w.Code, after, want)
-			}
-		}
-	})
-}
-
 // TestNoSupply: without stock the answer is 503, and costs the client nothing.
 func TestNoSupply(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -211,8 +211,8 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // Ready reports whether the relay can answer clients: it once had a block, and is not about
-// to end. It stays ready while the stock is empty. Clients then get 503, which is better for them
-// than a connection that a load balancer refuses.
+// to end. It stays ready while the stock is empty. Clients then get 503 with a Retry-After,
+// which is better for them than a connection that a load balancer refuses.
 func (r *Relay) Ready() bool { return r.Account().Received > 0 && !r.draining.Load() }
 
 // Account says where every byte went.
