@@ -57,7 +57,7 @@ const (
 
 // envFileUsage says what the file of variables is good for. It has no export, which neither
 // systemd's EnvironmentFile= nor docker run --env-file takes.
-const envFileUsage = "write the variables to this `FILE` while it runs, for set -a; . ./FILE; set +a, or for systemd and docker"
+const envFileUsage = "write the variables to this `FILE` while it runs, for set -a; . ./FILE; set +a, or for systemd (and docker, if no path in it has a space)"
 
 // writeEnvFile writes the variables to a file, for its owner only.
 func writeEnvFile(path, head string, vars []variable) error {

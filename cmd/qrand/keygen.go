@@ -304,11 +304,6 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 	}
 	defer out.Close()
 	o.out = out
-	passphrase, err := o.secret.read(c, true)
-	if err != nil {
-		return err
-	}
-	defer clear(passphrase)
 	sign, err := o.sign.read(c)
 	if err != nil {
 		return err
@@ -322,6 +317,11 @@ func runKeygen(ctx context.Context, c *console, o keygenOptions) error {
 			return err
 		}
 	}
+	passphrase, err := o.secret.read(c, true) // after what may fail: nobody writes one down for nothing
+	if err != nil {
+		return err
+	}
+	defer clear(passphrase)
 	src, err := newSource(cfg)
 	if err != nil {
 		return err

@@ -16,10 +16,7 @@
 // pass through a pipe or a file are in more places than they need to be.
 //
 // The access token comes from QRYPT_TOKEN or QRYPT_TOKEN_FILE, never from a
-// flag. The exit status is 0 if all is well, 1 after a failure, 2 if the
-// command line was wrong. It is 130 after Ctrl-C, and 128 with the number of
-// another signal, if the command had not done what it was asked for. A relay, a
-// feed and an emulator run until a signal comes, and then end with 0.
+// flag. qrand help says what its exit status means.
 package main
 
 import (
@@ -197,7 +194,12 @@ them. They are never weaker than crypto/rand, even if the service fails.
 The access token comes from QRYPT_TOKEN, or from the file that
 QRYPT_TOKEN_FILE names. QRYPT_ENDPOINTS, QRYPT_DIALECT, QRYPT_AUTH and
 QRYPT_CA_FILE describe the service, if you do not use Qrypt's own. No account is
-needed for qrand demo and qrand emulate.`,
+needed for qrand demo and qrand emulate.
+
+The exit status is 0 if all is well, 1 after a failure, 2 if the command line
+was wrong. It is 130 after Ctrl-C, and 128 with the number of another signal, if
+the command had not done what it was asked for. A relay, a feed and an emulator
+run until a signal comes, and then end with 0.`,
 		Example: `  qrand demo                       # see six kinds of outage
   qrand doctor                     # is everything set up?
   qrand read -n 32 --format hex    # 32 bytes for a person to look at
