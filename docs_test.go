@@ -21,7 +21,7 @@ func TestDocPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files = append(files, "relaynats/example_client_test.go", "qrandprom/example_test.go")
+	files = append(files, "relaynats/example_client_test.go", "qrandprom/example_test.go", "replace/example_test.go")
 	var examples strings.Builder
 	for _, file := range files {
 		text := readText(t, file)

@@ -201,9 +201,10 @@ func Example_mlkemKeyPair() {
 	// Output: 1184 true
 }
 
-// No key is made, so this does not wait for a block.
 func Example_reach() {
 	defer onEmulator()()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
 	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
 	src, err := qrand.New(qrand.Config{})
 	if err != nil {
@@ -211,30 +212,12 @@ func Example_reach() {
 	}
 	defer src.Close()
 	rand.Reader = src
+	if err := src.WaitSeeded(ctx); err != nil { // TLS reads the Source, too
+		log.Fatal(err)
+	}
 
 	before := src.Status().Bytes
 	rand.Text() // the call in question
 	fmt.Println(src.Status().Bytes-before, "bytes came from the Source")
 	// Output: 26 bytes came from the Source
-}
-
-func Example_randReader() {
-	defer onEmulator()()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	defer func(was any) { rand.Reader = was.(interface{ Read([]byte) (int, error) }) }(rand.Reader)
-
-	src, err := qrand.New(qrand.Config{}) // Augment: a Read never fails
-	if err != nil {
-		log.Fatal(err)
-	}
-	rand.Reader = src // at the very start of main, before anything reads it
-
-	if err := src.WaitSeeded(ctx); err != nil { // before the first key that needs a block in it
-		log.Print(err) // Reads work all the same
-	}
-
-	sessionID := rand.Text() // rand.Text, rand.Read, rand.Int: our bytes
-	fmt.Println(len(sessionID), src.Status().Bytes > 0, src.Status().State)
-	// Output: 26 true Seeded
 }

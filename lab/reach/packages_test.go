@@ -55,7 +55,7 @@ type row struct {
 	call    string
 	make    func() (any, error)          // the call, which finds what it reads by itself
 	main    answer                       // after rand.Reader = src in main
-	early   answer                       // after the same before the package was initialized
+	replace answer                       // after replace.Reader(src) in main
 	instead string                       // what to call, to be sure
 	with    func(io.Reader) (any, error) // the same, which must take all from the reader
 }

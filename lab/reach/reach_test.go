@@ -11,11 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 
 	"example.com/qrand/internal/readers"
-	"example.com/qrand/lab/reach/early"
-	_ "example.com/qrand/lab/reach/late"
+	"example.com/qrand/replace"
 )
 
 //go:generate go test -count=1 -run=^TestDocs$ -update .
@@ -31,31 +31,47 @@ const (
 	none = readers.None
 )
 
-// ask makes a call while the Source of package early gives the same bytes twice, and then others.
-func ask(call func() (any, error)) (a answer, why string) {
+// source is the reader that takes the place of rand.Reader. It reads from what it is set to.
+type source struct {
+	mu     sync.Mutex
+	reader io.Reader
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reader.Read(p)
+}
+
+// ask makes a call while the source gives the same bytes twice, and then others.
+func (s *source) ask(call func() (any, error)) (a answer, why string) {
 	return readers.Ask(func(r io.Reader) (any, error) {
-		early.Source.Set(r)
+		s.mu.Lock()
+		s.reader = r
+		s.mu.Unlock()
 		return call()
 	})
 }
 
-// TestReach makes each call in a process that has set rand.Reader in main, in one that did so
-// before other packages were initialized, and in one that tried to do so in a package that imports
-// qrand. The last is too late, so that nothing differs from main.
+// TestReach makes each call in a process that has set rand.Reader in main, and in one that has
+// called replace.Reader there.
 func TestReach(t *testing.T) {
 	rows := rows()
 	if path := os.Getenv("REACH_OBSERVATIONS"); path != "" {
+		src := &source{reader: rand.Reader}
 		if os.Getenv("REACH") == "main" {
-			rand.Reader = early.Source
+			rand.Reader = src
+		} else if err := replace.Reader(src); err != nil {
+			t.Fatal(err)
 		}
 		observed := make([][4]string, len(rows))
 		for i, row := range rows {
-			a, why := ask(row.make)
+			a, why := src.ask(row.make)
 			observed[i] = [4]string{string(a), why, string(all)}
 		}
 		for i, row := range rows { // these change variables that the calls above read
 			if row.with != nil {
-				a, why := ask(func() (any, error) { return row.with(early.Source) })
+				a, why := src.ask(func() (any, error) { return row.with(src) })
 				observed[i][2], observed[i][3] = string(a), why
 			}
 		}
@@ -68,7 +84,7 @@ func TestReach(t *testing.T) {
 		}
 		return
 	}
-	for _, when := range []string{"main", "early", "late"} {
+	for _, when := range []string{"main", "replace"} {
 		t.Run(when, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "observed.json")
 			cmd := exec.Command(os.Args[0], "-test.run=^TestReach$", "-test.timeout=1m")
@@ -86,8 +102,8 @@ func TestReach(t *testing.T) {
 			}
 			for i, row := range rows {
 				want := row.main
-				if when == "early" {
-					want = row.early
+				if when == "replace" {
+					want = row.replace
 				}
 				if got := observed[i]; answer(got[0]) != want || answer(got[2]) != all {
 					t.Errorf("%s, %s: %q %s, want %q; the advice: %q %s\ncorrect packages_test.go, and docs/reach.md with go generate",
@@ -104,29 +120,18 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := "| Module | Call | Random bytes from `src` | Call instead |\n|---|---|---|---|\n"
+	table := "| Module | Call | `rand.Reader = src` | `replace.Reader(src)` | Call instead |\n|---|---|---|---|---|\n"
+	words := map[answer]string{all: "all", some: "some", none: "**0**"}
 	for _, row := range rows() {
 		version := regexp.MustCompile(`(?m)^\s` + regexp.QuoteMeta(row.module) + ` (v[^-\s]+)`).FindSubmatch(mod)
 		if version == nil {
 			t.Fatalf("%s is not in go.mod", row.module)
 		}
-		cell, instead := "", row.instead
-		switch {
-		case row.main == all:
-			cell = "all"
-		case row.main == some:
-			cell = "some"
-		case row.main == none && row.early == all:
-			cell = "**0**, it kept the earlier reader"
-		case row.main == none && row.early == none:
-			cell = "**0**"
-		default:
-			t.Fatalf("%s, %s: no word for %q and %q", row.module, row.call, row.main, row.early)
-		}
+		instead := row.instead
 		if instead == "" && row.main != all {
 			instead = "it takes no reader"
 		}
-		table += fmt.Sprintf("| `%s` %s | %s | %s | %s |\n", row.module, version[1], row.call, cell, instead)
+		table += fmt.Sprintf("| `%s` %s | %s | %s | %s | %s |\n", row.module, version[1], row.call, words[row.main], words[row.replace], instead)
 	}
 	readers.CheckTable(t, "../../docs/reach.md", "lab/reach/packages_test.go", "go -C lab/reach generate", table, *update)
 }
