@@ -2,6 +2,7 @@ package main
 
 import (
 	"go/build"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -109,5 +110,55 @@ func TestReplaced(t *testing.T) {
 	_, out, _ = command(t, dir, nil, qrandvet, "-go=1.25", ".")
 	if strings.Contains(out, "ecdsa.") || strings.Count(out, "mlkem.GenerateKey768") != 1 || strings.Count(out, "whose variable") != len(kept) {
 		t.Errorf("with -go=1.25:\n%s", out)
+	}
+}
+
+// TestReplacedEarly: where a program uses package replace, the variables and the calls that are
+// reported are those that read nothing of the reader when the program runs.
+func TestReplacedEarly(t *testing.T) {
+	dir := filepath.Join("testdata", "early")
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	modfile := filepath.Join(t.TempDir(), "go.mod") // go adds what qrand's module needs to a copy
+	if err := os.WriteFile(modfile, mod, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"GOFLAGS=-mod=mod -modfile=" + modfile}
+	out, errs, status := command(t, dir, env, "go", "run", ".")
+	if status != 0 {
+		t.Fatal(out, errs)
+	}
+	var calls []string
+	for line := range strings.Lines(out) {
+		if place, ok := strings.CutPrefix(line, "ignored "); ok {
+			calls = append(calls, strings.TrimSpace(place))
+		} else if line != "kept Reader\n" { // of the only package before package replace in the alphabet
+			t.Errorf("the program printed %q", line)
+		}
+	}
+	slices.Sort(calls)
+	_, out, _ = command(t, dir, env, qrandvet, "./...")
+	var variables, places []string
+	for line := range strings.Lines(out) {
+		_, rest, ok := strings.Cut(line, "main.go:11:2: the rand.Reader that example.com/qrand/replace sets (replace.go:")
+		if !ok {
+			t.Errorf("no report at the import: %q", line)
+		}
+		if strings.Contains(rest, "whose variable") {
+			variables = append(variables, rest)
+			continue
+		}
+		for _, m := range regexp.MustCompile(`\((\w+.go:\d+)\)`).FindAllStringSubmatch(rest, -1) {
+			places = append(places, m[1])
+		}
+	}
+	slices.Sort(places)
+	if len(variables) != 1 || !strings.Contains(variables[0], "does not reach alphabet.example, whose variable Reader keeps") {
+		t.Errorf("reported are the variables %q", variables)
+	}
+	if len(calls) < 10 || !slices.Equal(places, calls) {
+		t.Errorf("reported are the calls %q, want %q", places, calls)
 	}
 }

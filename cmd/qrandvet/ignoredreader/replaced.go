@@ -89,6 +89,9 @@ type holder struct{}
 
 func (*holder) AFact() {}
 
+// replacePath is the package that sets rand.Reader before most others are initialized.
+const replacePath = "example.com/qrand/replace"
+
 // ownGenerator are functions that make keys and secrets from Go's own generator and take no
 // reader, or as ed25519.GenerateKey a nil one.
 var ownGenerator = map[string]bool{
@@ -574,7 +577,7 @@ func (c *checker) replaced(file *ast.File) (found []finding) {
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if n, ok := n.(*ast.AssignStmt); ok && c.replaces(n) {
-			found = append(found, g.findings(n, "the new rand.Reader")...)
+			found = append(found, g.findings(n, "the new rand.Reader", false)...)
 		}
 		return true
 	})
@@ -586,11 +589,13 @@ func (c *checker) replaced(file *ast.File) (found []finding) {
 		if name == nil || g.imported[name.Imported().Path()] == nil {
 			continue
 		}
+		told := map[bool]bool{} // by whether package replace does it
 		for _, r := range g.imported[name.Imported().Path()].Replaced {
+			early := r.Package == replacePath
 			// In another module's function it may never happen.
-			if r.Init || r.Module == g.module() {
-				found = append(found, g.findings(spec, "the rand.Reader that "+r.Package+" sets ("+r.Place+")")...)
-				break
+			if (r.Init || r.Module == g.module()) && !told[early] {
+				told[early] = true
+				found = append(found, g.findings(spec, "the rand.Reader that "+r.Package+" sets ("+r.Place+")", early)...)
 			}
 		}
 	}
@@ -600,13 +605,19 @@ func (c *checker) replaced(file *ast.File) (found []finding) {
 // findings returns a finding for each variable. For each package that is of this module, or is
 // imported by it, it returns one of the calls that obey a setting and one of those that do not. What
 // a module further away calls may never be called here, and nobody here can change it.
-func (g *gatherer) findings(at ast.Node, what string) (found []finding) {
+//
+// early is for package replace. Packages that come after it in the alphabet keep what it has set:
+// its own TestEarly says why.
+func (g *gatherer) findings(at ast.Node, what string, early bool) (found []finding) {
 	add := func(never bool, text string) {
 		found = append(found, finding{never: never, Diagnostic: analysis.Diagnostic{
 			Pos: at.Pos(), End: at.End(), Message: what + " does not reach " + text,
 		}})
 	}
 	for _, k := range g.all.Kept {
+		if early && (k.Package > replacePath || k.Package == g.path()) {
+			continue
+		}
 		add(true, fmt.Sprintf("%s, whose variable %s keeps the one of before (%s): %s", k.Package, k.Variable, k.Place, k.Advice))
 	}
 	type kind struct {

@@ -1,0 +1,6 @@
+// Package alphabet comes before package replace in the alphabet, and so keeps crypto/rand's own reader.
+package alphabet
+
+import "crypto/rand"
+
+var Reader = rand.Reader

@@ -1,0 +1,3 @@
+module alphabet.example
+
+go 1.26
