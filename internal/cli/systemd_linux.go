@@ -10,7 +10,7 @@ import (
 // sd_notify(3).
 func Ready() error {
 	if _, err := daemon.SdNotify(true, daemon.SdNotifyReady); err != nil {
-		return fmt.Errorf("systemd cannot be told that this program is ready: %w", err)
+		return fmt.Errorf("systemd cannot be told that this program is ready: %w (if systemd did not start it, unset NOTIFY_SOCKET)", err)
 	}
 	return nil
 }
