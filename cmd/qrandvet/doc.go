@@ -39,10 +39,9 @@
 //     ed25519.GenerateKey(nil) and mlkem.GenerateKey768(), in this module and in packages
 //     that it imports itself
 //
-// The report is at the assignment or, if that is in another package, at the import in package
-// main. So it is for package example.com/qrand/replace, which most variables do see: those are not
-// reported. Tests are left out. Not found: readers that a package gives to a function which returns
-// nothing, and bytes that it drew while it was initialized.
+// The report is at the assignment, or at the import in package main that leads to it. Left out
+// are tests, and variables that package example.com/qrand/replace reaches. Not found: readers that
+// a package gives to a function which returns nothing, and bytes drawn during initialization.
 //
 // # What -fix changes
 //
