@@ -63,7 +63,7 @@ func TestCISaysWhatFailed(t *testing.T) {
 		{"go -C lab test -overlay*", "the README's two commands, and the tests of lab/", true},
 		{"go mod tidy*", "formatting, modules, vet, staticcheck", false},
 		{"go -C lab run honnef*", "formatting, modules, vet, staticcheck", false},
-		{"windows go -C lab vet*", "other architectures and systems", false},
+		{"windows go -C transparency vet*", "other architectures and systems", false},
 		{"plan9 go build*", "the library, wherever Go goes", false},
 		{"go test -race*", "the race detector, and the purego tag", true},
 		{"go test -tags purego*", "the race detector, and the purego tag", true},

@@ -125,15 +125,6 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// TestOwnCode: this module passes no reader where it is ignored, or says why.
-func TestOwnCode(t *testing.T) {
-	// What it imports may still have to be downloaded.
-	env := []string{"GOPROXY=" + os.Getenv("GOPROXY")}
-	if out, errs, status := command(t, root, env, "go", "vet", "-vettool="+qrandvet, "example.com/qrand/..."); status != 0 {
-		t.Errorf("status %d\n%s%s", status, out, errs)
-	}
-}
-
 // TestMeasured: the calls that are reported are those that take no byte of their
 // reader and could have used some, by running them; and with an old go line
 // these take some, and only what ignores its reader under every setting is reported.
