@@ -42,6 +42,7 @@ type unreached struct {
 	Kept     []kept
 	Ignored  []ignored
 	Replaced []replacement
+	Late     bool // see isLate
 }
 
 // A kept reader is the rand.Reader of when a package was initialized, in a variable.
@@ -49,6 +50,7 @@ type kept struct {
 	Package, Variable string
 	Place             string // file.go:1
 	Advice            string
+	Late              bool // of its package
 }
 
 // An ignored reader is rand.Reader in a call that does not read it.
@@ -91,6 +93,30 @@ func (*holder) AFact() {}
 
 // replacePath is the package that sets rand.Reader before most others are initialized.
 const replacePath = "example.com/qrand/replace"
+
+// ofRand are the packages that crypto/rand needs and that come after package replace in the
+// alphabet, without those that only the standard library can import.
+var ofRand = map[string]bool{
+	"fmt": true, "hash": true, "io": true, "io/fs": true, "iter": true, "math": true, "math/big": true, "math/bits": true,
+	"math/rand": true, "math/rand/v2": true, "os": true, "path": true, "reflect": true, "runtime": true, "slices": true,
+	"strconv": true, "strings": true, "structs": true, "sync": true, "sync/atomic": true, "syscall": true, "syscall/js": true, "time": true,
+	"unicode": true, "unicode/utf16": true, "unicode/utf8": true, "unsafe": true,
+}
+
+// isLate reports whether the package is certainly initialized after package replace, if a program
+// has both. The next package to be initialized is always the first in the alphabet whose imports
+// are. Package replace needs only crypto/rand and packages before itself in the alphabet (its
+// TestEarly). So what comes after it there, and is not needed by crypto/rand, comes later in
+// time, and so does what imports that, or package replace itself.
+func (g *gatherer) isLate() bool {
+	path := g.path()
+	hidden := g.isStandard() && (strings.HasPrefix(path, "vendor/") || slices.Contains(strings.Split(path, "/"), "internal"))
+	return path > replacePath && !ofRand[path] && !hidden ||
+		slices.ContainsFunc(g.pass.Pkg.Imports(), func(p *types.Package) bool {
+			var theirs unreached
+			return p.Path() == replacePath || g.pass.ImportPackageFact(p, &theirs) && theirs.Late
+		})
+}
 
 // ownGenerator are functions that make keys and secrets from Go's own generator and take no
 // reader, or as ed25519.GenerateKey a nil one.
@@ -151,6 +177,7 @@ func newGatherer(pass *analysis.Pass) (*gatherer, error) {
 }
 
 func (g *gatherer) gather() {
+	g.all.Late = g.isLate()
 	for known := -1; known != len(g.holders); {
 		known = len(g.holders)
 		g.stores = map[*types.Func][]store{}
@@ -176,7 +203,7 @@ func (g *gatherer) gather() {
 		if v.Pkg() != g.pass.Pkg {
 			name = v.Pkg().Name() + "." + name
 		}
-		g.all.Kept = append(g.all.Kept, kept{g.path(), name, g.place(s.at), g.advice(v)})
+		g.all.Kept = append(g.all.Kept, kept{g.path(), name, g.place(s.at), g.advice(v), g.all.Late})
 	}
 	g.inspect(func(n ast.Node) {
 		switch n := n.(type) {
@@ -203,7 +230,7 @@ func (g *gatherer) gather() {
 			}
 		}
 	}
-	if len(g.all.Kept)+len(g.all.Ignored)+len(g.all.Replaced) > 0 {
+	if g.all.Late || len(g.all.Kept)+len(g.all.Ignored)+len(g.all.Replaced) > 0 {
 		g.pass.ExportPackageFact(&g.all)
 	}
 }
@@ -606,8 +633,7 @@ func (c *checker) replaced(file *ast.File) (found []finding) {
 // imported by it, it returns one of the calls that obey a setting and one of those that do not. What
 // a module further away calls may never be called here, and nobody here can change it.
 //
-// early is for package replace. Packages that come after it in the alphabet keep what it has set:
-// its own TestEarly says why.
+// early is for package replace: a package that is late keeps what that has set.
 func (g *gatherer) findings(at ast.Node, what string, early bool) (found []finding) {
 	add := func(never bool, text string) {
 		found = append(found, finding{never: never, Diagnostic: analysis.Diagnostic{
@@ -615,7 +641,7 @@ func (g *gatherer) findings(at ast.Node, what string, early bool) (found []findi
 		}})
 	}
 	for _, k := range g.all.Kept {
-		if early && (k.Package > replacePath || k.Package == g.path()) {
+		if early && k.Late {
 			continue
 		}
 		add(true, fmt.Sprintf("%s, whose variable %s keeps the one of before (%s): %s", k.Package, k.Variable, k.Place, k.Advice))

@@ -8,6 +8,8 @@ import (
 	"log"
 
 	"alphabet.example"
+	"alphabet.example/after"
+	"alphabet.example/after/indirect"
 	"example.com/qrand/replace"
 
 	"m/ignored"
@@ -34,7 +36,9 @@ func main() {
 		log.Fatal(err)
 	}
 	kept.Reads["ours"] = func() { io.ReadFull(ours, make([]byte, 16)) }
-	kept.Reads["Reader"] = func() { io.ReadFull(alphabet.Reader, make([]byte, 16)) }
+	kept.Reads["alphabet"] = func() { io.ReadFull(alphabet.Reader, make([]byte, 16)) }
+	kept.Reads["after"] = func() { io.ReadFull(after.Reader, make([]byte, 16)) }
+	kept.Reads["indirect"] = func() { io.ReadFull(indirect.Reader, make([]byte, 16)) }
 	for name, read := range kept.Reads {
 		c.n = 0
 		if read(); c.n == 0 {
