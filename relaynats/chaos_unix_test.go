@@ -565,8 +565,9 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 // TestChaos: three servers of NATS, two relays and 50 Sources in five processes, of which
 // some are killed or stopped all the time. No block is received twice, each block that a
 // relay drew is accounted for, no Read fails, at least 90 % of the Sources stay Seeded while
-// one server and one relay live, and new Sources are seeded within 2 s at the end. It takes
-// half a minute, or QRAND_CHAOS_SECONDS.
+// one server and one relay live, and new Sources are seeded within 2 s at the end. How many are
+// Seeded and how soon is measured under the race detector, and not judged. It takes half a
+// minute, or QRAND_CHAOS_SECONDS.
 func TestChaos(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("there is no go command to build qrandrelay with")
@@ -665,7 +666,7 @@ func TestChaos(t *testing.T) {
 			mean, least := e.run()
 			recovered := c.recover()
 			t.Logf("%6.1f s: %-34s %5.1f %% Seeded (at least %.0f %%); 98 %% again after %.1f s", time.Since(began).Seconds(), e.name, mean, least, recovered.Seconds())
-			if mean < e.limit {
+			if mean < e.limit && !built.Race {
 				t.Errorf("%s: %.1f %% of the Sources are Seeded, want %.0f %%", e.name, mean, e.limit)
 			}
 		}
@@ -680,7 +681,7 @@ func TestChaos(t *testing.T) {
 	fresh := c.startSources(10, 200)
 	<-fresh.ended
 	c.mu.Lock()
-	if p99 := quantile(c.seeds, 0.99); len(c.seeds) != 200 || p99 > 2*time.Second {
+	if p99 := quantile(c.seeds, 0.99); len(c.seeds) != 200 || p99 > 2*time.Second && !built.Race {
 		t.Errorf("after the end %d of 200 new Sources were seeded, p99 %v, want 2 s", len(c.seeds), p99)
 	}
 	t.Logf("after the end: %d new Sources seeded, p50 %v, p99 %v", len(c.seeds), quantile(c.seeds, 0.5), quantile(c.seeds, 0.99))
