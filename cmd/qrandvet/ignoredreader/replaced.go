@@ -29,7 +29,9 @@ var gather = &analysis.Analyzer{
 		if err != nil {
 			return nil, err
 		}
-		g.gather()
+		if !IsStandard(g.module(), g.path()) {
+			g.gather()
+		}
 		return g, nil
 	},
 	FactTypes:  []analysis.Fact{new(unreached), new(holder)},
@@ -109,13 +111,10 @@ var ofRand = map[string]bool{
 // TestEarly). So what comes after it there, and is not needed by crypto/rand, comes later in
 // time, and so does what imports that, or package replace itself.
 func (g *gatherer) isLate() bool {
-	path := g.path()
-	hidden := g.isStandard() && (strings.HasPrefix(path, "vendor/") || slices.Contains(strings.Split(path, "/"), "internal"))
-	return path > replacePath && !ofRand[path] && !hidden ||
-		slices.ContainsFunc(g.pass.Pkg.Imports(), func(p *types.Package) bool {
-			var theirs unreached
-			return p.Path() == replacePath || g.pass.ImportPackageFact(p, &theirs) && theirs.Late
-		})
+	return g.path() > replacePath || slices.ContainsFunc(g.pass.Pkg.Imports(), func(p *types.Package) bool {
+		var theirs unreached
+		return p.Path() >= replacePath && !ofRand[p.Path()] || g.pass.ImportPackageFact(p, &theirs) && theirs.Late
+	})
 }
 
 // ownGenerator are functions that make keys and secrets from Go's own generator and take no
@@ -208,7 +207,7 @@ func (g *gatherer) gather() {
 	g.inspect(func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			if found, ok := g.ignored(n); ok && !g.isStandard() && !g.isExempt(n) {
+			if found, ok := g.ignored(n); ok && !g.isExempt(n) {
 				g.all.Ignored = append(g.all.Ignored, found)
 			}
 		case *ast.AssignStmt:
@@ -266,13 +265,14 @@ func (g *gatherer) module() string {
 	return g.pass.Module.Path
 }
 
-// isStandard reports whether the package is of the standard library. What that ignores is in the
-// README, and the same for all programs.
-func (g *gatherer) isStandard() bool {
-	if module := g.module(); module != "" {
+// IsStandard reports whether a package is of the standard library, from the path of its module, if
+// that is known, and its own. Such packages have no facts: none keeps rand.Reader (TestStandard),
+// and what they ignore is in the README, and the same for all programs.
+func IsStandard(module, path string) bool {
+	if module != "" {
 		return module == "std"
 	}
-	first, _, _ := strings.Cut(g.path(), "/")
+	first, _, _ := strings.Cut(path, "/")
 	return first != "command-line-arguments" && !strings.Contains(first, ".")
 }
 
