@@ -63,12 +63,14 @@ func init() {
 	})
 }
 
-// Settings describes what the go.mod and go.work files of a directory say about readers. It
-// is for caches of results: go vet does not know that Analyzer reads these files, so a
+// Settings describes what the go.mod and go.work files of a directory say about readers, in one of
+// few ways. It is for caches of results: go vet does not know that Analyzer reads these files, so a
 // vettool should make it part of the version that it prints for -V=full.
 func Settings(dir string) string {
 	s, err := moduleSetting(dir)
-	return fmt.Sprintf("%q %q %v", s.goVersion, s.godebug, err)
+	custom, ok := s.godebug["cryptocustomrand"]
+	delete(s.godebug, "cryptocustomrand") // which //go:debug lines of a package can set anew
+	return fmt.Sprintf("%t %t %t %v", ok, custom == "1", s.ignoresReaders(), err)
 }
 
 // environment returns what the go command goes by in a directory: its own environment, and
