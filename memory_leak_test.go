@@ -106,7 +106,8 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
-// TestPrintedSource: no verb prints a secret of a Source, alone or in a struct.
+// TestPrintedSource: every verb prints the same line of a Source, and none a secret of it, alone or in
+// a struct.
 func TestPrintedSource(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newTestSource(t, Config{Blocks: &fakeBlocks{}}, 2)
@@ -118,6 +119,9 @@ func TestPrintedSource(t *testing.T) {
 		log.Info("it", "source", s, "holder", holder)
 		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%d", "%s"} {
 			fmt.Fprintf(&logged, verb+" "+verb+"\n", s, holder)
+			if got := fmt.Sprintf(verb, s); got != s.String() || !strings.HasPrefix(got, "qrand.Source(Seeded") {
+				t.Errorf("%s prints %q", verb, got)
+			}
 		}
 		for _, sh := range s.shards {
 			for _, secret := range []string{string(sh.gen.Load().key[:]), string(sh.gen.Load().key[4:12])} {
