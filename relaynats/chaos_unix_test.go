@@ -565,9 +565,8 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 // TestChaos: three servers of NATS, two relays and 50 Sources in five processes, of which
 // some are killed or stopped all the time. No block is received twice, each block that a
 // relay drew is accounted for, no Read fails, at least 90 % of the Sources stay Seeded while
-// one server and one relay live, and new Sources are seeded within 2 s at the end. How many are
-// Seeded and how soon is measured under the race detector, and not judged. It takes half a
-// minute, or QRAND_CHAOS_SECONDS.
+// one server and one relay live, and new Sources are seeded within 2 s at the end, or without
+// a limit of time under the race detector. It takes half a minute, or QRAND_CHAOS_SECONDS.
 func TestChaos(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("there is no go command to build qrandrelay with")
@@ -666,7 +665,7 @@ func TestChaos(t *testing.T) {
 			mean, least := e.run()
 			recovered := c.recover()
 			t.Logf("%6.1f s: %-34s %5.1f %% Seeded (at least %.0f %%); 98 %% again after %.1f s", time.Since(began).Seconds(), e.name, mean, least, recovered.Seconds())
-			if mean < e.limit && !built.Race {
+			if mean < e.limit {
 				t.Errorf("%s: %.1f %% of the Sources are Seeded, want %.0f %%", e.name, mean, e.limit)
 			}
 		}
