@@ -107,8 +107,10 @@ func TestRelayUnit(t *testing.T) {
 	verifyUnit(t, "qrand-relay.service", unit, map[string]string{"443.conf": dropIn})
 }
 
-// TestReady: a relay that listens and a feed that runs tell systemd, as their units promise it.
-func TestReady(t *testing.T) {
+// underSystemd is qrand as a process whose unit has Type=notify, and the socket at which systemd
+// would listen. A relay has a list of one client.
+func underSystemd(t *testing.T, args ...string) (*exec.Cmd, *net.UnixConn) {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("systemd is for Linux only")
 	}
@@ -116,20 +118,28 @@ func TestReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	list := filepath.Join(dir, "clients.json")
-	if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{{"relay", "--plain", "--listen", "127.0.0.1:0", "--clients", list}, {"feed"}} {
-		socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "@" + t.Name() + rand.Text(), Net: "unixgram"})
-		if err != nil {
+	if args[0] == "relay" {
+		list := filepath.Join(t.TempDir(), "clients.json")
+		if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
 			t.Fatal(err)
 		}
-		defer socket.Close()
-		cmd := exec.CommandContext(t.Context(), path, args...)
-		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket.LocalAddr().String(),
-			qrypt.EnvEndpoints+"=https://127.0.0.1:1", qrypt.EnvToken+"=token-of-nobody-0123456789")
+		args = append(args, "--clients", list)
+	}
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "@" + t.Name() + rand.Text(), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket.LocalAddr().String(),
+		qrypt.EnvEndpoints+"=https://127.0.0.1:1", qrypt.EnvToken+"=token-of-nobody-0123456789")
+	return cmd, socket
+}
+
+// TestReady: a relay that listens and a feed that runs tell systemd, as their units promise it.
+func TestReady(t *testing.T) {
+	for _, args := range [][]string{{"relay", "--plain", "--listen", "127.0.0.1:0"}, {"feed"}} {
+		cmd, socket := underSystemd(t, args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -147,30 +157,12 @@ func TestReady(t *testing.T) {
 // TestNotReady: a relay that cannot say where it listens ends, and has not told systemd that it
 // is ready.
 func TestNotReady(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("systemd is for Linux only")
-	}
-	path, err := exec.LookPath("qrand")
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := filepath.Join(t.TempDir(), "clients.json")
-	if _, err := clients.Add(list, clients.Client{Name: "web"}); err != nil {
-		t.Fatal(err)
-	}
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "@" + t.Name() + rand.Text(), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
+	cmd, socket := underSystemd(t, "relay", "--plain", "--listen", "127.0.0.1:0")
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	cmd := exec.CommandContext(t.Context(), path, "relay", "--plain", "--listen", "127.0.0.1:0", "--clients", list)
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket.LocalAddr().String(),
-		qrypt.EnvEndpoints+"=https://127.0.0.1:1", qrypt.EnvToken+"=token-of-nobody-0123456789")
 	cmd.Stdout = full
 	if err := cmd.Run(); err == nil {
 		t.Error("the relay was successful")
