@@ -142,7 +142,7 @@ func TestReplacedEarly(t *testing.T) {
 	_, out, _ = command(t, dir, env, qrandvet, "./...")
 	var variables, places []string
 	for line := range strings.Lines(out) {
-		_, rest, ok := strings.Cut(line, "main.go:13:2: the rand.Reader that example.com/qrand/replace sets (replace.go:")
+		_, rest, ok := strings.Cut(line, "main.go:12:2: the rand.Reader that example.com/qrand/replace sets (replace.go:")
 		if !ok {
 			t.Errorf("no report at the import: %q", line)
 		}
