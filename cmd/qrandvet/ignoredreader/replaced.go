@@ -29,7 +29,7 @@ var gather = &analysis.Analyzer{
 		if err != nil {
 			return nil, err
 		}
-		if !IsStandard(g.module(), g.path()) {
+		if !g.isStandard() {
 			g.gather()
 		}
 		return g, nil
@@ -265,14 +265,14 @@ func (g *gatherer) module() string {
 	return g.pass.Module.Path
 }
 
-// IsStandard reports whether a package is of the standard library, from the path of its module, if
-// that is known, and its own. Such packages have no facts: none keeps rand.Reader (TestStandard),
-// and what they ignore is in the README, and the same for all programs.
-func IsStandard(module, path string) bool {
-	if module != "" {
+// isStandard reports whether the package is of the standard library. Such packages have no facts:
+// none keeps rand.Reader (TestStandard), and what they ignore is in the README, and the same for
+// all programs.
+func (g *gatherer) isStandard() bool {
+	if module := g.module(); module != "" {
 		return module == "std"
 	}
-	first, _, _ := strings.Cut(path, "/")
+	first, _, _ := strings.Cut(g.path(), "/")
 	return first != "command-line-arguments" && !strings.Contains(first, ".")
 }
 
